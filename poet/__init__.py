@@ -1,0 +1,1 @@
+"""From a folder of poems to a language model of one's own, on the Hugging Face stack."""

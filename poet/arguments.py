@@ -1,0 +1,113 @@
+"""What a stage of training can be told: our own options beside those of transformers and trl, and how they are read.
+
+Knows dataclasses, YAML and the command line; knows nothing of what the options do. The dataclasses are the command
+line, as in trl's scripts: `--config configs/<recipe>/<stage>.yaml` and any override after it.
+"""
+
+import difflib
+import sys
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+
+from poet.errors import UserError, refuse
+
+
+@dataclass
+class StageArguments:
+    """Options that all three stages share. Paths left out are found beside `output_dir`, where the stage before left them."""
+
+    optimizer: str = field(
+        default="adamw",
+        metadata={"help": "adamw, or muon: Muon for the hidden matrices, AdamW for the rest.", "choices": ["adamw", "muon"]},
+    )
+    muon_learning_rate: float = field(default=0.02, metadata={"help": "Learning rate of the hidden matrices under muon."})
+    muon_momentum: float = field(default=0.95, metadata={"help": "Momentum of the hidden matrices under muon."})
+    sample_title: str = field(default="春夜喜雨", metadata={"help": "Title of the poem that is shown at each evaluation."})
+    temperature: float = field(default=1.0, metadata={"help": "Sampling temperature saved with the checkpoint."})
+    top_k: int = field(default=0, metadata={"help": "Only the k likeliest tokens are sampled; 0: all. Saved too."})
+    top_p: float = field(default=1.0, metadata={"help": "Only tokens that make up this probability. Saved too."})
+
+
+@dataclass
+class PretrainArguments(StageArguments):
+    """Options of pretraining: the model's size and how its text is read."""
+
+    n_positions: int = field(default=256, metadata={"help": "Context, in tokens; also the length of a training block."})
+    n_embd: int = field(default=256, metadata={"help": "Width of the model."})
+    n_layer: int = field(default=4, metadata={"help": "Transformer blocks."})
+    n_head: int = field(default=4, metadata={"help": "Attention heads a block."})
+    dropout: float = field(default=0.0, metadata={"help": "Dropout of embeddings, attention and residuals."})
+    tie_word_embeddings: bool = field(default=True, metadata={"help": "Whether output weights are the input embeddings."})
+    tokenizer_name_or_path: str | None = field(
+        default=None, metadata={"help": "A tokenizer of your own. Default: one token a character of the corpus."}
+    )
+    streaming: bool = field(default=False, metadata={"help": "Read the text as it trains, for a corpus larger than memory."})
+
+
+@dataclass
+class TuningArguments(StageArguments):
+    """Options of fine-tuning and alignment: where the model comes from."""
+
+    model_name_or_path: str | None = field(
+        default=None, metadata={"help": "Checkpoint to start from. Default: what the stage before left beside OUTPUT_DIR."}
+    )
+
+
+def parse(*types: type, argv: list[str] | None = None):
+    """Reads `--config FILE` and the overrides after it into one instance of each of `types`.
+
+    Raises:
+        UserError: for a missing or broken file, a value of the wrong kind, or a key that does not exist; the message
+            names the nearest that does.
+    """
+    from trl import TrlParser
+
+    from poet import hardware
+
+    argv = list(sys.argv[1:] if argv is None else argv)
+    known = {f.name for t in types for f in fields(t)}
+    if "--config" in argv:
+        index = argv.index("--config")
+        _check_config(Path(argv[index + 1]) if index + 1 < len(argv) else Path(), known)
+    for option in (word for word in argv if word.startswith("--")):
+        name = option[2:].split("=")[0].replace("-", "_")
+        if name not in known and name.removeprefix("no_") not in known and name not in ("config", "help"):
+            raise UserError(f"there is no option {option.split('=')[0]}{_nearest(name, known, '--')}")
+    parser = TrlParser(types)
+    parser.error = refuse
+    # What is the same for every recipe, before the recipe and the command line have their say.
+    parser.set_defaults_with_config(
+        bf16=hardware.has_fast_bfloat16(),
+        use_cpu=not hardware.has_accelerator(),
+        activation_checkpointing=False,  # trl turns it on; these models are small
+        gradient_checkpointing=False,  # its name before transformers 5.20
+        logging_nan_inf_filter=False,  # a loss that is not a number must stop the run, not look like zero
+        hub_strategy="end",
+        report_to="none",
+    )
+    try:
+        return parser.parse_args_and_config(args=argv)
+    except (ValueError, TypeError) as error:
+        raise UserError(f"the options do not fit together: {error}") from error
+
+
+def _check_config(path: Path, known: set[str]) -> None:
+    import yaml
+
+    if not path.is_file():
+        recipes = sorted(p.name for p in Path("configs").glob("*") if (p / "pretrain.yaml").is_file())
+        raise UserError(f"there is no recipe file {path}; recipes here: {', '.join(recipes) or 'none'}")
+    try:
+        config = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise UserError(f"{path} is not YAML: {' '.join(str(error).split())}") from error
+    if not isinstance(config, dict):
+        raise UserError(f"{path} must hold lines of `key: value`")
+    for key in config:
+        if key not in known and key != "env":
+            raise UserError(f"{path}: there is no key {key}{_nearest(str(key), known)}")
+
+
+def _nearest(name: str, known: set[str], prefix: str = "") -> str:
+    near = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
+    return f"; the nearest is {prefix}{near[0]}" if near else ""

@@ -1,0 +1,99 @@
+"""What happens beside training: the model's verse is shown and kept, Ctrl-C ends at a whole checkpoint.
+
+Knows Trainer's events; changes neither losses nor the random numbers that training draws.
+"""
+
+import json
+import signal
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+from tqdm import tqdm
+from transformers import TrainerCallback
+
+from poet.checkpoints import write_text
+
+
+class ShowVerse(TrainerCallback):
+    """At each evaluation the model writes; what it wrote is printed beside the losses and kept in samples.jsonl.
+
+    A line there is {"step", "prompt", "text", "eval_loss"}, and "reference" where a second model writes beside it.
+    """
+
+    def __init__(self, prompt: str, write: Callable[[], dict[str, str]], path: Path):
+        self.prompt, self.write, self.path = prompt, write, path
+
+    def on_train_begin(self, args, state, control, **kwargs):
+        """Forgets what a killed run showed after the checkpoint that this one goes on from."""
+        if state.is_world_process_zero and self.path.is_file():
+            lines = self.path.read_text(encoding="utf-8").splitlines()
+            kept = [line for line in lines if json.loads(line)["step"] <= state.global_step]
+            write_text(self.path, "".join(line + "\n" for line in kept))
+
+    def on_evaluate(self, args, state, control, metrics, model, **kwargs):
+        if not state.is_world_process_zero:
+            return
+        with torch.random.fork_rng(), torch.no_grad():  # dropout draws from the same generator
+            written = self.write()
+        loss = metrics["eval_loss"]
+        record = {"step": state.global_step, "prompt": self.prompt, **written, "eval_loss": loss}
+        with self.path.open("a", encoding="utf-8") as file:
+            file.write(json.dumps(record, ensure_ascii=False) + "\n")
+        train = next((log["loss"] for log in reversed(state.log_history) if "loss" in log), None)
+        heading = f"step {state.global_step}" + (f", train loss {train:.4f}" if train is not None else "")
+        heading += f", eval loss {loss:.4f}"
+        if "eval_rewards/margins" in metrics:
+            heading += f", reward margin {metrics['eval_rewards/margins']:.3f}"
+        tqdm.write("\n".join(["", heading, *_columns(written)]))
+
+
+def _columns(written: dict[str, str]) -> list[str]:
+    """One text as it is, two side by side: the aligned model's beside its reference's."""
+    if "reference" not in written:
+        return ["  " + line for line in written["text"].splitlines()]
+    left, right = written["text"].splitlines(), written["reference"].splitlines()
+    width = max([len("aligned"), *(2 * len(line) for line in left)]) + 4
+    rows = ["  " + "aligned".ljust(width) + "reference"]
+    for i in range(max(len(left), len(right))):
+        a, b = (lines[i] if i < len(lines) else "" for lines in (left, right))
+        rows.append("  " + a + " " * (width - 2 * len(a)) + b)
+    return rows
+
+
+class StopWhenAsked(TrainerCallback):
+    """The first Ctrl-C (or SIGTERM) ends training at the next step with a checkpoint to go on from; a second one at once."""
+
+    def __init__(self):
+        self.asked = False
+
+    def on_train_begin(self, args, state, control, **kwargs):
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, self._ask)
+
+    def _ask(self, number, frame):
+        if self.asked:
+            raise KeyboardInterrupt
+        self.asked = True
+        tqdm.write("\nstopping after this step, with a checkpoint (once more: at once)")
+
+    def on_step_end(self, args, state, control, **kwargs):
+        if self.asked:
+            control.should_save = control.should_training_stop = True
+        return control
+
+    def on_train_end(self, args, state, control, **kwargs):
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+
+
+class RefuseWrongReference(TrainerCallback):
+    """Before the first step policy and reference are one model: rewards are 0 and DPO's loss is ln 2.
+
+    Anything else means that the reference is another model than the one that training starts from.
+    """
+
+    def on_evaluate(self, args, state, control, metrics, **kwargs):
+        margin = abs(metrics["eval_rewards/margins"]) + abs(metrics["eval_rewards/chosen"])
+        if state.global_step == 0 and margin > 1e-3:
+            raise RuntimeError(f"the reference is not the model that training starts from: rewards {margin:.4f}, not 0")

@@ -1,0 +1,69 @@
+"""A stage's folder: who it belongs to, where its training stopped, whether it is finished.
+
+Knows names of files; knows nothing of what is inside them. Whole things only: a checkpoint is written under
+`unfinished/` and renamed, a finished stage gets `trainer_state.json` as its last file.
+"""
+
+import json
+import re
+import shutil
+from pathlib import Path
+
+from poet.errors import UserError
+
+UNFINISHED = "unfinished"
+_ARGUMENTS = "arguments.json"
+_DONE = "trainer_state.json"
+_PARTS = ("model.safetensors", "optimizer.pt", "scheduler.pt", "trainer_state.json")
+
+
+def is_finished(folder: Path) -> bool:
+    """Whether a stage ended and left its checkpoint in `folder`."""
+    return (folder / _DONE).is_file()
+
+
+def claim(folder: Path, arguments: dict) -> None:
+    """Makes `folder` this run's, or finds that it already is; what a killed run left half-written goes.
+
+    Raises:
+        UserError: where the folder holds a run with other arguments, naming those that differ.
+    """
+    if folder.exists() and not folder.is_dir():
+        raise UserError(f"{folder} is a file, and a folder for the checkpoints is wanted; pass another --output_dir")
+    record = folder / _ARGUMENTS
+    arguments = json.loads(json.dumps(arguments, default=str))
+    if record.is_file():
+        earlier = json.loads(record.read_text(encoding="utf-8"))
+        other = sorted(key for key in earlier.keys() | arguments.keys() if earlier.get(key) != arguments.get(key))
+        if other:
+            changes = ", ".join(f"{key} {earlier.get(key)} there, {arguments.get(key)} now" for key in other[:3])
+            raise UserError(f"{folder} holds another run ({changes}); pass another --output_dir or delete that folder")
+    elif folder.is_dir() and any(folder.iterdir()):
+        raise UserError(f"{folder} holds files that are no run of this project; pass another --output_dir")
+    shutil.rmtree(folder / UNFINISHED, ignore_errors=True)
+    folder.mkdir(parents=True, exist_ok=True)
+    write_text(record, json.dumps(arguments, ensure_ascii=False, indent=2, sort_keys=True))
+
+
+def last_checkpoint(folder: Path) -> Path | None:
+    """The newest checkpoint to go on from, or None. One that lacks a part would resume silently wrong: it is passed over."""
+    steps = {int(m[1]): p for p in folder.glob("checkpoint-*") if (m := re.fullmatch(r"checkpoint-(\d+)", p.name))}
+    sharded = any(p.suffix == ".yaml" or p.name.startswith("global_step") for p in folder.glob("checkpoint-*/*"))
+    for step in sorted(steps, reverse=True):
+        if sharded or all((steps[step] / part).is_file() for part in _PARTS):
+            return steps[step]
+    return None
+
+
+def publish(source: Path, folder: Path) -> None:
+    """Moves the finished stage's files from `source` into `folder`, the mark of completion last."""
+    for path in sorted(source.iterdir(), key=lambda p: p.name == _DONE):
+        path.replace(folder / path.name)
+    source.rmdir()
+
+
+def write_text(path: Path, text: str) -> None:
+    """Writes beside and renames, so that a reader never meets half a file."""
+    beside = path.with_name(f".{path.name}.part")
+    beside.write_text(text, encoding="utf-8")
+    beside.replace(path)

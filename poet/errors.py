@@ -1,0 +1,34 @@
+"""A person's mistake, and how every command of this project ends.
+
+Knows exit codes and the one-sentence message; knows nothing of poems, models or files.
+"""
+
+import sys
+from collections.abc import Callable
+from typing import NoReturn
+
+
+class UserError(Exception):
+    """A mistake of the person at the keyboard: what was wrong, where, and what to do next, in one sentence."""
+
+
+def refuse(message: str) -> NoReturn:
+    """What argparse calls in place of its own `error`, which prints a usage and no sentence."""
+    raise UserError(message)
+
+
+def run(main: Callable[[], int | None]) -> None:
+    """Runs a command's `main` and exits: 0, 2 after a `UserError` (its sentence on stderr), 130 after Ctrl-C.
+
+    Anything else is a bug of ours and keeps its traceback.
+    """
+    for stream in (sys.stdout, sys.stderr):
+        stream.reconfigure(encoding="utf-8", errors="replace")  # verse must not kill a run on an ASCII terminal
+    try:
+        sys.exit(main() or 0)
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(2)
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        sys.exit(130)

@@ -1,0 +1,90 @@
+"""What this machine does fast: bfloat16, a compiler, threads, the number of processes that were asked for.
+
+Knows processors and launchers; knows nothing of models or data. Each decision is said in one line at the start of a run.
+"""
+
+import os
+import shutil
+from pathlib import Path
+
+from poet.errors import UserError
+
+
+def has_fast_bfloat16() -> bool:
+    """Whether bfloat16 products run on hardware made for them: a GPU that supports them, or AVX512-BF16 or AMX.
+
+    Elsewhere a CPU emulates them, several times slower than float32.
+    """
+    import torch
+
+    if torch.cuda.is_available():
+        return torch.cuda.is_bf16_supported(including_emulation=False)
+    return torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
+
+
+def has_accelerator() -> bool:
+    import torch
+
+    return torch.accelerator.is_available()
+
+
+def has_compiler() -> bool:
+    """Whether `torch.compile` can build its kernels: on a CPU that needs a C++ compiler."""
+    if has_accelerator():
+        return True
+    return any(shutil.which(name) for name in (os.environ.get("CXX", "g++"), "g++", "clang++", "cl"))
+
+
+def use_all_cores() -> None:
+    """Gives each process its share of the cores.
+
+    `accelerate launch` sets OMP_NUM_THREADS=1 where nothing else is said, which halves the speed of two cores.
+    """
+    import torch
+
+    processes = int(os.environ.get("LOCAL_WORLD_SIZE", 1))
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    if "ACCELERATE_MIXED_PRECISION" in os.environ and os.environ.get("OMP_NUM_THREADS") == "1":
+        torch.set_num_threads(max(1, cores // processes))
+
+
+def check_world_size() -> None:
+    """Refuses a launch that was asked for several processes and got one.
+
+    `accelerate launch --cpu --num_processes 2` starts a single process without a word (accelerate#2741).
+    """
+    import psutil
+    import yaml
+
+    if int(os.environ.get("WORLD_SIZE", 1)) > 1:
+        return
+    try:
+        command = psutil.Process().parent().cmdline()
+    except (psutil.Error, AttributeError):
+        return
+    if "launch" not in command:
+        return
+    options = dict(zip(command, command[1:]))
+    asked = options.get("--num_processes") or options.get("--num-processes")
+    if asked is None and "--config_file" in options and Path(options["--config_file"]).is_file():
+        asked = yaml.safe_load(Path(options["--config_file"]).read_text(encoding="utf-8")).get("num_processes")
+    if asked is not None and int(asked) > 1:
+        raise UserError(
+            f"accelerate launch was asked for {asked} processes and started one; on a machine without GPUs use "
+            f"`accelerate launch --multi_gpu --num_processes {asked} …` or `torchrun --nproc_per_node {asked} …`"
+        )
+
+
+def describe(bf16: bool, compiled: bool) -> str:
+    """One line: which fast path a run takes and why."""
+    import torch
+
+    device = torch.cuda.get_device_name() if torch.cuda.is_available() else f"CPU, {torch.get_num_threads()} threads"
+    precision = "bfloat16" if bf16 else "float32" + ("" if has_fast_bfloat16() else " (no bfloat16 hardware)")
+    if compiled:
+        path = "torch.compile"
+    elif has_compiler():
+        path = "eager"
+    else:
+        path = "eager (no C++ compiler was found, with one training is about a third faster)"
+    return f"{device}; {precision}; {path}"

@@ -1,0 +1,257 @@
+"""What the three trainers have in common and transformers leaves open: whole checkpoints, true losses, a clean end.
+
+Knows Trainer; knows nothing of where models and data come from. `Stage` goes in front of Trainer, SFTTrainer and
+DPOTrainer: `class Pretrainer(Stage, Trainer)`.
+"""
+
+import hashlib
+import math
+import shutil
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import torch
+from datasets import DatasetDict
+from transformers import (
+    AutoTokenizer,
+    PreTrainedModel,
+    PreTrainedTokenizerBase,
+    PreTrainedTokenizerFast,
+    TrainingArguments,
+)
+from transformers.trainer_pt_utils import LengthGroupedSampler
+from transformers.trainer_utils import rotate_checkpoints
+
+from poet import card, checkpoints, dataset, hardware, plots, write
+from poet.arguments import PretrainArguments, StageArguments
+from poet.callbacks import StopWhenAsked
+from poet.errors import UserError
+from poet.optimizer import MuonAdamW
+from poet_tokenizer import build_tokenizer
+
+# What may differ between a run and the run that goes on from it: where it reports, what it says, what it pushes.
+_FREE_ARGUMENTS = (
+    "output_dir logging_dir report_to run_name project trackio_space_id push_to_hub hub_model_id hub_token hub_strategy "
+    "hub_private_repo disable_tqdm log_level log_level_replica deepspeed_plugin distributed_state local_rank "
+    "save_total_limit resume_from_checkpoint data_dir model_name_or_path"
+).split()
+
+
+class NonFiniteLoss(RuntimeError):
+    """A loss or gradient that is no number: training on would only write weights that are none."""
+
+
+class Stage:
+    """A mixin in front of Trainer.
+
+    - A checkpoint is written under `unfinished/` and renamed: a killed save is never taken for a whole one.
+    - Evaluation losses are weighted by tokens, not by batches (transformers#39241).
+    - The first loss or gradient that is not finite ends the run.
+    - `optimizer: muon`, and rows grouped by length in an order that a resumed run repeats.
+    """
+
+    stage_args: StageArguments
+
+    def _save_checkpoint(self, model, trial):
+        folder = Path(self.args.output_dir)
+        self.args.output_dir = str(folder / checkpoints.UNFINISHED)
+        try:
+            super()._save_checkpoint(model, trial)
+            self.accelerator.wait_for_everyone()
+        finally:
+            self.args.output_dir = str(folder)
+        if self.args.should_save:
+            name = f"checkpoint-{self.state.global_step}"
+            shutil.rmtree(folder / name, ignore_errors=True)
+            (folder / checkpoints.UNFINISHED / name).replace(folder / name)
+            rotate_checkpoints(output_dir=str(folder), save_total_limit=self.args.save_total_limit, use_mtime=False)
+        self.accelerator.wait_for_everyone()
+
+    def training_step(self, *args, **kwargs):
+        loss = super().training_step(*args, **kwargs)
+        if loss.device.type == "cpu" and not torch.isfinite(loss):  # on a GPU the gradient's norm tells, without a wait
+            raise NonFiniteLoss(f"the loss at step {self.state.global_step + 1} is {loss.item()}")
+        return loss
+
+    def _clip_grad_norm(self, model):
+        norm = super()._clip_grad_norm(model)
+        if norm is not None and not math.isfinite(float(norm)):
+            raise NonFiniteLoss(f"the gradient's norm at step {self.state.global_step + 1} is {float(norm)}")
+        return norm
+
+    def create_optimizer(self, model=None):
+        if self.optimizer is None and self.stage_args.optimizer == "muon":
+            if self.is_fsdp_enabled or self.is_deepspeed_enabled:
+                print("muon needs whole matrices, which a sharded run does not have: AdamW takes its place", flush=True)
+            else:
+                self.optimizer = MuonAdamW(
+                    self.model,
+                    lr=self.args.learning_rate,
+                    muon_lr=self.stage_args.muon_learning_rate,
+                    momentum=self.stage_args.muon_momentum,
+                    betas=(self.args.adam_beta1, self.args.adam_beta2),
+                    weight_decay=self.args.weight_decay,
+                )
+        return super().create_optimizer(model)
+
+    def _get_train_sampler(self, train_dataset=None):
+        rows = train_dataset if train_dataset is not None else self.train_dataset
+        if self.args.train_sampling_strategy != "group_by_length":
+            return super()._get_train_sampler(train_dataset)
+        columns = [name for name in ("prompt_ids", "input_ids", "chosen_ids") if name in rows.column_names]
+        lengths = [sum(map(len, parts)) for parts in zip(*(rows[name] for name in columns))]
+        return _RepeatableLengthGroups(self.args.train_batch_size, lengths=lengths, seed=self.args.seed)
+
+    def prediction_step(self, model, inputs, prediction_loss_only, ignore_keys=None):
+        tokens = int(inputs["labels"][:, 1:].ne(-100).sum()) if "labels" in inputs else 0
+        result = super().prediction_step(model, inputs, prediction_loss_only, ignore_keys)
+        self._eval_sum += float(result[0]) * tokens
+        self._eval_tokens += tokens
+        return result
+
+    def evaluation_loop(self, *args, metric_key_prefix: str = "eval", **kwargs):
+        self._eval_sum, self._eval_tokens = 0.0, 0
+        output = super().evaluation_loop(*args, metric_key_prefix=metric_key_prefix, **kwargs)
+        if self._eval_tokens:
+            sums = torch.tensor([self._eval_sum, self._eval_tokens], device=self.args.device)
+            total, tokens = self.accelerator.reduce(sums, reduction="sum").tolist()
+            output.metrics[f"{metric_key_prefix}_loss"] = total / tokens
+        return output
+
+    def create_model_card(self, *args, **kwargs):
+        """Ours, once training is over; trl would write its own at every checkpoint."""
+        if not self.is_in_train:
+            card.write_card(Path(self.args.output_dir), self.state.log_history, self.card_facts)
+
+    card_facts: dict = {}
+
+
+class _RepeatableLengthGroups(LengthGroupedSampler):
+    """Rows of similar length in one batch, in an order that depends on seed and epoch alone."""
+
+    def __init__(self, batch_size: int, lengths: list[int], seed: int):
+        super().__init__(batch_size, lengths=lengths)
+        self.seed = seed
+        self.set_epoch(0)
+
+    def set_epoch(self, epoch: int) -> None:
+        self.generator = torch.Generator().manual_seed(self.seed + epoch)
+
+
+@dataclass(frozen=True)
+class Run:
+    """Where a stage finds things: the run's folder, of which it writes one part."""
+
+    folder: Path  # has data/ in it, and a folder for each stage
+    samples: Path
+
+
+def locate(args: TrainingArguments) -> Run:
+    output = Path(args.output_dir)
+    return Run(folder=output.parent, samples=output / "samples.jsonl")
+
+
+def tokenizer_for(stage_args: PretrainArguments, run: Run) -> PreTrainedTokenizerBase:
+    """A tokenizer of the corpus's own characters, or the one that was asked for."""
+    if stage_args.tokenizer_name_or_path is not None:
+        return AutoTokenizer.from_pretrained(stage_args.tokenizer_name_or_path)
+    return build_tokenizer(dataset.characters(run.folder), stage_args.n_positions)
+
+
+def load_model(
+    path: str | Path, stage_args: StageArguments
+) -> tuple[PreTrainedModel, PreTrainedTokenizerFast, str]:
+    """A checkpoint to train on: model, tokenizer, and a fingerprint of the weights."""
+    if not Path(path, "config.json").is_file() and Path(path).name in ("pretrain", "sft"):
+        stage = Path(path).name
+        raise UserError(
+            f"there is no checkpoint in {path}; make it by `python train_{stage}.py --config configs/RECIPE/{stage}.yaml`, "
+            "or name another with --model_name_or_path"
+        )
+    model, tokenizer = write.load(path)
+    model.loss_type = "ForCausalLM"  # else Trainer's losses are (n-1)/n of the truth (transformers#46204)
+    model.generation_config = write.generation_defaults(
+        tokenizer, model.config.n_positions, stage_args.temperature, stage_args.top_k, stage_args.top_p
+    )
+    weights = Path(path, "model.safetensors")
+    with weights.open("rb") as file:
+        return model, tokenizer, hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def fit_lengths(rows: DatasetDict, tokenizer: PreTrainedTokenizerFast, args: TrainingArguments, positions: int) -> DatasetDict:
+    """Leaves out the rows that do not fit the model's positions, and says how many.
+
+    trl would cut them, and with the end of the poem the end mark, which the model then never learns to write.
+    """
+    args.max_length = positions
+    answers = [name for name in ("completion", "chosen", "rejected") if name in rows["train"].column_names]
+
+    def fits(row: dict) -> bool:
+        return all(len(tokenizer.apply_chat_template(row["prompt"] + row[name])["input_ids"]) <= positions for name in answers)
+
+    kept = rows.filter(fits, keep_in_memory=True, load_from_cache_file=False)
+    for name in rows:
+        lost = len(rows[name]) - len(kept[name])
+        if lost and args.process_index == 0:
+            print(f"{lost} of {len(rows[name])} {name} rows are longer than {positions} tokens and are left out", flush=True)
+        if not len(kept[name]):
+            raise UserError(f"no {name} row fits into the model's {positions} tokens; use shorter poems or a larger n_positions")
+    return kept
+
+
+def begin(stage: str, args: TrainingArguments, stage_args: StageArguments, inputs: dict) -> bool:
+    """Says what runs where and claims the stage's folder; False where the stage is finished already.
+
+    Args:
+        inputs: what the result depends on besides the arguments, such as fingerprints of data and of the model.
+    """
+    hardware.check_world_size()
+    hardware.use_all_cores()
+    if args.torch_compile and not hardware.has_compiler():
+        args.torch_compile = False
+    folder = Path(args.output_dir)
+    if args.process_index == 0:
+        given = {**args.to_dict(), **asdict(stage_args), **inputs}
+        kept = {key: value for key, value in given.items() if key not in _FREE_ARGUMENTS}
+        checkpoints.claim(folder, {"stage": stage, **kept})
+        print(f"{stage}: {hardware.describe(args.bf16, args.torch_compile)}", flush=True)
+    return not checkpoints.is_finished(folder)
+
+
+def train(trainer: Stage, facts: dict) -> None:
+    """Trains from the last whole checkpoint to the end and leaves a folder that `from_pretrained` takes as it is.
+
+    Args:
+        facts: what the model card says beside the losses.
+    """
+    folder = Path(trainer.args.output_dir)
+    stop = StopWhenAsked()
+    trainer.add_callback(stop)
+    checkpoint = checkpoints.last_checkpoint(folder)
+    if checkpoint is not None and trainer.args.process_index == 0:
+        print(f"going on from {checkpoint}", flush=True)
+    try:
+        result = trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
+    except OSError as error:
+        raise UserError(f"{folder} could not be written ({error.strerror}); free some space and run it again") from error
+    if stop.asked:
+        raise KeyboardInterrupt
+    last = next((log for log in reversed(trainer.state.log_history) if "eval_loss" in log), None)
+    if last is None or last["step"] < trainer.state.global_step:
+        trainer.evaluate()
+    trainer.card_facts = {**facts, "seconds": result.metrics["train_runtime"]}
+    unfinished = folder / checkpoints.UNFINISHED
+    trainer.save_model(str(unfinished))
+    if trainer.args.should_save:
+        if not (unfinished / "model.safetensors").is_file():
+            raise RuntimeError(f"{unfinished} has no model.safetensors: the weights were saved in shards")
+        (unfinished / "training_args.bin").unlink(missing_ok=True)  # a pickle, and the arguments stand in a JSON file
+        trainer.state.save_to_json(str(unfinished / "trainer_state.json"))
+        plots.draw_curves(trainer.state.log_history, unfinished / "curves.png")
+        card.write_card(unfinished, trainer.state.log_history, trainer.card_facts)
+        checkpoints.publish(unfinished, folder)
+        print(f"saved {folder}", flush=True)
+    if trainer.args.push_to_hub:
+        trainer.push_to_hub()
+    trainer.accelerator.wait_for_everyone()
+    trainer.end()

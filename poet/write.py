@@ -1,0 +1,204 @@
+"""A checkpoint and titles -> poems.
+
+Knows checkpoint folders and `model.generate`; knows nothing of verse's rules, of training or of the terminal.
+
+The same title, seed and settings give the same poem here and in `pipeline("text-generation")`, since both start from
+the checkpoint's own generation defaults (`generation_defaults`, saved beside the weights).
+"""
+
+import math
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError
+from transformers import (
+    AutoModelForCausalLM,
+    AutoTokenizer,
+    GenerationConfig,
+    PreTrainedModel,
+    PreTrainedTokenizerFast,
+)
+from transformers.generation import BaseStreamer
+
+from poet.errors import UserError
+from poet_tokenizer import END, SPECIAL_TOKENS, byte_token_ids, encode_text
+
+
+def generation_defaults(
+    tokenizer: PreTrainedTokenizerFast, n_positions: int, temperature: float, top_k: int, top_p: float
+) -> GenerationConfig:
+    """How a checkpoint writes when nobody says otherwise: sampled, whole characters, up to the end mark.
+
+    The limit is `max_length` = n_positions, prompt and poem together. A `max_new_tokens` would let a long title push
+    the poem over the model's last position, and with neither `pipeline` takes 256 new tokens whatever the model holds.
+
+    Raises:
+        UserError: a setting that `generate` or the first save of a checkpoint would refuse, hours later.
+    """
+    if not (temperature > 0 and math.isfinite(temperature)):
+        raise UserError(f"temperature must be a number above 0, not {temperature}")
+    if not 0 < top_p <= 1:
+        raise UserError(f"top_p must be above 0 and at most 1, not {top_p}")
+    if top_k < 0:
+        raise UserError(f"top_k must be at least 0 (0: every character may be drawn), not {top_k}")
+    tags = tokenizer.convert_tokens_to_ids([token for token in SPECIAL_TOKENS if token != END])
+    return GenerationConfig(
+        do_sample=True,
+        temperature=temperature,
+        top_k=top_k,
+        top_p=top_p,
+        max_length=n_positions,
+        eos_token_id=tokenizer.eos_token_id,
+        pad_token_id=tokenizer.pad_token_id,
+        suppress_tokens=[*tags, *byte_token_ids(tokenizer)],  # half a character would be shown as U+FFFD
+    )
+
+
+def load(path: str | Path) -> tuple[PreTrainedModel, PreTrainedTokenizerFast]:
+    """A checkpoint folder -> its model (float32, evaluation mode) and its tokenizer.
+
+    Raises:
+        UserError: no such folder, a file, no checkpoint, or a tokenizer that belongs to another model.
+    """
+    path = Path(path)
+    if not path.exists():
+        raise UserError(f"there is no checkpoint folder {path}")
+    if not path.is_dir():
+        raise UserError(f"{path} is a file; a checkpoint is the folder that holds config.json and model.safetensors")
+    missing = [name for name in ("config.json", "tokenizer.json") if not (path / name).is_file()]
+    if missing:
+        raise UserError(f"{path} is not a checkpoint: it has no {' and no '.join(missing)}")
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(path)
+        model = AutoModelForCausalLM.from_pretrained(path, dtype=torch.float32).eval()
+    except (OSError, ValueError, SafetensorError) as error:
+        raise UserError(f"{path} is not a whole checkpoint: {str(error).splitlines()[0]}") from error
+    rows = model.get_input_embeddings().weight.shape[0]
+    if len(tokenizer) != rows:
+        raise UserError(
+            f"the tokenizer in {path} has {len(tokenizer)} tokens and the model {rows}: "
+            "they come from different runs, so copy the tokenizer from the folder where the model was trained"
+        )
+    return model, tokenizer
+
+
+def write_ids(
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerFast,
+    titles: list[str],
+    *,
+    batch_size: int = 64,
+    seed: int | None = None,
+    streamer: BaseStreamer | None = None,
+    **generation,
+) -> list[list[int]]:
+    """(titles) -> the new tokens of one poem a title, in the same order; a whole poem's last one is the end mark.
+
+    Args:
+        batch_size: poems written side by side, left-padded, with a cache of keys and values.
+        seed: of the drawing; None draws anew each time. The caller's random state is left as it was.
+        generation: what departs from the checkpoint's own defaults, named as for `generate`. With `max_new_tokens`
+            too, prompt and poem together never get longer than the model's positions.
+
+    Raises:
+        UserError: a title so long that no position is left for a poem.
+    """
+    positions = model.config.max_position_embeddings
+    limit = generation.pop("max_new_tokens", positions)
+    chats = [[{"role": "user", "content": title}] for title in titles]
+    prompts = tokenizer.apply_chat_template(chats, add_generation_prompt=True)["input_ids"] if chats else []
+    for title, prompt in zip(titles, prompts, strict=True):
+        if len(prompt) >= positions:
+            raise UserError(
+                f"the title {title[:20]}… is too long: its prompt takes {len(prompt)} tokens of the {positions} "
+                "that the model holds, so no room is left for a poem"
+            )
+    order = sorted(range(len(titles)), key=lambda i: len(prompts[i]))  # like lengths side by side: little padding
+    poems: list[list[int]] = [[] for _ in titles]
+    with _undisturbed(model, seed):
+        for start in range(0, len(order), batch_size):
+            chosen = order[start : start + batch_size]
+            batch = tokenizer.pad(
+                {"input_ids": [prompts[i] for i in chosen]}, padding_side="left", return_tensors="pt"
+            ).to(model.device)
+            width = batch["input_ids"].shape[1]
+            settings = {
+                "max_length": min(width + limit, positions),
+                "eos_token_id": tokenizer.eos_token_id,
+                "pad_token_id": tokenizer.pad_token_id,
+                "use_cache": True,  # TRL's gradient checkpointing leaves false in the checkpoint
+                **generation,
+            }
+            written = model.generate(**batch, streamer=streamer, **settings)[:, width:].tolist()  # (B, new tokens)
+            for i, ids in zip(chosen, written, strict=True):
+                end = ids.index(tokenizer.eos_token_id) + 1 if tokenizer.eos_token_id in ids else len(ids)
+                poems[i] = ids[:end]
+    return poems
+
+
+def write_poems(model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, titles: list[str], **settings) -> list[str]:
+    """(titles) -> one poem a title, in the same order; settings and errors are those of `write_ids`."""
+    return tokenizer.batch_decode(write_ids(model, tokenizer, titles, **settings), skip_special_tokens=True)
+
+
+def continue_text(
+    model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, text: str, *, new_tokens: int = 64, seed: int | None = None
+) -> str:
+    """The text and what the model writes after it: a pretrained model's way of writing, which knows no titles."""
+    ids = torch.tensor([encode_text(tokenizer, text)], device=model.device)
+    limit = min(ids.shape[1] + new_tokens, model.config.max_position_embeddings)
+    with _undisturbed(model, seed):
+        written = model.generate(ids, attention_mask=torch.ones_like(ids), max_length=limit, use_cache=True)
+    return tokenizer.decode(written[0], skip_special_tokens=True)
+
+
+def stream_poem(
+    model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, title: str, show: Callable[[str], object], **settings
+) -> str:
+    """One title -> its poem, handed to `show` piece by piece while it is written; the pieces joined are the poem.
+
+    The poem is the one that `write_poems` gives for the title alone; settings and errors are those of `write_ids`.
+    """
+    return write_poems(model, tokenizer, [title], streamer=_WholeCharacters(tokenizer, show), **settings)[0]
+
+
+class _WholeCharacters(BaseStreamer):
+    """Shows a new token at once, but bytes only when the run of them is over: what they decode to is then certain."""
+
+    def __init__(self, tokenizer: PreTrainedTokenizerFast, show: Callable[[str], object]):
+        self.tokenizer, self.show = tokenizer, show
+        self.bytes = set(byte_token_ids(tokenizer))
+        self.held: list[int] = []
+        self.at_prompt = True
+
+    def put(self, value: torch.Tensor) -> None:
+        if self.at_prompt:  # `generate` hands over the prompt first
+            self.at_prompt = False
+            return
+        self.held += value.flatten().tolist()
+        if self.held[-1] not in self.bytes:
+            self.end()
+
+    def end(self) -> None:
+        text = self.tokenizer.decode(self.held, skip_special_tokens=True)
+        self.held = []
+        if text:
+            self.show(text)
+
+
+@contextmanager
+def _undisturbed(model: PreTrainedModel, seed: int | None) -> Iterator[None]:
+    """Evaluation mode and random numbers of one's own inside; the caller's mode and random state after it."""
+    was_training = model.training
+    with torch.random.fork_rng([model.device] if model.device.type == "cuda" else []), torch.inference_mode():
+        if seed is None:
+            torch.seed()
+        else:
+            torch.manual_seed(seed)
+        model.eval()
+        try:
+            yield
+        finally:
+            model.train(was_training)

@@ -1,0 +1,112 @@
+"""The whole journey in five narrated stages: poems, a configuration, pretraining, fine-tuning, alignment.
+
+    python run.py --recipe sample
+    python run.py --recipe tang --corpus PATH --output_dir runs/mine --stages data,pretrain
+
+Run it again and it goes on where it was cut off, and skips what is done. Stages three to five are the commands that a
+person would type (train_pretrain.py, train_sft.py, train_dpo.py); the numbers are in configs/<recipe>/.
+"""
+
+import argparse
+import subprocess
+import sys
+from pathlib import Path
+
+from poet import errors
+from poet.errors import UserError
+
+HOUSE = Path(__file__).resolve().parent
+STAGES = {
+    "data": "A folder of poems becomes three data sets",
+    "pretrain": "The model learns to continue verse, character by character",
+    "sft": "It learns to answer a title with a poem",
+    "dpo": "It learns which poems are preferred",
+}
+
+
+def main() -> int:
+    options = parse_options()
+    recipe, run = HOUSE / "configs" / options.recipe, Path(options.output_dir or f"runs/{options.recipe}")
+    say(1, STAGES["data"])
+    make_data(recipe, run, options.corpus)
+    say(2, "The configuration")
+    print(describe_configuration(recipe, run), flush=True)
+    for number, stage in enumerate(("pretrain", "sft", "dpo"), 3):
+        if stage in options.stages:
+            say(number, STAGES[stage])
+            code = train(stage, recipe, run)
+            if code:
+                return code
+    if "dpo" in options.stages:
+        report(run)
+    return 0
+
+
+def parse_options() -> argparse.Namespace:
+    recipes = sorted(path.parent.name for path in HOUSE.glob("configs/*/data.yaml"))
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--recipe", default="sample", help=f"one of {', '.join(recipes)}, or a folder of your own in configs/")
+    parser.add_argument("--corpus", help="a folder, a file or a Hub id, in place of the recipe's corpus")
+    parser.add_argument("--stages", default=",".join(STAGES), help="the stages to run, of %(default)s")
+    parser.add_argument("--output_dir", help="the run's folder; runs/RECIPE if left out")
+    parser.error = errors.refuse
+    options = parser.parse_args()
+    if options.recipe not in recipes:
+        raise UserError(f"there is no recipe {options.recipe} in configs/; there are {', '.join(recipes)}")
+    options.stages = options.stages.split(",")
+    for stage in options.stages:
+        if stage not in STAGES:
+            raise UserError(f"there is no stage {stage!r}; the stages are {', '.join(STAGES)}")
+    return options
+
+
+def say(number: int, what: str) -> None:
+    print(f"\n{'─' * 72}\n{number} of 5  {what}\n", flush=True)
+
+
+def make_data(recipe: Path, run: Path, corpus: str | None) -> None:
+    from poet.arguments import parse
+    from poet.dataset import DataArguments, build_datasets, format_summary
+
+    override = [] if corpus is None else ["--corpus", corpus]
+    (arguments,) = parse(DataArguments, argv=["--config", str(recipe / "data.yaml"), *override])
+    print(format_summary(build_datasets(arguments, run)), flush=True)
+
+
+def describe_configuration(recipe: Path, run: Path) -> str:
+    """The model that the recipe asks for, and what each number means for it."""
+    import yaml
+
+    from poet.dataset import characters
+
+    recipe_numbers = yaml.safe_load((recipe / "pretrain.yaml").read_text(encoding="utf-8"))
+    width, layers, context = (recipe_numbers[key] for key in ("n_embd", "n_layer", "n_positions"))
+    return (
+        f"A GPT-2 with {layers} layers, {width} numbers a character, {recipe_numbers['n_head']} attention heads, "
+        f"and sight of {context} characters.\nIt knows {len(characters(run)):,} characters; others are written in bytes."
+    )
+
+
+def train(stage: str, recipe: Path, run: Path) -> int:
+    """Runs the stage's command; its exit code is ours."""
+    if (run / stage / "trainer_state.json").is_file():
+        print(f"done already: {run / stage}", flush=True)
+        return 0
+    command = [sys.executable, str(HOUSE / f"train_{stage}.py"), "--config", str(recipe / f"{stage}.yaml")]
+    process = subprocess.Popen([*command, "--output_dir", str(run / stage)])
+    while True:
+        try:
+            return process.wait()
+        except KeyboardInterrupt:  # the stage got the same Ctrl-C, and ends with a checkpoint
+            continue
+
+
+def report(run: Path) -> None:
+    from poet.evaluate import evaluate
+    from poet.report import write_report
+
+    print(f"\nThe report: {write_report(run, evaluate(run))}", flush=True)
+
+
+if __name__ == "__main__":
+    errors.run(main)

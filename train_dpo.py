@@ -1,0 +1,65 @@
+"""Aligns the fine-tuned model to a preference by pairs of poems: stage five of the journey.
+
+    python train_dpo.py --config configs/tang/dpo.yaml
+    accelerate launch train_dpo.py --config configs/tang/dpo.yaml --beta 0.2
+
+It starts from OUTPUT_DIR/../sft, which is also its reference, and the data beside it. Every option is a field of
+`TuningArguments` (poet/arguments.py) or of trl's `DPOConfig`.
+"""
+
+from poet import errors
+
+
+def main() -> None:
+    from trl import DPOConfig
+
+    from poet.arguments import TuningArguments, parse
+
+    stage_args, args = parse(TuningArguments, DPOConfig)
+
+    from trl import DPOTrainer
+
+    from poet import dataset, write
+    from poet.callbacks import RefuseWrongReference, ShowVerse
+    from poet.training import Stage, begin, fit_lengths, load_model, locate, train
+
+    class Aligner(Stage, DPOTrainer):
+        """trl.DPOTrainer, and what poet/training.py adds to all three stages."""
+
+    run = locate(args)
+    model, tokenizer, origin = load_model(stage_args.model_name_or_path or run.folder / "sft", stage_args)
+    if not begin("dpo", args, stage_args, {"data": dataset.load_summary(run.folder)["made_from"], "model": origin}):
+        return
+
+    # Data: a title as the prompt, the preferred poem and another one.
+    rows = fit_lengths(dataset.load_stage(run.folder, "dpo"), tokenizer, args, model.config.n_positions)
+
+    # Reference: the model as it is now, loaded once more.
+    reference = load_model(stage_args.model_name_or_path or run.folder / "sft", stage_args)[0].eval()
+
+    trainer = Aligner(
+        model=model,
+        ref_model=reference,
+        args=args,
+        train_dataset=rows["train"],
+        eval_dataset=rows["test"],
+        processing_class=tokenizer,
+    )
+    trainer.stage_args = stage_args
+    title = stage_args.sample_title
+    trainer.add_callback(RefuseWrongReference())
+    trainer.add_callback(
+        ShowVerse(
+            title,
+            lambda: {
+                "text": write.write_poems(model, tokenizer, [title], seed=args.seed)[0],
+                "reference": write.write_poems(reference, tokenizer, [title], seed=args.seed)[0],
+            },
+            run.samples,
+        )
+    )
+    train(trainer, {"stage": "dpo", "parameters": model.num_parameters()})
+
+
+if __name__ == "__main__":
+    errors.run(main)

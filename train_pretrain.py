@@ -1,0 +1,83 @@
+"""Pretrains a small GPT-2 on verse, from random weights: stage three of the journey.
+
+    python train_pretrain.py --config configs/tang/pretrain.yaml
+    accelerate launch train_pretrain.py --config configs/tang/pretrain.yaml --learning_rate 2e-3
+
+The data are those of `python run.py --recipe tang --stages data`; the checkpoint goes to OUTPUT_DIR. Every option is a
+field of `PretrainArguments` (poet/arguments.py) or of transformers' `TrainingArguments`.
+"""
+
+from poet import errors
+
+
+def main() -> None:
+    from transformers import TrainingArguments
+
+    from poet.arguments import PretrainArguments, parse
+
+    stage_args, args = parse(PretrainArguments, TrainingArguments)
+
+    from transformers import GPT2Config, GPT2LMHeadModel, Trainer, set_seed
+
+    from poet import blocks, dataset, write
+    from poet.callbacks import ShowVerse
+    from poet.training import Stage, begin, locate, tokenizer_for, train
+
+    class Pretrainer(Stage, Trainer):
+        """transformers.Trainer, and what poet/training.py adds to all three stages."""
+
+    run = locate(args)
+    if not begin("pretrain", args, stage_args, {"data": dataset.load_summary(run.folder)["made_from"]}):
+        return
+
+    # Tokenizer: one token a character of the corpus.
+    tokenizer = tokenizer_for(stage_args, run)
+
+    # Data: the poems as one long text, cut into blocks.
+    rows = dataset.load_stage(run.folder, "pretrain", streaming=stage_args.streaming)
+    if stage_args.streaming:
+        train_blocks = blocks.stream_blocks(rows["train"], tokenizer, stage_args.n_positions)
+    else:
+        train_blocks = blocks.Blocks(blocks.encode_rows(rows["train"], tokenizer), stage_args.n_positions, args.seed)
+    test_blocks = blocks.eval_blocks(blocks.encode_rows(rows["test"], tokenizer), stage_args.n_positions)
+
+    # Model: GPT-2's architecture at the recipe's size, with random weights.
+    set_seed(args.seed)
+    model = GPT2LMHeadModel(
+        GPT2Config(
+            vocab_size=len(tokenizer),
+            n_positions=stage_args.n_positions,
+            n_embd=stage_args.n_embd,
+            n_layer=stage_args.n_layer,
+            n_head=stage_args.n_head,
+            resid_pdrop=stage_args.dropout,
+            embd_pdrop=stage_args.dropout,
+            attn_pdrop=stage_args.dropout,
+            tie_word_embeddings=stage_args.tie_word_embeddings,
+            bos_token_id=tokenizer.eos_token_id,
+            eos_token_id=tokenizer.eos_token_id,
+            pad_token_id=tokenizer.pad_token_id,
+        )
+    )
+    model.loss_type = "ForCausalLM"  # else Trainer's losses are (n-1)/n of the truth (transformers#46204)
+    model.generation_config = write.generation_defaults(
+        tokenizer, stage_args.n_positions, stage_args.temperature, stage_args.top_k, stage_args.top_p
+    )
+
+    trainer = Pretrainer(
+        model=model,
+        args=args,
+        train_dataset=train_blocks,
+        eval_dataset=test_blocks,
+        processing_class=tokenizer,
+    )
+    trainer.stage_args = stage_args
+    title = stage_args.sample_title
+    trainer.add_callback(
+        ShowVerse(title, lambda: {"text": write.continue_text(model, tokenizer, title, seed=args.seed)}, run.samples)
+    )
+    train(trainer, {"stage": "pretrain", "parameters": model.num_parameters()})
+
+
+if __name__ == "__main__":
+    errors.run(main)
