@@ -17,6 +17,7 @@ def main() -> None:
 
     stage_args, args = parse(PretrainArguments, TrainingArguments)
 
+    import torch
     from transformers import GPT2Config, GPT2LMHeadModel, Trainer, set_seed
 
     from poet import blocks, dataset, write
@@ -59,6 +60,10 @@ def main() -> None:
             pad_token_id=tokenizer.pad_token_id,
         )
     )
+    if stage_args.zero_init_projections:
+        for block in model.transformer.h:
+            torch.nn.init.zeros_(block.attn.c_proj.weight)
+            torch.nn.init.zeros_(block.mlp.c_proj.weight)
     model.loss_type = "ForCausalLM"  # else Trainer's losses are (n-1)/n of the truth (transformers#46204)
     model.generation_config = write.generation_defaults(
         tokenizer, stage_args.n_positions, stage_args.temperature, stage_args.top_k, stage_args.top_p

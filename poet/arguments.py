@@ -38,6 +38,9 @@ class PretrainArguments(StageArguments):
     n_head: int = field(default=4, metadata={"help": "Attention heads a block."})
     dropout: float = field(default=0.0, metadata={"help": "Dropout of embeddings, attention and residuals."})
     tie_word_embeddings: bool = field(default=True, metadata={"help": "Whether output weights are the input embeddings."})
+    zero_init_projections: bool = field(
+        default=False, metadata={"help": "Start with blocks that add nothing: their output projections are zero."}
+    )
     tokenizer_name_or_path: str | None = field(
         default=None, metadata={"help": "A tokenizer of your own. Default: one token a character of the corpus."}
     )

@@ -36,13 +36,12 @@ _CORPORA = {
     "song": f"The training poems are the Song corpus of {_TANG}.",
     "tang+song": f"The training poems are the Tang and Song corpora of {_TANG}.",
 }
-_LIMITS = (
-    "A small model: it has learned form, diction and the commonplaces of its corpus, hardly sense. A poem may break the "
-    "rules of its form, lose its title from sight, or repeat itself.",
-    "It may repeat lines of the poems that it was trained on. Look a line up before you call it new.",
-    "It knows traditional characters and the world of its corpus, the prejudices of that world too. Nobody filtered "
-    "what it writes.",
-)
+_LIMITS = """\
+- A small model: it has learned form, diction and the commonplaces of its corpus, hardly sense. A poem may break the rules
+  of its form, lose sight of its title, or repeat itself.
+- It may repeat lines of the poems that it was trained on. Look a line up before you call it new.
+- It knows traditional characters and the world of its corpus, with the prejudices of that world. Nobody filtered what it
+  writes."""
 _NAMES = {"seconds": "training time"}
 
 
@@ -90,7 +89,7 @@ def write_card(folder: Path, log_history: list[dict], facts: dict[str, Any]) -> 
         "## Training and results\n\n| | |\n|---|---|\n" + "\n".join(f"| {k} | {_cell(v)} |" for k, v in rows.items()),
         _explain(stage),
         *(["![curves of loss and learning rate](curves.png)"] if (folder / "curves.png").is_file() else []),
-        "## Limits\n\n" + "\n".join(f"- {line}" for line in (*_LIMITS, _CORPORA.get(str(corpus))) if line),
+        f"## Limits\n\n{_LIMITS}" + (f"\n- {_CORPORA[corpus]}" if corpus in _CORPORA else ""),
     ]
     write_text(folder / "README.md", "\n\n".join(text) + "\n")
 

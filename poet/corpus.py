@@ -36,7 +36,7 @@ Records = Iterator[tuple[str, Any]]  # (where it stands, as an error names it; t
 
 @dataclass(frozen=True, slots=True)
 class Poem:
-    """A title and lines of verse, each with its punctuation; in the Tang corpus a line is a couplet, 5，5。 or 7，7。"""
+    """A title and lines of verse, each with its punctuation; a line of the Tang corpus is a couplet: 5，5。 7，7。"""
 
     title: str
     lines: tuple[str, ...]
@@ -55,7 +55,7 @@ class Poem:
 
 @dataclass(frozen=True)
 class Corpus:
-    """What `read_corpus` found; `read` = len(`poems`) + the sum of `dropped`, where each poem counts under one reason."""
+    """What `read_corpus` found: `read` poems, of which `dropped` counts those that are not kept, by reason."""
 
     poems: list[Poem]
     read: int
@@ -139,6 +139,11 @@ class Split:
         return {"poems": sum(map(len, copied)), "across_parts": sum(map(len, across))}
 
 
+def part_ends(poems: int, ratio: Sequence[int]) -> list[int]:
+    """Where each part of so many poems ends; the last is `poems` itself."""
+    return [poems * share // sum(ratio) for share in itertools.accumulate(ratio)]
+
+
 def split_poems(poems: Sequence[Poem], seed: int, ratio: Sequence[int], copies_together: bool) -> Split:
     """Shuffles the poems and cuts them into three parts by `ratio`, as the tutorial does with seed 2024 and 5:3:2.
 
@@ -154,12 +159,12 @@ def split_poems(poems: Sequence[Poem], seed: int, ratio: Sequence[int], copies_t
         groups = list(by_wording.values())
     rng.shuffle(groups)
     parts: list[list[Poem]] = [[], [], []]
-    ends = [len(poems) * share // sum(ratio) for share in itertools.accumulate(ratio)]
+    ends = part_ends(len(poems), ratio)
     placed = 0
     for group in groups:
         parts[bisect.bisect_right(ends, placed)] += group
         placed += len(group)
-    return Split(*parts, rng)
+    return Split(parts[0], parts[1], parts[2], rng)
 
 
 # ------------------------------------------------------------------------------------------- records -> poems
@@ -279,7 +284,7 @@ def _locate(source: str) -> list[Path]:
 
 
 def _locate_in_folder(folder: Path) -> list[Path]:
-    """The Tang files, else the Song files, of a copy of chinese-poetry or of its npm package; else all that can be read."""
+    """The Tang (else the Song) files of a copy of chinese-poetry or of its npm package; else all that can be read."""
     for name in download.NAMES:
         for inner in ("", "全唐诗", "dist/quantangshi", "package/dist/quantangshi"):
             paths = [folder / inner / file for file in download.checksums(name)]

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from poet import preferences
-from poet.corpus import Corpus, Poem, Split, fingerprint, read_corpus, split_poems
+from poet.corpus import Corpus, Poem, Split, fingerprint, part_ends, read_corpus, split_poems
 from poet.errors import UserError
 
 if TYPE_CHECKING:
@@ -63,7 +63,8 @@ class DataArguments:
     author_column: str | None = field(default=None, metadata={"help": "the column of the authors, likewise"})
 
     def __post_init__(self) -> None:
-        if len(self.split) != 3 or min(self.split) < 1:
+        self.forbidden = self.forbidden or ""  # an empty key of a YAML file is None
+        if not isinstance(self.split, list) or len(self.split) != 3 or min(self.split) < 1:
             raise UserError(f"split is {self.split}: give three whole numbers above 0, like 5 3 2")
         if not 0 < self.held_out < 1:
             raise UserError(f"held_out is {self.held_out}: give a share between 0 and 1, like 0.1")
@@ -82,8 +83,7 @@ def read_and_split(args: DataArguments) -> tuple[Corpus, Split]:
         together = fingerprint(args.corpus) != fingerprint("tang")
     split = split_poems(corpus.poems, args.seed, args.split, together)
     if not _enough(*map(len, split.parts)):
-        ends = [sum(args.split[:k]) for k in (1, 2, 3)]
-        needed = next(n for n in itertools.count(1) if _enough(*_sizes(n, ends)))
+        needed = next(n for n in itertools.count(1) if _enough(*_sizes(part_ends(n, args.split))))
         raise UserError(
             f"{args.corpus}: {len(corpus.poems)} usable poems are too few to train and evaluate three stages; "
             f"at least {needed} different ones are needed"
@@ -96,9 +96,8 @@ def _enough(pretrain: int, sft: int, dpo: int) -> bool:
     return pretrain >= 1 and sft >= 2 and dpo >= 3
 
 
-def _sizes(poems: int, ends: Sequence[int]) -> list[int]:
-    cuts = [poems * end // ends[-1] for end in ends]
-    return [cuts[0], cuts[1] - cuts[0], cuts[2] - cuts[1]]
+def _sizes(ends: Sequence[int]) -> list[int]:
+    return [end - start for start, end in zip([0, *ends], ends, strict=False)]
 
 
 # -------------------------------------------------------------------------------------------- poems -> rows
@@ -273,7 +272,7 @@ def load_summary(output_dir: str | Path) -> dict[str, Any]:
         return json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
         raise UserError(
-            f"no data in {output_dir}: run `python run.py --recipe RECIPE --stages data --output_dir {output_dir}` first"
+            f"no data in {output_dir}: run `python run.py --recipe R --stages data --output_dir {output_dir}`"
         ) from error
     except ValueError as error:
         raise UserError(f"{path} is broken ({error}); remove {path.parent} and make it again") from error

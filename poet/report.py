@@ -50,8 +50,8 @@ def write_report(run_dir: Path, rates: dict[str, dict[str, Any]]) -> Path:
 def _table_of_stages(histories: dict[str, list[dict]]) -> str:
     rows = ["| stage | steps | time | on held-out poems |", "|---|---|---|---|"]
     for stage, history in histories.items():
-        end = next((log for log in reversed(history) if "train_runtime" in log), {})
-        time = duration(end["train_runtime"]) if end else ""
+        seconds = [log["train_runtime"] for log in history if "train_runtime" in log]
+        time = duration(seconds[-1]) if seconds else ""
         results = ", ".join(f"{name} {value:.3f}" for name, value in measured(stage, history).items())
         rows.append(f"| {_TITLES[stage].lower()} | {history[-1]['step']:,} | {time} | {results} |")
     return "\n".join(rows) + "\n\nTime is that of training since its last start, evaluation and samples included."
@@ -72,7 +72,7 @@ def _table_of_rates(rates: dict[str, dict[str, Any]]) -> str:
 def _flat(row: dict[str, Any]) -> dict[str, str]:
     """{measure: its value as shown}; each form becomes a measure of its own."""
     interval = row.get("interval", {})
-    shown = {}
+    shown: dict[str, str] = {}
     for key, value in row.items():
         if key == "forms":
             shown |= {f"form {form}": f"{rate:.1%}" for form, rate in value.items()}
