@@ -45,7 +45,9 @@ def main() -> int:
 def parse_options() -> argparse.Namespace:
     recipes = sorted(path.parent.name for path in HOUSE.glob("configs/*/data.yaml"))
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--recipe", default="sample", help=f"one of {', '.join(recipes)}, or a folder of your own in configs/")
+    parser.add_argument(
+        "--recipe", default="sample", help=f"one of {', '.join(recipes)}, or a folder of your own in configs/"
+    )
     parser.add_argument("--corpus", help="a folder, a file or a Hub id, in place of the recipe's corpus")
     parser.add_argument("--stages", default=",".join(STAGES), help="the stages to run, of %(default)s")
     parser.add_argument("--output_dir", help="the run's folder; runs/RECIPE if left out")

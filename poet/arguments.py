@@ -18,11 +18,18 @@ class StageArguments:
 
     optimizer: str = field(
         default="adamw",
-        metadata={"help": "adamw, or muon: Muon for the hidden matrices, AdamW for the rest.", "choices": ["adamw", "muon"]},
+        metadata={
+            "help": "adamw, or muon: Muon for the hidden matrices, AdamW for the rest.",
+            "choices": ["adamw", "muon"],
+        },
     )
-    muon_learning_rate: float = field(default=0.02, metadata={"help": "Learning rate of the hidden matrices under muon."})
+    muon_learning_rate: float = field(
+        default=0.02, metadata={"help": "Learning rate of the hidden matrices under muon."}
+    )
     muon_momentum: float = field(default=0.95, metadata={"help": "Momentum of the hidden matrices under muon."})
-    sample_title: str = field(default="春夜喜雨", metadata={"help": "Title of the poem that is shown at each evaluation."})
+    sample_title: str = field(
+        default="春夜喜雨", metadata={"help": "Title of the poem that is shown at each evaluation."}
+    )
     temperature: float = field(default=1.0, metadata={"help": "Sampling temperature saved with the checkpoint."})
     top_k: int = field(default=0, metadata={"help": "Only the k likeliest tokens are sampled; 0: all. Saved too."})
     top_p: float = field(default=1.0, metadata={"help": "Only tokens that make up this probability. Saved too."})
@@ -37,14 +44,18 @@ class PretrainArguments(StageArguments):
     n_layer: int = field(default=4, metadata={"help": "Transformer blocks."})
     n_head: int = field(default=4, metadata={"help": "Attention heads a block."})
     dropout: float = field(default=0.0, metadata={"help": "Dropout of embeddings, attention and residuals."})
-    tie_word_embeddings: bool = field(default=True, metadata={"help": "Whether output weights are the input embeddings."})
+    tie_word_embeddings: bool = field(
+        default=True, metadata={"help": "Whether output weights are the input embeddings."}
+    )
     zero_init_projections: bool = field(
         default=False, metadata={"help": "Start with blocks that add nothing: their output projections are zero."}
     )
     tokenizer_name_or_path: str | None = field(
         default=None, metadata={"help": "A tokenizer of your own. Default: one token a character of the corpus."}
     )
-    streaming: bool = field(default=False, metadata={"help": "Read the text as it trains, for a corpus larger than memory."})
+    streaming: bool = field(
+        default=False, metadata={"help": "Read the text as it trains, for a corpus larger than memory."}
+    )
 
 
 @dataclass
@@ -52,7 +63,8 @@ class TuningArguments(StageArguments):
     """Options of fine-tuning and alignment: where the model comes from."""
 
     model_name_or_path: str | None = field(
-        default=None, metadata={"help": "Checkpoint to start from. Default: what the stage before left beside OUTPUT_DIR."}
+        default=None,
+        metadata={"help": "Checkpoint to start from. Default: what the stage before left beside OUTPUT_DIR."},
     )
 
 

@@ -158,9 +158,7 @@ def tokenizer_for(stage_args: PretrainArguments, run: Run) -> PreTrainedTokenize
     return build_tokenizer(dataset.characters(run.folder), stage_args.n_positions)
 
 
-def load_model(
-    path: str | Path, stage_args: StageArguments
-) -> tuple[PreTrainedModel, PreTrainedTokenizerFast, str]:
+def load_model(path: str | Path, stage_args: StageArguments) -> tuple[PreTrainedModel, PreTrainedTokenizerFast, str]:
     """A checkpoint to train on: model, tokenizer, and a fingerprint of the weights."""
     if not Path(path, "config.json").is_file() and Path(path).name in ("pretrain", "sft"):
         stage = Path(path).name
@@ -178,7 +176,9 @@ def load_model(
         return model, tokenizer, hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def fit_lengths(rows: DatasetDict, tokenizer: PreTrainedTokenizerFast, args: TrainingArguments, positions: int) -> DatasetDict:
+def fit_lengths(
+    rows: DatasetDict, tokenizer: PreTrainedTokenizerFast, args: TrainingArguments, positions: int
+) -> DatasetDict:
     """Leaves out the rows that do not fit the model's positions, and says how many.
 
     trl would cut them, and with the end of the poem the end mark, which the model then never learns to write.
@@ -187,15 +187,22 @@ def fit_lengths(rows: DatasetDict, tokenizer: PreTrainedTokenizerFast, args: Tra
     answers = [name for name in ("completion", "chosen", "rejected") if name in rows["train"].column_names]
 
     def fits(row: dict) -> bool:
-        return all(len(tokenizer.apply_chat_template(row["prompt"] + row[name])["input_ids"]) <= positions for name in answers)
+        return all(
+            len(tokenizer.apply_chat_template(row["prompt"] + row[name])["input_ids"]) <= positions for name in answers
+        )
 
     kept = rows.filter(fits, keep_in_memory=True, load_from_cache_file=False)
     for name in rows:
         lost = len(rows[name]) - len(kept[name])
         if lost and args.process_index == 0:
-            print(f"{lost} of {len(rows[name])} {name} rows are longer than {positions} tokens and are left out", flush=True)
+            print(
+                f"{lost} of {len(rows[name])} {name} rows are longer than {positions} tokens and are left out",
+                flush=True,
+            )
         if not len(kept[name]):
-            raise UserError(f"no {name} row fits into the model's {positions} tokens; use shorter poems or a larger n_positions")
+            raise UserError(
+                f"no {name} row fits into the model's {positions} tokens; use shorter poems or a larger n_positions"
+            )
     return kept
 
 
@@ -233,7 +240,9 @@ def train(trainer: Stage, facts: dict) -> None:
     try:
         result = trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
     except OSError as error:
-        raise UserError(f"{folder} could not be written ({error.strerror}); free some space and run it again") from error
+        raise UserError(
+            f"{folder} could not be written ({error.strerror}); free some space and run it again"
+        ) from error
     if stop.asked:
         raise KeyboardInterrupt
     last = next((log for log in reversed(trainer.state.log_history) if "eval_loss" in log), None)

@@ -144,7 +144,12 @@ def write_poems(model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, titl
 
 
 def continue_text(
-    model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, text: str, *, new_tokens: int = 64, seed: int | None = None
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerFast,
+    text: str,
+    *,
+    new_tokens: int = 64,
+    seed: int | None = None,
 ) -> str:
     """The text and what the model writes after it: a pretrained model's way of writing, which knows no titles."""
     ids = torch.tensor([encode_text(tokenizer, text)], device=model.device)

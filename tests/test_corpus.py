@@ -1,0 +1,328 @@
+"""Sources, formats and faults of a corpus; the cleaning and the split."""
+
+import csv
+import json
+import random
+from collections import Counter
+from pathlib import Path
+
+import datasets
+import pyarrow
+import pyarrow.parquet
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from poet import corpus
+from poet.corpus import Poem, fingerprint, read_corpus, split_poems
+from poet.errors import UserError
+
+SEED_RULES = {"min_lines": 2, "equal_lines": True, "forbidden": "□(（"}
+POEM = Poem("春", ("一二三四五，六七八九十。", "甲乙丙丁戊，己庚辛壬癸。"), "無名")
+RECORD = {"title": POEM.title, "author": POEM.author, "paragraphs": list(POEM.lines)}
+
+
+def write(path: Path, content: str | bytes | object) -> str:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if isinstance(content, bytes):
+        path.write_bytes(content)
+    elif isinstance(content, str):
+        path.write_text(content, encoding="utf-8", newline="")
+    else:
+        path.write_text(json.dumps(content, ensure_ascii=False), encoding="utf-8")
+    return str(path)
+
+
+# ---------------------------------------------------------------------------------------------- what is read
+
+TEXT = "春\n一二三四五，六七八九十。\n甲乙丙丁戊，己庚辛壬癸。\n"
+JSON = json.dumps([RECORD], ensure_ascii=False)
+CSV = f'title,author,lines\n春,無名,"{POEM.text}"\n'
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("poems.json", JSON),
+        ("poems.json", b"\xef\xbb\xbf" + JSON.encode()),
+        ("poems.json", {"data": [RECORD]}),
+        ("poems.json", RECORD),
+        ("poems.json", [{**RECORD, "paragraphs": POEM.text}]),
+        ("poems.json", [{**RECORD, "paragraphs": POEM.text.replace("\n", "\r\n")}]),
+        ("poems.json", [{**RECORD, "paragraphs": POEM.text.replace("\n", "")}]),
+        ("poems.json", [{"title": "春", "author": "無名", "content": list(POEM.lines)}]),
+        ("poems.json", [{"title": "春", "author": "無名", "para": list(POEM.lines)}]),
+        ("poems.json", [{"title": "春", "author": "無名", "body": POEM.text}]),
+        ("poems.jsonl", JSON[1:-1] + "\r\n\r\n"),
+        ("poems.jsonl", b"\xef\xbb\xbf" + JSON[1:-1].encode()),
+        ("poems.csv", CSV),
+        ("poems.csv", b"\xef\xbb\xbf" + CSV.encode()),
+        ("poems.csv", CSV.replace("\n", "\r\n")),
+        ("poems.csv", CSV.replace(",", ";")),
+        ("poems.tsv", CSV.replace(",", "\t")),
+    ],
+)
+def test_one_poem_in_every_shape(tmp_path, name, content):
+    assert read_corpus(write(tmp_path / name, content), **SEED_RULES).poems == [POEM]
+
+
+@pytest.mark.parametrize("content", [TEXT, "\n\n" + TEXT, TEXT.replace("\n", "\r\n"), b"\xef\xbb\xbf" + TEXT.encode()])
+def test_plain_text_has_the_title_first_and_no_author(tmp_path, content):
+    assert read_corpus(write(tmp_path / "poems.txt", content)).poems == [Poem(POEM.title, POEM.lines)]
+
+
+def test_plain_text_is_separated_by_blank_lines(tmp_path):
+    source = write(tmp_path / "poems.txt", "春\n甲。\n乙。\n \n\n夏\n丙。\n\n秋\n丁。")
+    assert read_corpus(source).poems == [Poem("春", ("甲。", "乙。")), Poem("夏", ("丙。",)), Poem("秋", ("丁。",))]
+
+
+@pytest.mark.parametrize(
+    ("title", "read"), [(None, ""), (7, "7"), ("001", "001"), ("春\n夏", "春 夏"), ("甲\t乙", "甲\t乙")]
+)
+def test_titles_are_text(tmp_path, title, read):
+    source = write(tmp_path / "poems.json", [{**RECORD, "title": title}])
+    assert read_corpus(source).poems[0].title == read
+
+
+def test_a_missing_title_is_empty(tmp_path):
+    assert read_corpus(write(tmp_path / "poems.json", [{"content": POEM.text}])).poems == [Poem("", POEM.lines)]
+
+
+@pytest.mark.parametrize("title", ["NA", "null", "001", "nan", "1e5", "True"])
+def test_csv_cells_stay_text(tmp_path, title):
+    assert read_corpus(write(tmp_path / "poems.csv", CSV.replace("春", title))).poems[0].title == title
+
+
+def test_columns_are_mapped(tmp_path):
+    source = write(tmp_path / "poems.json", [{"題": "春", "詩": POEM.text, "人": "無名", "text": "a note"}])
+    assert read_corpus(source, {"title": "題", "lines": "詩", "author": "人"}).poems == [POEM]
+
+
+def test_rare_characters_are_kept(tmp_path):
+    lines = ("𠀀\ue000一，二三\uf92c。", "⿰木木é，カЖ😀。")
+    assert (
+        read_corpus(write(tmp_path / "poems.json", [{"title": "\U0002f800", "lines": lines}])).poems[0].lines == lines
+    )
+
+
+TITLES = st.text(st.characters(exclude_categories=["C", "Zl", "Zp", "Zs"]), min_size=1)
+POEMS = st.lists(st.builds(Poem, TITLES, st.lists(TITLES, min_size=2, max_size=4).map(tuple)), min_size=1, max_size=6)
+
+
+@settings(max_examples=50, deadline=None)
+@given(POEMS)
+def test_every_format_gives_the_same_poems(tmp_path_factory, poems):
+    folder = tmp_path_factory.mktemp("formats")
+    records = [{"title": poem.title, "lines": list(poem.lines)} for poem in poems]
+    write(folder / "a.json", records)
+    write(folder / "b.jsonl", "\n".join(json.dumps(record) for record in records))
+    with (folder / "c.csv").open("w", encoding="utf-8", newline="") as file:
+        csv.writer(file).writerows([("title", "lines"), *((poem.title, poem.text) for poem in poems)])
+    pyarrow.parquet.write_table(pyarrow.Table.from_pylist(records), folder / "d.parquet")
+    write(folder / "e.txt", "\n\n".join(f"{poem.title}\n{poem.text}" for poem in poems))
+    assert read_corpus(str(folder)).poems == poems * 5  # all files of a folder, sorted by name
+
+
+@pytest.mark.parametrize("inner", ["", "全唐诗", "dist/quantangshi", "package/dist/quantangshi"])
+def test_a_copy_of_the_repository_is_read_in_numeric_order(tmp_path, inner):
+    for number in (10000, 0, 2000):
+        write(tmp_path / inner / f"poet.tang.{number}.json", [{**RECORD, "title": str(number)}])
+    write(tmp_path / inner / "authors.tang.json", [{"name": "無名", "desc": ""}])
+    write(tmp_path / inner / "poet.song.0.json", [{**RECORD, "title": "Song"}])
+    assert [poem.title for poem in read_corpus(str(tmp_path)).poems] == ["0", "2000", "10000"]
+
+
+def test_a_folder_of_song_files_alone(tmp_path):
+    write(tmp_path / "poet.song.0.json", [RECORD])
+    assert read_corpus(str(tmp_path)).poems == [POEM]
+
+
+def test_a_data_set_on_the_hub(monkeypatch):
+    rows = {"title": ["春", "夏"], "content": [POEM.text, POEM.text]}
+    hub = {"somebody/verse": datasets.DatasetDict({"train": datasets.Dataset.from_dict(rows)})}
+    monkeypatch.setattr(datasets, "load_dataset", hub.__getitem__)
+    assert [poem.title for poem in read_corpus("somebody/verse").poems] == ["春", "夏"]
+
+
+# ------------------------------------------------------------------------------------------ what is refused
+
+CUT_JSON = json.dumps([RECORD] * 3, ensure_ascii=False, indent=1)[:-60]
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "said"),
+    [
+        ("a.json", "", ["a.json", "empty"]),
+        ("a.json", " \n", ["a.json", "empty"]),
+        ("a.json", "[]", ["a.json", "no poem"]),
+        ("a.json", "3", ["a.json", "a number"]),
+        ("a.json", CUT_JSON, ["a.json", f"line {CUT_JSON.count(chr(10)) + 1}", "broken JSON"]),
+        ("a.json", '[\n{"title": "a",}\n]', ["a.json", "line 2", "property name"]),
+        ("a.json", f"{JSON[1:-1]}\n{JSON[1:-1]}", ["a.json", "line 2", "Extra data", ".jsonl"]),
+        ("a.json", "[" * 100_000, ["a.json", "broken JSON", "recursion"]),
+        ("a.json", '["春"]', ["a.json, poem 1", "text"]),
+        ("a.json", [{"title": "春", "note": "x"}], ["a.json, poem 1", "title, note", "--lines_column"]),
+        ("a.json", [{"title": ["春"], "lines": "x"}], ["a.json, poem 1", "title", "a list of text"]),
+        ("a.json", [RECORD, {"title": "春", "lines": [1, None]}], ["a.json, poem 2", "a list of a number, null"]),
+        ("a.jsonl", f'{JSON[1:-1]}\n{{"title": ', ["a.jsonl, line 2", "broken JSON"]),
+        ("a.jsonl", "", ["a.jsonl", "empty"]),
+        ("a.csv", "", ["a.csv", "empty"]),
+        ("a.csv", "title,lines\n", ["a.csv", "empty"]),
+        ("a.csv", "title,verse\na,b\n", ["a.csv, line 2", "title, verse", "--lines_column"]),
+        ("a.csv", "title,lines\na,b\na,b,c\n", ["a.csv, line 3", "3 cells", "2 (title, lines)"]),
+        ("a.csv", 'title,lines\na,"b\n', ["a.csv, line 2", "broken CSV"]),
+        ("a.csv", f"title,lines\na,{'字' * 200_000}\n", ["a.csv, line 2", "broken CSV", "field"]),
+        ("a.parquet", b"PAR1 not really", ["a.parquet", "broken Parquet"]),
+        ("a.txt", "", ["a.txt", "empty"]),
+        ("a.txt", "字" * 4_000_000, ["a.txt, line 1", "1,000,000 characters"]),
+        ("a.txt", "字\n" * 600_000, ["a.txt, line 1", "blank lines"]),
+        ("a.txt", b"x" * (1 << 24) + b"\n", ["a.txt, line 1", "16,777,216 bytes"]),
+        ("a.txt", "題\n\n題\n", ["a.txt", "no usable poem among 2", "2 without lines"]),
+        ("a.json", '[{"title": "\\ud840", "lines": "x"}]', ["a.json", "no usable poem", "surrogate"]),
+        ("a.docx", b"x", ["a.docx", ".jsonl", ".txt"]),
+        ("a.txt", TEXT.encode("gb18030"), ["a.txt, line 1", "not UTF-8", "iconv -f GB18030"]),
+        ("a.txt", b"ok\n" + TEXT.encode("big5"), ["a.txt, line 2", "not UTF-8", "BIG5"]),
+        ("a.csv", CSV.encode("gb18030"), ["a.csv, line 2", "not UTF-8"]),
+        ("a.json", JSON.encode("utf-16"), ["a.json, line 1", "iconv -f UTF-16"]),
+        ("a.jsonl", JSON[1:-1].encode("utf-16"), ["a.jsonl, line 1", "UTF-16"]),
+        ("a.json", b'[\n{"title": "\xff"}]', ["a.json, line 2", "0xff"]),
+    ],
+    ids=lambda value: value if isinstance(value, str) and len(value) < 12 else "",
+)
+def test_a_bad_file_is_named_with_line_and_cause(tmp_path, name, content, said):
+    with pytest.raises(UserError) as caught:
+        read_corpus(write(tmp_path / name, content))
+    message = str(caught.value)
+    assert all(part in message for part in said), message
+    assert "\n" not in message and len(message) < 400
+
+
+@pytest.mark.parametrize(
+    ("source", "said"),
+    [
+        ("nowhere.json", ["no corpus at nowhere.json", "tang"]),
+        ("tangs", ["no corpus at tangs", "sample, tang, song"]),
+        ("nowhere/poems", ["nowhere/poems", "neither a path here nor a data set", "Hub"]),
+        ("", ["no poems in the folder"]),
+    ],
+)
+def test_a_missing_source_says_what_a_source_is(tmp_path, monkeypatch, source, said):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(UserError) as caught:
+        read_corpus(source)
+    assert all(part in str(caught.value) for part in said), caught.value
+
+
+def test_an_empty_file_among_others_is_named(tmp_path):
+    write(tmp_path / "a.json", [RECORD])
+    write(tmp_path / "b.json", "[]")
+    with pytest.raises(UserError, match=r"b\.json is empty"):
+        read_corpus(str(tmp_path))
+
+
+def test_a_column_that_is_not_there_lists_those_that_are(tmp_path):
+    with pytest.raises(UserError, match="no 題 among its keys .title, author, paragraphs.; name it by --title_column"):
+        read_corpus(write(tmp_path / "a.json", [RECORD]), {"title": "題"})
+
+
+def test_no_usable_poem_says_which_rule_dropped_how_many(tmp_path):
+    with pytest.raises(UserError, match="no usable poem among 2 .2 with fewer than 9 lines.*--min_lines"):
+        read_corpus(write(tmp_path / "a.json", [RECORD, RECORD]), min_lines=9)
+
+
+# ---------------------------------------------------------------------------------------------- the cleaning
+
+
+def test_each_poem_is_dropped_for_one_reason(tmp_path):
+    line = POEM.lines[0]
+    source = write(
+        tmp_path / "a.json",
+        [
+            RECORD,
+            {**RECORD, "paragraphs": []},
+            {**RECORD, "paragraphs": None},
+            {**RECORD, "paragraphs": [line]},
+            {**RECORD, "paragraphs": [line, line + "□"]},
+            {**RECORD, "title": "春（一）"},
+            {**RECORD, "title": "春(一)"},
+            {**RECORD, "paragraphs": [line, line.replace("一", "□")]},
+        ],
+    )
+    found = read_corpus(source, **SEED_RULES)
+    assert found.poems == [POEM]
+    assert found.read == 8
+    assert found.dropped == {
+        "without lines": 2,
+        "with fewer than 2 lines": 1,
+        "with lines of different lengths": 1,
+        "with （": 1,
+        "with (": 1,
+        "with □": 1,
+    }
+
+
+def test_a_rule_that_is_off_drops_nothing(tmp_path):
+    source = write(
+        tmp_path / "a.json", [{**RECORD, "paragraphs": ["長短句（注）。"]}, {**RECORD, "paragraphs": ["□。", "句。。"]}]
+    )
+    assert read_corpus(source).dropped == {}
+
+
+# ------------------------------------------------------------------------------------------------- the split
+
+
+def poems_of(texts: list[str]) -> list[Poem]:
+    return [Poem(str(number), (text,)) for number, text in enumerate(texts)]
+
+
+def test_the_split_is_the_tutorials():
+    poems = poems_of([str(number) for number in range(997)])
+    shuffled = list(poems)
+    state = random.getstate()
+    random.seed(2024)
+    random.shuffle(shuffled)
+    drawn = [random.choice(shuffled) for _ in range(5)]
+    random.setstate(state)
+    split = split_poems(poems, 2024, [5, 3, 2], copies_together=False)
+    assert split.parts == (shuffled[:498], shuffled[498 : int(997 * 0.8)], shuffled[int(997 * 0.8) :])
+    assert [split.rng.choice(shuffled) for _ in range(5)] == drawn
+
+
+TEXTS = st.lists(st.sampled_from("一二三四五六七八九十甲乙丙丁"), max_size=40)
+RATIO = st.lists(st.integers(1, 9), min_size=3, max_size=3)
+
+
+@given(TEXTS, st.integers(0, 9), RATIO, st.booleans())
+def test_a_split_has_every_poem_once(texts, seed, ratio, copies_together):
+    poems = poems_of(texts)
+    parts = split_poems(poems, seed, ratio, copies_together).parts
+    assert Counter(poem for part in parts for poem in part) == Counter(poems)
+
+
+@given(TEXTS, st.integers(0, 9), RATIO)
+def test_copies_that_stay_together_are_in_one_part(texts, seed, ratio):
+    split = split_poems(poems_of(texts), seed, ratio, copies_together=True)
+    assert split.copies()["across_parts"] == 0
+    assert split.copies()["poems"] == sum(count for count in Counter(texts).values() if count > 1)
+
+
+def test_copies_are_told_by_their_characters_alone():
+    split = split_poems(poems_of(["甲乙，丙丁。", "甲乙。丙丁！", "戊，己。"]), 0, [1, 1, 1], copies_together=False)
+    assert split.copies() == {"poems": 2, "across_parts": 2}
+
+
+def test_a_copy_of_the_files_has_their_fingerprint(tmp_path):
+    first = write(tmp_path / "a.json", [RECORD])
+    second = write(tmp_path / "elsewhere" / "b.json", [RECORD])
+    third = write(tmp_path / "c.json", [{**RECORD, "title": "夏"}])
+    assert fingerprint(first) == fingerprint(second) != fingerprint(third)
+
+
+def test_the_local_tang_corpus_is_tang(tang):
+    assert fingerprint(tang) == fingerprint("tang")
+
+
+def test_a_sample_that_is_missing_is_said(monkeypatch, tmp_path):
+    monkeypatch.setattr(corpus, "SAMPLE", tmp_path / "poems.jsonl")
+    with pytest.raises(UserError, match="no corpus at"):
+        read_corpus("sample")
