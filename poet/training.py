@@ -98,9 +98,20 @@ class Stage:
         rows = train_dataset if train_dataset is not None else self.train_dataset
         if self.args.train_sampling_strategy != "group_by_length":
             return super()._get_train_sampler(train_dataset)
-        columns = [name for name in ("prompt_ids", "input_ids", "chosen_ids") if name in rows.column_names]
-        lengths = [sum(map(len, parts)) for parts in zip(*(rows[name] for name in columns))]
-        return _RepeatableLengthGroups(self.args.train_batch_size, lengths=lengths, seed=self.args.seed)
+        return _RepeatableLengthGroups(self.args.train_batch_size, _lengths(rows), self.args.seed)
+
+    def _get_eval_sampler(self, eval_dataset):
+        if self.args.train_sampling_strategy != "group_by_length":
+            return super()._get_eval_sampler(eval_dataset)
+        return _RepeatableLengthGroups(self.args.eval_batch_size, _lengths(eval_dataset), self.args.seed)
+
+    def get_eval_dataloader(self, eval_dataset=None):
+        """All of the evaluation part: `dataloader_drop_last` is meant for training, and would cut this one too."""
+        dropping, self.args.dataloader_drop_last = self.args.dataloader_drop_last, False
+        try:
+            return super().get_eval_dataloader(eval_dataset)
+        finally:
+            self.args.dataloader_drop_last = dropping
 
     def prediction_step(self, model, inputs, prediction_loss_only, ignore_keys=None):
         tokens = int(inputs["labels"][:, 1:].ne(-100).sum()) if "labels" in inputs else 0
@@ -124,6 +135,12 @@ class Stage:
             card.write_card(Path(self.args.output_dir), self.state.log_history, self.card_facts)
 
     card_facts: dict = {}
+
+
+def _lengths(rows) -> list[int]:
+    """Tokens a row: a prompt and its completion, or a prompt and its preferred side."""
+    columns = [name for name in ("prompt_ids", "input_ids", "chosen_ids") if name in rows.column_names]
+    return [sum(map(len, parts)) for parts in zip(*(rows[name] for name in columns))]
 
 
 class _RepeatableLengthGroups(LengthGroupedSampler):

