@@ -7,7 +7,11 @@ It starts from OUTPUT_DIR/../sft, which is also its reference, and the data besi
 `TuningArguments` (poet/arguments.py) or of trl's `DPOConfig`.
 """
 
+import os
+
 from poet import errors
+
+os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")  # trl reports each start to its makers
 
 
 def main() -> None:

@@ -7,7 +7,11 @@ The data are those of `python run.py --recipe tang --stages data`; the checkpoin
 field of `PretrainArguments` (poet/arguments.py) or of transformers' `TrainingArguments`.
 """
 
+import os
+
 from poet import errors
+
+os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")  # trl reports each start to its makers
 
 
 def main() -> None:

@@ -7,7 +7,11 @@ It starts from OUTPUT_DIR/../pretrain and the data beside it. Every option is a 
 (poet/arguments.py) or of trl's `SFTConfig`.
 """
 
+import os
+
 from poet import errors
+
+os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")  # trl reports each start to its makers
 
 
 def main() -> None:
