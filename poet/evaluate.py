@@ -46,7 +46,7 @@ def rates(poems: list[str]) -> dict[str, Any]:
     lines = [line for poem in poems for line in poem.split("\n")]
     characters = "".join(lines)
     pairs = [line[i : i + 2] for line in lines for i in range(len(line) - 1)]
-    return {
+    row = {
         "poems": len(poems),
         "well_formed": sum(length is not None for length in lengths) / len(poems),
         "five_character": sum(length == 5 for length in lengths) / len(poems),
@@ -55,6 +55,15 @@ def rates(poems: list[str]) -> dict[str, Any]:
         "distinct_1": len(set(characters)) / len(characters),
         "distinct_2": len(set(pairs)) / max(1, len(pairs)),
     }
+    of_poems = ("well_formed", "five_character", "distinct_first_lines")
+    return {**row, "interval": {key: wilson(row[key], len(poems)) for key in of_poems}}
+
+
+def wilson(rate: float, n: int) -> tuple[float, float]:
+    """The 95 % interval of a rate among n (Wilson, JASA 22, 1927)."""
+    z = 1.96
+    middle, half = rate + z * z / (2 * n), z * (rate * (1 - rate) / n + z * z / (4 * n * n)) ** 0.5
+    return (middle - half) / (1 + z * z / n), (middle + half) / (1 + z * z / n)
 
 
 def evaluate(run: Path, titles: int = 200, seed: int = 0) -> dict[str, dict[str, Any]]:

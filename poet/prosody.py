@@ -133,11 +133,10 @@ def _groups() -> dict[str, tuple[str, ...]]:
     guangyun = _by_character(supplement["廣韻"])
     for simplified, merged in _opencc_traditional().items():
         if simplified not in found:
-            groups = [group for character in merged for group in found.get(character, ())]
-            if groups:
-                found[simplified] = list(dict.fromkeys(groups))
+            groups = [group for character in merged for group in found.get(character) or guangyun.get(character, ())]
+            found[simplified] = list(dict.fromkeys(groups))
     for character, groups in guangyun.items():
-        found.setdefault(character, groups)
+        found[character] = found.get(character) or groups
     for standard, variants in supplement["異體"].items():
         found.update(dict.fromkeys(variants, found[standard]))
     return {character: tuple(groups) for character, groups in found.items()}
@@ -292,7 +291,7 @@ def judge(text: str) -> Judgment:
 
     meter = {5: "五言", 7: "七言"}[len(lines[0])]
     if old_style:
-        shared = _shared_groups(readable[1::2])
+        shared = _shared_groups([line[-1] for line in readable[1::2]])
         return Judgment(
             form=meter + "古體",
             reason=None,
@@ -301,7 +300,7 @@ def judge(text: str) -> Judgment:
             lines=lines,
             tones=tuple(_sign_line(line, row, row) for line, row in zip(readable, rows, strict=True)),
             rhyme=shared,
-            first_line=first_line if rhymed else "free",
+            first_line="rhymes" if set(shared) & set(rhyme_groups(readable[0][-1])) else "free",
             verdicts=tuple(_as_old_style(tone_verdicts)),
             tone_violations=violations,
             unknown=unknown,
