@@ -19,18 +19,22 @@ _CORPUS_WRITES = dict(
     "侖崙 搗擣 袞衮 樸朴 奸姦 諮咨 虯虬 溯泝 污汙 麼麽 皁皂 滷鹵 罵駡 錘鎚 踊踴 猿猨 慚慙 懶嬾 睹覩 蕊蘂 旆斾 皋臯 "
     "婿壻 碗椀 箸筯".split()
 )
-# Simplified for OpenCC, and yet what a good part of the corpus writes: no sign of a simplified text.
+# Signs of a simplified text are the characters of that script alone, less those that much of the corpus writes too,
+# and more those that OpenCC allows in both and the corpus hardly ever writes (万 0 times, 萬 6,663).
 _ALSO_TRADITIONAL = frozenset("却峰荆脚秘迹栖凭脉笋衮恒虬葱耻姹凄棱踪灾")
+_HARDLY_TRADITIONAL = frozenset("万胜愿岩极帘广种适虫荐据仆腊价涂厘划杰")
 
 
 def to_traditional(text: str) -> str:
     """Simplified text in the characters that the corpus uses; text that is traditional already stays as it is.
 
     Text counts as simplified when more of its characters belong to that script alone than to the traditional one
-    alone. So 白云 by itself stays (both scripts have both characters) and 白云归 becomes 白雲歸.
+    alone. So 白云 by itself stays (both scripts have both characters) and 白云归 becomes 白雲歸. Of the corpus's lines
+    39 in 266,110 are changed; of its titles, written in simplified characters, 94 in 100 come back exactly.
     """
-    simplified = sum(character in _only("STCharacters") - _ALSO_TRADITIONAL for character in text)
-    if simplified <= sum(character in _only("TSCharacters") for character in text):
+    simplified = _only("STCharacters") - _ALSO_TRADITIONAL | _HARDLY_TRADITIONAL
+    traditional = _only("TSCharacters")
+    if sum(character in simplified for character in text) <= sum(character in traditional for character in text):
         return text
     return "".join(_CORPUS_WRITES.get(character, character) for character in _converter("s2t").convert(text))
 
