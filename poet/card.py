@@ -80,7 +80,10 @@ def write_card(folder: Path, log_history: list[dict], facts: dict[str, Any]) -> 
     )
     told = {key: _shown(value) for key, value in facts.items() if key not in ("stage", "license")}
     told |= {"seconds": duration(facts["seconds"])} if "seconds" in facts else {}
-    rows = {**results, **{_NAMES.get(key, key.replace("_", " ")): value for key, value in told.items() if value}}
+    rows = {
+        **results,
+        **{_NAMES.get(key, key.replace("_", " ")): value for key, value in told.items() if value is not None},
+    }
     text = [
         f"---\n{header.to_yaml()}\n---",
         f"# A poet in classical Chinese ({stage})",

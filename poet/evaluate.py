@@ -1,83 +1,334 @@
-"""A checkpoint and held-out poems -> figures: how likely it finds them, and what its own verse is like.
+"""Checkpoints and held-out poems -> figures: how likely a model finds the poets' verse, and what its own is like.
 
-Knows checkpoints and data folders; trains nothing. Rates are over all poems asked for.
+Knows checkpoints, run folders and the judge of verse; trains nothing. `../shared/measure.py`'s definitions: losses are
+nats a character, rates are over all poems that were asked for, and a poem that does not end by itself is no whole poem.
 """
 
+import itertools
+import math
 import random
-from collections import Counter
+import sys
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from poet import dataset, write
-from poet.prosody import line_length
+from poet.errors import UserError
+from poet.prosody import judge, line_length, verse_lines
+from poet_tokenizer import encode_text
 
 TITLE_LIMIT = 40  # characters; longer titles are prefaces
+Verse = tuple[str, str]  # title, poem
+Row = dict[str, Any]  # measure -> value, and "interval": measure -> its 95 % interval
+
+
+# ------------------------------------------------------------------------------------------------ what is held out
+
+
+@dataclass(frozen=True)
+class HeldOut:
+    """What evaluates, and the poems that trained: what a model may have copied from."""
+
+    verses: list[Verse]
+    text: str
+    training: list[str]
+
+
+def of_run(run: Path) -> HeldOut:
+    """The evaluation parts that stand in a run folder; a UserError where it has no data."""
+    sets = {stage: dataset.load_stage(run, stage) for stage in dataset.STAGES}
+    parts = {stage: (list(rows["train"]), list(rows["test"])) for stage, rows in sets.items()}
+    return _held_out(parts)
+
+
+def of_corpus(corpus: str) -> HeldOut:
+    """The evaluation parts of a corpus, cut as the recipe `tang` cuts it; UserErrors are those of `read_corpus`."""
+    from poet.arguments import parse
+
+    recipe = Path(__file__).resolve().parent.parent / "configs" / "tang" / "data.yaml"
+    (arguments,) = parse(dataset.DataArguments, argv=["--config", str(recipe), "--corpus", corpus])
+    _, split = dataset.read_and_split(arguments)
+    share = arguments.held_out
+    parts = {
+        "pretrain": dataset.pretraining_rows(dataset.pretraining_text(split.pretrain), share),
+        "sft": dataset.hold_out([dataset.sft_row(poem) for poem in split.sft], share),
+        "dpo": ([dataset.dpo_row((poem, poem)) for poem in dataset.hold_out(split.dpo, share)[0]], []),
+    }
+    return _held_out(parts)
+
+
+def _held_out(parts: dict[str, tuple[list, list]]) -> HeldOut:
+    text_rows, (learned, held_out), (pairs, _) = parts["pretrain"], parts["sft"], parts["dpo"]
+    training = [row["text"].partition("\n")[2] for row in text_rows[0]]
+    training += [row["completion"][0]["content"] for row in learned]
+    training += [row[side][0]["content"] for row in pairs for side in ("chosen", "rejected")]
+    return HeldOut(
+        verses=[(row["prompt"][0]["content"], row["completion"][0]["content"]) for row in held_out],
+        text="\n\n".join(row["text"] for row in text_rows[1]),
+        training=list(dict.fromkeys(training)),
+    )
+
+
+# ---------------------------------------------------------------------------------------------------------- losses
+
+
+def text_loss(model, tokenizer, text: str) -> tuple[float, tuple[float, float]]:
+    """Nats a character of a text and the interval: windows of n_positions, one after another, each predicted on its own."""
+    ids = encode_text(tokenizer, text)
+    size = min(model.config.n_positions, len(ids) - 1)
+    windows = [(ids[start : start + size + 1], 1) for start in range(0, len(ids) - size, size)]
+    characters = len(tokenizer.decode(ids[1 : len(windows) * size + 1])) / len(windows)
+    return _ratio([(nats, characters) for nats, _ in _nats(model, windows)])
+
+
+def poem_loss(model, tokenizer, verses: Sequence[Verse]) -> tuple[float, tuple[float, float]]:
+    """Nats a character of the poems and their end marks, given the prompts of their titles; with the interval."""
+    return _ratio(_poem_nats(model, tokenizer, verses))
+
+
+def title_gain(model, tokenizer, verses: Sequence[Verse]) -> tuple[float, tuple[float, float]]:
+    """Nats a character that a poem's own title saves against the title of the next poem; with the interval."""
+    others = [verses[i - 1][0] for i in range(len(verses))]
+    shuffled = [(title, poem) for title, (_, poem) in zip(others, verses, strict=True)]
+    own, other = (_poem_nats(model, tokenizer, each) for each in (verses, shuffled))
+    return _ratio([(b - a, n) for (a, n), (b, _) in zip(own, other, strict=True)])
+
+
+def _poem_nats(model, tokenizer, verses: Sequence[Verse]) -> list[tuple[float, int]]:
+    """(poems) -> nats and tokens of each, the end mark among them; what is behind the model's last position is left out."""
+    chats = [[{"role": "user", "content": title}] for title, _ in verses]
+    prompts = tokenizer.apply_chat_template(chats, add_generation_prompt=True)["input_ids"]
+    wholes = [
+        prompt + encode_text(tokenizer, poem) + [tokenizer.eos_token_id]
+        for prompt, (_, poem) in zip(prompts, verses, strict=True)
+    ]
+    limit = model.config.n_positions
+    return _nats(model, [(whole[:limit], len(prompt)) for whole, prompt in zip(wholes, prompts, strict=True)])
 
 
 @torch.inference_mode()
-def poem_loss(model, tokenizer, rows, batch_size: int = 32) -> float:
-    """Nats a character of the poems and their end marks, given the prompts of their titles."""
-    pairs = []
-    for row in rows:
-        prompt = tokenizer.apply_chat_template(row["prompt"], add_generation_prompt=True)["input_ids"]
-        whole = tokenizer.apply_chat_template(row["prompt"] + row["completion"])["input_ids"]
-        pairs.append((len(prompt), whole[: model.config.n_positions]))
-    pairs.sort(key=lambda pair: len(pair[1]))
-    total, count = 0.0, 0
-    for start in range(0, len(pairs), batch_size):
-        batch = pairs[start : start + batch_size]
-        width = max(len(ids) for _, ids in batch)
-        ids = torch.tensor([ids + [tokenizer.pad_token_id] * (width - len(ids)) for _, ids in batch])  # (B, T)
-        labels = ids[:, 1:].clone()
-        for i, (prompt_length, row_ids) in enumerate(batch):
-            labels[i, : prompt_length - 1] = -100
-            labels[i, len(row_ids) - 1 :] = -100
-        logits = model(input_ids=ids).logits[:, :-1].float()
-        total += torch.nn.functional.cross_entropy(logits.flatten(0, 1), labels.flatten(), reduction="sum").item()
-        count += int(labels.ne(-100).sum())
-    return total / count
+def _nats(model, sequences: Sequence[tuple[list[int], int]], tokens: int = 4096) -> list[tuple[float, int]]:
+    """Sequences (ids, k) -> the nats of ids[k:], each given all before it, and how many they are.
+
+    Sequences of like length are one batch of about `tokens`, padded behind: what is causal does not see the padding.
+    """
+    order = sorted(range(len(sequences)), key=lambda i: len(sequences[i][0]))
+    found: list[tuple[float, int]] = [(0.0, 0)] * len(sequences)
+    while order:
+        size = max(1, tokens // len(sequences[order[-1]][0]))
+        batch, order = order[-size:], order[:-size]
+        width = len(sequences[batch[-1]][0])
+        ids, labels = torch.zeros(len(batch), width, dtype=torch.long), torch.full((len(batch), width), -100)  # (B, T)
+        for row, i in enumerate(batch):
+            sequence, first = torch.tensor(sequences[i][0]), sequences[i][1]
+            ids[row, : len(sequence)] = sequence
+            labels[row, first : len(sequence)] = sequence[first:]
+        ids, labels = ids.to(model.device), labels[:, 1:].to(model.device)
+        logits = model(input_ids=ids[:, :-1]).logits.float()  # (B, T-1, vocabulary)
+        nats = torch.nn.functional.cross_entropy(logits.transpose(1, 2), labels, reduction="none").sum(1)  # (B,)
+        for i, sum_, count in zip(batch, nats.tolist(), labels.ne(-100).sum(1).tolist(), strict=True):
+            found[i] = (sum_, count)
+    return found
 
 
-def rates(poems: list[str]) -> dict[str, Any]:
-    """What a list of poems is like: rates of form, and how varied it is (distinct-n: Li et al., arXiv:1510.03055)."""
+# ----------------------------------------------------------------------------------------------------------- verse
+
+
+class Training:
+    """The poems that a model has learned, for finding what it copied."""
+
+    def __init__(self, poems: Iterable[str]):
+        lines = [verse_lines(poem) for poem in poems]
+        self.lines = {line for poem in lines for line in poem}
+        self.text = "\n".join("".join(poem) for poem in lines)  # no run goes from one poem into the next
+
+    def longest_copy(self, poems: Sequence[tuple[str, ...]], shortest: int = 4) -> int:
+        """Characters of the longest run, over line ends too, that stands in a training poem; 0 if under `shortest`."""
+        text, longest = self.text, 0
+        places: dict[str, list[tuple[str, int]]] = defaultdict(list)
+        for poem in map("".join, poems):
+            for at in range(len(poem) - shortest + 1):
+                places[poem[at : at + shortest]].append((poem, at))
+        for start in range(len(text) - shortest + 1):
+            for poem, at in places.get(text[start : start + shortest], ()):
+                if poem[at : at + longest + 1] == text[start : start + longest + 1]:
+                    pairs = zip(poem[at:], text[start : start + len(poem) - at], strict=False)
+                    longest = max(longest, sum(1 for _ in itertools.takewhile(lambda pair: pair[0] == pair[1], pairs)))
+        return longest
+
+
+def rates(poems: Sequence[str], training: Training | None = None) -> Row:
+    """What a list of poems is like: its forms and rules, its repetitions, its variety, what is copied.
+
+    A line is one of five or seven characters, as the judge of verse reads it, without punctuation. Repetitions are
+    within a poem (a line, a character that stood in it before); distinct-1 and distinct-2 are the different characters
+    and pairs of characters in a line, over all of them (Li et al., arXiv:1510.03055).
+    """
+    lines = [verse_lines(poem) for poem in poems]
+    characters = ["".join(poem) for poem in lines]
+    pairs = [[a + b for line in poem for a, b in itertools.pairwise(line)] for poem in lines]
+    judged = [judge(poem) for poem in poems]
     lengths = [line_length(poem) for poem in poems]
-    lines = [line for poem in poems for line in poem.split("\n")]
-    characters = "".join(lines)
-    pairs = [line[i : i + 2] for line in lines for i in range(len(line) - 1)]
-    row = {
-        "poems": len(poems),
-        "well_formed": sum(length is not None for length in lengths) / len(poems),
-        "five_character": sum(length == 5 for length in lengths) / len(poems),
-        "distinct_first_lines": len({poem.split("\n")[0] for poem in poems}) / len(poems),
-        "repeated_lines": sum(count - 1 for count in Counter(lines).values()) / len(lines),
-        "distinct_1": len(set(characters)) / len(characters),
-        "distinct_2": len(set(pairs)) / max(1, len(pairs)),
+    row: Row = {"poems": len(poems), "interval": {}}
+
+    def put(key: str, value: tuple[float, tuple[float, float]]) -> None:
+        row[key], row["interval"][key] = value
+
+    put("well_formed", _share(length is not None for length in lengths))
+    put("five_character", _share(length == 5 for length in lengths))
+    put("rhymed", _share(each.rhymed for each in judged))
+    put("regulated", _share(each.regulated for each in judged))
+    forms = {
+        name: _share(each.form == name for each in judged)
+        for name, _ in Counter(each.form for each in judged).most_common()
     }
-    of_poems = ("well_formed", "five_character", "distinct_first_lines")
-    return {**row, "interval": {key: wilson(row[key], len(poems)) for key in of_poems}}
+    put("forms", ({k: v for k, (v, _) in forms.items()}, {k: i for k, (_, i) in forms.items()}))  # type: ignore[arg-type]
+    regular = [each for each in judged if each.form != "irregular"]
+    put("tone_violations_per_line", _ratio([(each.tone_violations, len(each.lines)) for each in regular]))
+    put("repeated_lines", _ratio([(len(poem) - len(set(poem)), len(poem)) for poem in lines]))
+    put("repeated_characters", _ratio([(len(poem) - len(set(poem)), len(poem)) for poem in characters]))
+    put("distinct_first_lines", _distinct([poem[:1] for poem in lines]))
+    put("distinct_1", _distinct(characters))
+    put("distinct_2", _distinct(pairs))
+    if training is not None:
+        put("copied_lines", _ratio([(sum(line in training.lines for line in poem), len(poem)) for poem in lines]))
+        row["longest_copy"] = training.longest_copy(lines)
+    return row
+
+
+# ------------------------------------------------------------------------------------------------------- intervals
 
 
 def wilson(rate: float, n: int) -> tuple[float, float]:
     """The 95 % interval of a rate among n (Wilson, JASA 22, 1927)."""
     z = 1.96
     middle, half = rate + z * z / (2 * n), z * (rate * (1 - rate) / n + z * z / (4 * n * n)) ** 0.5
-    return (middle - half) / (1 + z * z / n), (middle + half) / (1 + z * z / n)
+    return max(0.0, (middle - half) / (1 + z * z / n)), min(1.0, (middle + half) / (1 + z * z / n))
 
 
-def evaluate(run: Path, titles: int = 200, seed: int = 0) -> dict[str, dict[str, Any]]:
+def _share(flags: Iterable[bool]) -> tuple[float, tuple[float, float]]:
+    values = list(flags)
+    rate = sum(values) / max(1, len(values))
+    return rate, wilson(rate, max(1, len(values)))
+
+
+def _ratio(parts: Sequence[tuple[float, float]], above: float | None = None) -> tuple[float, tuple[float, float]]:
+    """A ratio of sums over poems and its 95 % interval, by leaving each poem out in turn (Tukey's jackknife).
+
+    Args:
+        parts: what each poem adds above and below the line; characters of one poem are not independent, poems are.
+        above: the whole above the line, where it is not the sum of the parts.
+    """
+    above = sum(a for a, _ in parts) if above is None else above
+    below = sum(b for _, b in parts)
+    ratio = above / below if below else 0.0
+    without = [(above - a) / (below - b) for a, b in parts if below > b]
+    n, mean = len(without), sum(without) / max(1, len(without))
+    half = 1.96 * math.sqrt((n - 1) / n * sum((each - mean) ** 2 for each in without)) if n else 0.0
+    return ratio, (ratio - half, ratio + half)
+
+
+def _distinct(poems: Sequence[Sequence[str]]) -> tuple[float, tuple[float, float]]:
+    """Different things over all things in all poems; without a poem, those that stand in no other are missing."""
+    holders = Counter(itertools.chain.from_iterable(set(poem) for poem in poems))
+    alone = [(sum(holders[thing] == 1 for thing in set(poem)), len(poem)) for poem in poems]
+    return _ratio(alone, above=len(holders))
+
+
+# ------------------------------------------------------------------------------------------------------ checkpoints
+
+
+def evaluate_checkpoints(
+    checkpoints: Sequence[str | Path], held_out: HeldOut, titles: int = 200, seed: int = 0, poems: Sequence[str] = ()
+) -> dict[str, Any]:
+    """{"checkpoints": {path: row}, "poets": row, "titles", "seed"}, as `poet evaluate --json` prints it.
+
+    Args:
+        titles: how many poems each checkpoint writes, for titles of the evaluation part drawn by `seed`; "poets" are
+            the real poems of the same titles. A checkpoint named pretrain knows no titles: it gets its loss alone.
+        poems: verse from elsewhere, judged as the row "poems".
+    """
+    verses = [verse for verse in held_out.verses if len(verse[0]) <= TITLE_LIMIT]
+    random.Random(seed).shuffle(verses)
+    verses = verses[:titles]
+    if not verses:
+        raise UserError(f"the evaluation part has no poem with a title of at most {TITLE_LIMIT} characters")
+    training = Training(held_out.training)
+    rows: dict[str, Row] = {}
+    for path in checkpoints:
+        model, tokenizer = write.load(path)
+        row: Row = {"interval": {}}
+        _say(f"{path}: the loss of the evaluation part")
+        loss, (low, high) = text_loss(model, tokenizer, held_out.text)
+        row |= {"loss": loss, "perplexity": math.exp(loss)}
+        row["interval"] |= {"loss": (low, high), "perplexity": (math.exp(low), math.exp(high))}
+        folder = Path(path).resolve()
+        if (folder.parent if folder.name.startswith("checkpoint-") else folder).name != "pretrain":
+            for key, (value, interval) in _title_figures(model, tokenizer, held_out.verses, verses):
+                row[key], row["interval"][key] = value, interval
+            _say(f"{path}: {len(verses)} poems")
+            written = rates(_whole_poems(model, tokenizer, [title for title, _ in verses], seed), training)
+            row |= {**written, "interval": row["interval"] | written["interval"]}
+        rows[str(path)] = row
+    result: dict[str, Any] = {"checkpoints": rows, "poets": rates([poem for _, poem in verses], training)}
+    if poems:
+        result["poems"] = rates(poems, training)
+    return {**result, "titles": len(verses), "seed": seed}
+
+
+def _title_figures(model, tokenizer, all_verses: Sequence[Verse], sample: Sequence[Verse]) -> Iterator[tuple[str, Any]]:
+    yield "poem_loss", poem_loss(model, tokenizer, all_verses)
+    five = [verse for verse in all_verses if line_length(verse[1]) == 5]
+    if five:
+        yield "poem_loss_five_character", poem_loss(model, tokenizer, five)
+    yield "title_gain", title_gain(model, tokenizer, sample)
+
+
+def _whole_poems(model, tokenizer, titles: list[str], seed: int) -> list[str]:
+    """One poem a title; one cut off at the last position ends in …, so that nothing takes it for a whole one."""
+    written = write.write_ids(model, tokenizer, titles, seed=seed)
+    texts = tokenizer.batch_decode(written, skip_special_tokens=True)
+    return [
+        text if ids[-1:] == [tokenizer.eos_token_id] else text + "…" for text, ids in zip(texts, written, strict=True)
+    ]
+
+
+def evaluate(run: Path, titles: int = 200, seed: int = 0) -> dict[str, Row]:
     """The rows "sft", "dpo" and "poets" of a run, for the same held-out titles."""
-    held_out = list(dataset.load_stage(run, "sft")["test"])
-    five = [row for row in held_out if line_length(row["completion"][0]["content"]) == 5]
-    chosen = [row for row in held_out if len(row["prompt"][0]["content"]) <= TITLE_LIMIT]
-    random.Random(seed).shuffle(chosen)
-    chosen = chosen[:titles]
-    rows = {"poets": rates([row["completion"][0]["content"] for row in chosen])}
-    for stage in ("sft", "dpo"):
-        model, tokenizer = write.load(run / stage)
-        poems = write.write_poems(model, tokenizer, [row["prompt"][0]["content"] for row in chosen], seed=seed)
-        rows[stage] = {**rates(poems), "poem_loss": poem_loss(model, tokenizer, held_out)}
-        if five:
-            rows[stage]["poem_loss_five_character"] = poem_loss(model, tokenizer, five)
-    return rows
+    result = evaluate_checkpoints([run / "sft", run / "dpo"], of_run(run), titles, seed)
+    return {Path(path).name: row for path, row in result["checkpoints"].items()} | {"poets": result["poets"]}
+
+
+def _say(what: str) -> None:
+    print(what, file=sys.stderr, flush=True)
+
+
+def columns(result: dict[str, Any]) -> dict[str, Row]:
+    """The rows of `evaluate_checkpoints` by name, checkpoints first, for `table`."""
+    return result["checkpoints"] | {name: result[name] for name in ("poems", "poets") if name in result}
+
+
+def table(rows: dict[str, Row]) -> str:
+    """A Markdown table: one column a writer, one row a measure, each value with its 95 % interval."""
+    shown = {name: dict(_shown(row)) for name, row in rows.items()}
+    lines = [f"| | {' | '.join(rows)} |", "|---" * (len(rows) + 1) + "|"]
+    for measure in dict.fromkeys(itertools.chain.from_iterable(shown.values())):
+        lines.append(f"| {measure} | {' | '.join(row.get(measure, '') for row in shown.values())} |")
+    return "\n".join(lines)
+
+
+def _shown(row: Row) -> Iterator[tuple[str, str]]:
+    flat = {key: value for key, value in row.items() if not isinstance(value, dict)}
+    intervals = {key: value for key, value in row["interval"].items() if key != "forms"}
+    flat |= row.get("forms", {})
+    intervals |= row["interval"].get("forms", {})
+    for key, value in flat.items():
+        text = f"{value:,}" if isinstance(value, int) else f"{value:.3f}"
+        if key in intervals:
+            low, high = intervals[key]
+            text += f" ({low:.3f} to {high:.3f})"
+        yield key.replace("_", " "), text

@@ -91,7 +91,7 @@ def _samples(path: Path) -> str:
         return ""
     records = [records[i] for i in sorted({0, len(records) // 2, len(records) - 1})]
     lines = [
-        f"Asked for {_escape(records[0]['prompt'])}:",
+        f"Prompt: {_escape(records[0]['prompt'])}",
         "",
         "| | " + " | ".join(f"step {record['step']:,}, loss {record['eval_loss']:.3f}" for record in records) + " |",
         "|---" * (len(records) + 1) + "|",

@@ -37,12 +37,7 @@ def generation_defaults(
     Raises:
         UserError: a setting that `generate` or the first save of a checkpoint would refuse, hours later.
     """
-    if not (temperature > 0 and math.isfinite(temperature)):
-        raise UserError(f"temperature must be a number above 0, not {temperature}")
-    if not 0 < top_p <= 1:
-        raise UserError(f"top_p must be above 0 and at most 1, not {top_p}")
-    if top_k < 0:
-        raise UserError(f"top_k must be at least 0 (0: every character may be drawn), not {top_k}")
+    check_sampling(temperature, top_k, top_p)
     tags = tokenizer.convert_tokens_to_ids([token for token in SPECIAL_TOKENS if token != END])
     return GenerationConfig(
         do_sample=True,
@@ -54,6 +49,16 @@ def generation_defaults(
         pad_token_id=tokenizer.pad_token_id,
         suppress_tokens=[*tags, *byte_token_ids(tokenizer)],  # half a character would be shown as U+FFFD
     )
+
+
+def check_sampling(temperature: float = 1.0, top_k: int = 0, top_p: float = 1.0) -> None:
+    """Raises a UserError for a setting that no drawing is possible with."""
+    if not (temperature > 0 and math.isfinite(temperature)):
+        raise UserError(f"temperature must be a number above 0, not {temperature}")
+    if top_k < 0:
+        raise UserError(f"top_k must be at least 0 (0: every character may be drawn), not {top_k}")
+    if not 0 < top_p <= 1:
+        raise UserError(f"top_p must be above 0 and at most 1, not {top_p}")
 
 
 def load(path: str | Path) -> tuple[PreTrainedModel, PreTrainedTokenizerFast]:
