@@ -10,7 +10,12 @@ def test_forms_and_variety_are_counted():
     row = rates([FIVE, FIVE, SEVEN, "一二，三四。"])
     assert (row["well_formed"], row["five_character"]) == (0.75, 0.5)
     assert row["distinct_first_lines"] == 0.75
-    assert row["repeated_lines"] == 2 / 7
+    assert row["repeated_lines"] == 0  # within a poem; the second copy of a whole poem is no repeated line
+
+
+def test_a_line_that_comes_twice_in_a_poem_is_counted():
+    twice = FIVE.split("\n")[0]
+    assert rates([FIVE, f"{twice}\n{twice}"])["repeated_lines"] == 0.25
 
 
 def test_the_interval_of_ten_in_ten():
