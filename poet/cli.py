@@ -1,7 +1,17 @@
-"""The command `poet`: `poet write TITLE`."""
+"""The command `poet`.
+
+    poet write 春夜喜雨 -n 4 --seed 7
+    poet evaluate runs/tang/sft runs/tang/dpo --json
+
+Knows arguments and the terminal: poems and figures on stdout, everything else on stderr. What takes long to import
+waits until it is needed, so that `poet --help` is instant.
+"""
 
 import argparse
+import difflib
+import os
 import sys
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from poet import errors
@@ -15,35 +25,160 @@ def main() -> None:
 
 
 def _main() -> None:
-    parser = argparse.ArgumentParser(prog="poet", description="Writes classical Chinese verse.")
-    commands = parser.add_subparsers(dest="command", required=True)
-    writer = commands.add_parser("write", help="write poems for a title")
-    writer.add_argument("title")
-    writer.add_argument("-n", type=int, default=1, help="how many poems")
+    options = _parse(sys.argv[1:])
+    try:
+        options.run(options)
+        sys.stdout.flush()
+    except BrokenPipeError:  # `poet write … | head -1`: whoever read has read enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+# --------------------------------------------------------------------------------------------------------- options
+
+
+def _parse(arguments: list[str]) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="poet", description="Writes classical Chinese verse, and measures it.")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+
+    writer = commands.add_parser("write", help="write poems for a title", allow_abbrev=False)
+    writer.add_argument("title", help="in traditional or simplified characters")
+    writer.add_argument("-n", type=int, default=1, help="how many poems (%(default)s)")
     writer.add_argument("--seed", type=int, help="the same seed gives the same poems")
-    writer.add_argument("--model", help=f"a checkpoint folder; {' or '.join(_MODELS)} if left out")
+    writer.add_argument("--model", metavar="DIR", help=f"a checkpoint folder ({', else '.join(_MODELS)})")
     writer.add_argument("--script", choices=["traditional", "simplified"], default="traditional")
-    for each in (parser, writer):
-        each.error = errors.refuse
-    options = parser.parse_args()
-    if options.n < 1:
-        raise UserError(f"-n is {options.n}: ask for at least one poem")
-    folder = options.model or next((name for name in _MODELS if Path(name).is_dir()), None)
-    if folder is None:
-        raise UserError(f"there is no model in {' or '.join(_MODELS)}; make one by `make run`, or pass --model")
+    writer.add_argument("--temperature", type=float, help="below 1 likelier, above 1 rarer characters")
+    writer.add_argument("--top-k", type=int, help="draw from so many likeliest characters; 0: from all")
+    writer.add_argument("--top-p", type=float, help="draw from the likeliest characters that have this share together")
+    writer.set_defaults(run=_write)
 
+    evaluator = commands.add_parser("evaluate", help="measure checkpoints, or poems of a file", allow_abbrev=False)
+    evaluator.add_argument("checkpoints", nargs="*", metavar="CHECKPOINT", help="a stage of a run, like runs/tang/dpo")
+    evaluator.add_argument("--poems", metavar="FILE", help="verse from anywhere: .txt (blank lines between), .jsonl, …")
+    evaluator.add_argument("--corpus", metavar="PATH", help="whose held-out part measures; else that of the run")
+    evaluator.add_argument("--titles", type=int, default=200, metavar="N", help="poems a checkpoint (%(default)s)")
+    evaluator.add_argument("--seed", type=int, default=0, help="of the titles and of the drawing (%(default)s)")
+    evaluator.add_argument("--json", action="store_true", help="one JSON object in place of a table")
+    evaluator.set_defaults(run=_evaluate)
+
+    for each in (parser, writer, evaluator):
+        each.error = errors.refuse  # type: ignore[method-assign]
+    command = next((word for word in arguments if not word.startswith("-")), None)
+    if command is not None and command not in commands.choices:
+        raise UserError(f"there is no command {command}{_nearest(command, commands.choices)}")
+    options, unknown = parser.parse_known_args(arguments)
+    if unknown:
+        chosen: argparse.ArgumentParser = commands.choices[options.command]
+        option = unknown[0].split("=")[0]
+        if not option.startswith("-"):
+            raise UserError(f"{option} is one word too many; put a title of several words between quotes")
+        raise UserError(f"there is no option {option}{_nearest(option, chosen._option_string_actions)}")
+    return options
+
+
+def _nearest(word: str, known: Iterable[str]) -> str:
+    near = difflib.get_close_matches(word, known, n=1, cutoff=0.5)
+    return f"; the nearest is {near[0]}" if near else f"; there are {', '.join(k for k in known if k != '-h')}"
+
+
+def _quiet() -> None:
+    """Neither progress bars of loading nor advice for programmers beside the verse."""
     import transformers
-
-    from poet import script, write
 
     transformers.logging.set_verbosity_error()
     transformers.logging.disable_progress_bar()
+
+
+# -------------------------------------------------------------------------------------------------------- commands
+
+
+def _write(options: argparse.Namespace) -> None:
+    if options.n < 1:
+        raise UserError(f"-n is {options.n}: ask for at least one poem")
+    title = options.title.strip()
+    if not title:
+        raise UserError("the title is empty: give the poem a subject, like 春夜喜雨")
+    try:
+        title.encode()
+    except UnicodeEncodeError as error:
+        raise UserError("the title is not UTF-8, which this command reads") from error
+    folder = options.model or next((name for name in _MODELS if Path(name, "config.json").is_file()), None)
+    if folder is None:
+        raise UserError(
+            f"there is no model in {' or '.join(_MODELS)}; make one by `make run`, or name one with --model"
+        )
+
+    from poet import script, write
+
+    sampling = {key: getattr(options, key) for key in ("temperature", "top_k", "top_p")}
+    sampling = {key: value for key, value in sampling.items() if value is not None}
+    write.check_sampling(**sampling)
+    if sampling:
+        sampling["do_sample"] = True
+    _quiet()
     model, tokenizer = write.load(folder)
-    title = script.to_traditional(options.title)
-    show = script.to_simplified if options.script == "simplified" else str
-    write.stream_poem(model, tokenizer, title, lambda piece: print(show(piece), end="", flush=True), seed=options.seed)
-    print()
-    seed = None if options.seed is None else options.seed + 1
-    for poem in write.write_poems(model, tokenizer, [title] * (options.n - 1), seed=seed):
-        print(f"\n{show(poem)}")
-    sys.stdout.flush()
+    title = script.to_traditional(title)
+    printer = _Printer(script.to_simplified if options.script == "simplified" else None)
+    write.stream_poem(model, tokenizer, title, printer.show, seed=options.seed, **sampling)
+    printer.end()
+    others = None if options.seed is None else options.seed + 1
+    for poem in write.write_poems(model, tokenizer, [title] * (options.n - 1), seed=others, **sampling):
+        print()
+        printer.show(poem)
+        printer.end()
+
+
+class _Printer:
+    """Prints a poem piece by piece: no line of it is blank, since a blank line parts two poems.
+
+    With a conversion, it is printed verse by verse: how a character is converted depends on those beside it.
+    """
+
+    def __init__(self, convert: Callable[[str], str] | None):
+        self.convert, self.held, self.begun = convert, "", False
+
+    def show(self, piece: str) -> None:
+        self.held += piece
+        if self.convert is None or piece[-1:] in "，。？！；\n":
+            self._print()
+
+    def end(self) -> None:
+        self._print()
+        print(flush=True)
+        self.held, self.begun = "", False
+
+    def _print(self) -> None:
+        lines = list(filter(None, self.held.split("\n")))
+        if not lines:
+            return
+        text = "\n".join(lines)
+        if self.begun and self.held.startswith("\n"):
+            text = "\n" + text
+        print(self.convert(text) if self.convert else text, end="", flush=True)
+        self.held, self.begun = "\n" if self.held.endswith("\n") else "", True
+
+
+def _evaluate(options: argparse.Namespace) -> None:
+    if not options.checkpoints and not options.poems:
+        raise UserError("name a checkpoint, like runs/tang/dpo, or a file of poems with --poems")
+    if options.titles < 1:
+        raise UserError(f"--titles is {options.titles}: ask for at least one poem")
+    import json
+
+    from poet import evaluate
+
+    _quiet()
+    result = evaluate.evaluate_checkpoints(
+        options.checkpoints,
+        evaluate.find_held_out(options.corpus, options.checkpoints),
+        options.titles,
+        options.seed,
+        evaluate.read_poems(options.poems) if options.poems else (),
+    )
+    if options.json:
+        print(json.dumps(result, ensure_ascii=False, indent=1))
+    else:
+        print(evaluate.table(evaluate.columns(result)))
+
+
+if __name__ == "__main__":
+    main()

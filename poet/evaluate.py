@@ -7,6 +7,7 @@ nats a character, rates are over all poems that were asked for, and a poem that 
 import itertools
 import math
 import random
+import re
 import sys
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Sequence
@@ -17,6 +18,7 @@ from typing import Any
 import torch
 
 from poet import dataset, write
+from poet.corpus import read_corpus
 from poet.errors import UserError
 from poet.prosody import judge, line_length, verse_lines
 from poet_tokenizer import encode_text
@@ -61,6 +63,41 @@ def of_corpus(corpus: str) -> HeldOut:
     return _held_out(parts)
 
 
+def find_held_out(corpus: str | None, checkpoints: Sequence[str | Path]) -> HeldOut | None:
+    """That of `corpus`, else of the run in which the first checkpoint stands; None with neither, for poems of a file."""
+    if corpus is not None:
+        return of_corpus(corpus)
+    if not checkpoints:
+        return None
+    run = _stage(checkpoints[0]).parent
+    if not (run / "data" / "summary.json").is_file():
+        raise UserError(
+            f"beside {checkpoints[0]} there is no {run / 'data'} to measure it on; name poems with --corpus"
+        )
+    return of_run(run)
+
+
+def read_poems(path: str) -> list[str]:
+    """The poems of a file: text with blank lines between them, titled or not, or any other file that is a corpus."""
+    if Path(path).suffix != ".txt" or not Path(path).is_file():
+        return [poem.text for poem in read_corpus(path).poems]
+    try:
+        text = Path(path).read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise UserError(f"{path} is not UTF-8; save it in that encoding") from error
+    poems = [part.strip() for part in re.split(r"\n\s*\n", text) if part.strip()]
+    if not poems:
+        raise UserError(f"{path} has no poem")
+    # A first line without any of verse's punctuation is a title.
+    return [poem if re.search("[，。？！；]", poem.split("\n")[0]) else poem.partition("\n")[2] for poem in poems]
+
+
+def _stage(checkpoint: str | Path) -> Path:
+    """runs/tang/dpo, for runs/tang/dpo/checkpoint-100 too."""
+    folder = Path(checkpoint).resolve()
+    return folder.parent if re.fullmatch(r"checkpoint-\d+", folder.name) else folder
+
+
 def _held_out(parts: dict[str, tuple[list, list]]) -> HeldOut:
     text_rows, (learned, held_out), (pairs, _) = parts["pretrain"], parts["sft"], parts["dpo"]
     training = [row["text"].partition("\n")[2] for row in text_rows[0]]
@@ -91,11 +128,12 @@ def poem_loss(model, tokenizer, verses: Sequence[Verse]) -> tuple[float, tuple[f
 
 
 def title_gain(model, tokenizer, verses: Sequence[Verse]) -> tuple[float, tuple[float, float]]:
-    """Nats a character that a poem's own title saves against the title of the next poem; with the interval."""
+    """Nats a character that a poem's own title saves against the title of another one of them; with the interval."""
     others = [verses[i - 1][0] for i in range(len(verses))]
     shuffled = [(title, poem) for title, (_, poem) in zip(others, verses, strict=True)]
     own, other = (_poem_nats(model, tokenizer, each) for each in (verses, shuffled))
-    return _ratio([(b - a, n) for (a, n), (b, _) in zip(own, other, strict=True)])
+    # A long title may push the end of a long poem over the last position: then the two are not of the same text.
+    return _ratio([(b - a, n) for (a, n), (b, m) in zip(own, other, strict=True) if n == m])
 
 
 def _poem_nats(model, tokenizer, verses: Sequence[Verse]) -> list[tuple[float, int]]:
@@ -111,10 +149,11 @@ def _poem_nats(model, tokenizer, verses: Sequence[Verse]) -> list[tuple[float, i
 
 
 @torch.inference_mode()
-def _nats(model, sequences: Sequence[tuple[list[int], int]], tokens: int = 4096) -> list[tuple[float, int]]:
+def _nats(model, sequences: Sequence[tuple[list[int], int]], tokens: int = 1024) -> list[tuple[float, int]]:
     """Sequences (ids, k) -> the nats of ids[k:], each given all before it, and how many they are.
 
-    Sequences of like length are one batch of about `tokens`, padded behind: what is causal does not see the padding.
+    Sequences of like length are one batch of about `tokens` (their logits fit a processor's cache better than more
+    would), padded behind: what is causal does not see the padding.
     """
     order = sorted(range(len(sequences)), key=lambda i: len(sequences[i][0]))
     found: list[tuple[float, int]] = [(0.0, 0)] * len(sequences)
@@ -129,7 +168,8 @@ def _nats(model, sequences: Sequence[tuple[list[int], int]], tokens: int = 4096)
             labels[row, first : len(sequence)] = sequence[first:]
         ids, labels = ids.to(model.device), labels[:, 1:].to(model.device)
         logits = model(input_ids=ids[:, :-1]).logits.float()  # (B, T-1, vocabulary)
-        nats = torch.nn.functional.cross_entropy(logits.transpose(1, 2), labels, reduction="none").sum(1)  # (B,)
+        nats = torch.nn.functional.cross_entropy(logits.flatten(0, 1), labels.flatten(), reduction="none")
+        nats = nats.view(labels.shape).sum(1)  # (B,)
         for i, sum_, count in zip(batch, nats.tolist(), labels.ne(-100).sum(1).tolist(), strict=True):
             found[i] = (sum_, count)
     return found
@@ -176,17 +216,17 @@ def rates(poems: Sequence[str], training: Training | None = None) -> Row:
     row: Row = {"poems": len(poems), "interval": {}}
 
     def put(key: str, value: tuple[float, tuple[float, float]]) -> None:
-        row[key], row["interval"][key] = value
+        row[key], (low, high) = value
+        row["interval"][key] = (max(0.0, low), high)
 
     put("well_formed", _share(length is not None for length in lengths))
     put("five_character", _share(length == 5 for length in lengths))
     put("rhymed", _share(each.rhymed for each in judged))
     put("regulated", _share(each.regulated for each in judged))
-    forms = {
-        name: _share(each.form == name for each in judged)
-        for name, _ in Counter(each.form for each in judged).most_common()
-    }
-    put("forms", ({k: v for k, (v, _) in forms.items()}, {k: i for k, (_, i) in forms.items()}))  # type: ignore[arg-type]
+    forms = [name for name, _ in Counter(each.form for each in judged).most_common()]
+    shares = {form: _share(each.form == form for each in judged) for form in forms}
+    row["forms"] = {form: share for form, (share, _) in shares.items()}
+    row["interval"]["forms"] = {form: interval for form, (_, interval) in shares.items()}
     regular = [each for each in judged if each.form != "irregular"]
     put("tone_violations_per_line", _ratio([(each.tone_violations, len(each.lines)) for each in regular]))
     put("repeated_lines", _ratio([(len(poem) - len(set(poem)), len(poem)) for poem in lines]))
@@ -229,6 +269,8 @@ def _ratio(parts: Sequence[tuple[float, float]], above: float | None = None) -> 
     without = [(above - a) / (below - b) for a, b in parts if below > b]
     n, mean = len(without), sum(without) / max(1, len(without))
     half = 1.96 * math.sqrt((n - 1) / n * sum((each - mean) ** 2 for each in without)) if n else 0.0
+    if half == 0 and 0 <= ratio <= 1:  # nothing seen in any poem, or in all: a rate among poems has an interval still
+        return ratio, wilson(ratio, max(1, n))
     return ratio, (ratio - half, ratio + half)
 
 
@@ -243,48 +285,59 @@ def _distinct(poems: Sequence[Sequence[str]]) -> tuple[float, tuple[float, float
 
 
 def evaluate_checkpoints(
-    checkpoints: Sequence[str | Path], held_out: HeldOut, titles: int = 200, seed: int = 0, poems: Sequence[str] = ()
+    checkpoints: Sequence[str | Path],
+    held_out: HeldOut | None,
+    titles: int = 200,
+    seed: int = 0,
+    poems: Sequence[str] = (),
 ) -> dict[str, Any]:
     """{"checkpoints": {path: row}, "poets": row, "titles", "seed"}, as `poet evaluate --json` prints it.
 
     Args:
+        held_out: what the checkpoints are measured on; without it there are no poets to compare with.
         titles: how many poems each checkpoint writes, for titles of the evaluation part drawn by `seed`; "poets" are
             the real poems of the same titles. A checkpoint named pretrain knows no titles: it gets its loss alone.
         poems: verse from elsewhere, judged as the row "poems".
     """
-    verses = [verse for verse in held_out.verses if len(verse[0]) <= TITLE_LIMIT]
-    random.Random(seed).shuffle(verses)
-    verses = verses[:titles]
-    if not verses:
-        raise UserError(f"the evaluation part has no poem with a title of at most {TITLE_LIMIT} characters")
-    training = Training(held_out.training)
-    rows: dict[str, Row] = {}
-    for path in checkpoints:
-        model, tokenizer = write.load(path)
-        row: Row = {"interval": {}}
-        _say(f"{path}: the loss of the evaluation part")
-        loss, (low, high) = text_loss(model, tokenizer, held_out.text)
-        row |= {"loss": loss, "perplexity": math.exp(loss)}
-        row["interval"] |= {"loss": (low, high), "perplexity": (math.exp(low), math.exp(high))}
-        folder = Path(path).resolve()
-        if (folder.parent if folder.name.startswith("checkpoint-") else folder).name != "pretrain":
-            for key, (value, interval) in _title_figures(model, tokenizer, held_out.verses, verses):
-                row[key], row["interval"][key] = value, interval
-            _say(f"{path}: {len(verses)} poems")
-            written = rates(_whole_poems(model, tokenizer, [title for title, _ in verses], seed), training)
-            row |= {**written, "interval": row["interval"] | written["interval"]}
-        rows[str(path)] = row
-    result: dict[str, Any] = {"checkpoints": rows, "poets": rates([poem for _, poem in verses], training)}
+    result: dict[str, Any] = {"checkpoints": {}, "titles": 0, "seed": seed}
+    training = None
+    if held_out is not None:
+        verses = [verse for verse in held_out.verses if len(verse[0]) <= TITLE_LIMIT]
+        if not verses:
+            raise UserError(f"the evaluation part has no poem with a title of at most {TITLE_LIMIT} characters")
+        random.Random(seed).shuffle(verses)
+        verses = verses[:titles]
+        training = Training(held_out.training)
+        for path in checkpoints:
+            result["checkpoints"][str(path)] = _row(path, held_out, verses, seed, training)
+        result |= {"poets": rates([poem for _, poem in verses], training), "titles": len(verses)}
     if poems:
         result["poems"] = rates(poems, training)
-    return {**result, "titles": len(verses), "seed": seed}
+    return result
+
+
+def _row(path: str | Path, held_out: HeldOut, verses: list[Verse], seed: int, training: Training) -> Row:
+    model, tokenizer = write.load(path)
+    row: Row = {"interval": {}}
+    _say(f"{path}: the loss of the evaluation part")
+    loss, (low, high) = text_loss(model, tokenizer, held_out.text)
+    row |= {"loss": loss, "perplexity": math.exp(loss)}
+    row["interval"] |= {"loss": (low, high), "perplexity": (math.exp(low), math.exp(high))}
+    if _stage(path).name == "pretrain":
+        return row
+    for key, (value, interval) in _title_figures(model, tokenizer, held_out.verses, verses):
+        row[key], row["interval"][key] = value, interval
+    _say(f"{path}: {len(verses)} poems")
+    written = rates(_whole_poems(model, tokenizer, [title for title, _ in verses], seed), training)
+    return row | {**written, "interval": row["interval"] | written["interval"]}
 
 
 def _title_figures(model, tokenizer, all_verses: Sequence[Verse], sample: Sequence[Verse]) -> Iterator[tuple[str, Any]]:
-    yield "poem_loss", poem_loss(model, tokenizer, all_verses)
-    five = [verse for verse in all_verses if line_length(verse[1]) == 5]
+    nats = _poem_nats(model, tokenizer, all_verses)
+    yield "poem_loss", _ratio(nats)
+    five = [each for each, (_, poem) in zip(nats, all_verses, strict=True) if line_length(poem) == 5]
     if five:
-        yield "poem_loss_five_character", poem_loss(model, tokenizer, five)
+        yield "poem_loss_five_character", _ratio(five)
     yield "title_gain", title_gain(model, tokenizer, sample)
 
 

@@ -1,9 +1,20 @@
-"""Rates are what a reader would count."""
+"""Figures are what a reader would count, and losses what plain torch computes."""
 
-from poet.evaluate import rates, wilson
+import math
+
+import pytest
+import torch
+from test_write import make_checkpoint
+
+from poet import evaluate
+from poet.errors import UserError
+from poet.evaluate import HeldOut, Training, rates, wilson
+from poet.write import load
+from poet_tokenizer import encode_text
 
 FIVE = "一二三四五，六七八九十。\n甲乙丙丁戊，己庚辛壬癸。"
 SEVEN = "一二三四五六七，八九十甲乙丙丁。\n戊己庚辛壬癸子，丑寅卯辰巳午未。"
+REGULATED = "白日依山盡，黃河入海流。\n欲窮千里目，更上一層樓。"  # 王之渙, 登鸛雀樓
 
 
 def test_forms_and_variety_are_counted():
@@ -11,13 +22,123 @@ def test_forms_and_variety_are_counted():
     assert (row["well_formed"], row["five_character"]) == (0.75, 0.5)
     assert row["distinct_first_lines"] == 0.75
     assert row["repeated_lines"] == 0  # within a poem; the second copy of a whole poem is no repeated line
+    assert row["distinct_1"] == 28 / (20 + 20 + 28 + 4)
 
 
 def test_a_line_that_comes_twice_in_a_poem_is_counted():
     twice = FIVE.split("\n")[0]
-    assert rates([FIVE, f"{twice}\n{twice}"])["repeated_lines"] == 0.25
+    row = rates([FIVE, f"{twice}\n{twice}"])
+    assert (row["repeated_lines"], row["repeated_characters"]) == (0.25, 0.25)
+
+
+def test_rules_are_judged():
+    row = rates([REGULATED, FIVE])
+    assert (row["rhymed"], row["regulated"]) == (0.5, 0.5)
+    assert row["forms"]["五言絕句"] >= 0.5
+
+
+def test_what_was_copied_is_found_over_line_ends_and_not_over_poems():
+    training = Training([FIVE, REGULATED])
+    row = rates(["東西南北中，一二三四五。\n六七八白日，依山東西南。", SEVEN], training)
+    assert row["copied_lines"] == 1 / 8
+    assert row["longest_copy"] == 20  # SEVEN begins with the twenty characters of FIVE, cut into other lines
+    assert rates([SEVEN[:8]], Training([FIVE[:6], FIVE[6:]]))["longest_copy"] == 5
+    assert rates(["天地玄黃宇，宙洪荒日月。"], training)["longest_copy"] == 0
 
 
 def test_the_interval_of_ten_in_ten():
     low, high = wilson(1.0, 10)
     assert round(low, 3) == 0.722 and round(high, 3) == 1.0
+
+
+def test_every_rate_has_an_interval_that_holds_it():
+    row = rates([FIVE, SEVEN, REGULATED], Training([REGULATED]))
+    assert row["interval"]["forms"].keys() == row["forms"].keys()
+    for key in row["interval"].keys() - {"forms"}:
+        low, high = row["interval"][key]
+        assert 0 <= low <= row[key] <= high and low < high, key
+    assert row.keys() - row["interval"].keys() == {"poems", "interval", "longest_copy"}
+
+
+def test_no_poem_at_all_is_no_error():
+    assert rates(["", "abc"])["well_formed"] == 0
+
+
+@pytest.fixture(scope="module")
+def poet(tmp_path_factory):
+    return load(make_checkpoint(tmp_path_factory.mktemp("poet"), characters=FIVE + SEVEN + "春夜"))
+
+
+@torch.inference_mode()
+def nats(model, ids: list[int], first: int) -> float:
+    """Plainly: each of ids[first:] given all before it."""
+    log_probabilities = model(input_ids=torch.tensor([ids])).logits[0].log_softmax(-1)
+    return -sum(log_probabilities[i - 1, ids[i]].item() for i in range(first, len(ids)))
+
+
+def test_a_poems_loss_is_that_of_its_characters_and_its_end_given_the_prompt(poet):
+    model, tokenizer = poet
+    verses = [("春", FIVE), ("春夜" * 9, SEVEN), ("夜", "一二三四五，六七八九十。"), ("鬱", FIVE * 3)]
+    total, count = 0.0, 0
+    for title, poem in verses:
+        chat = [{"role": "user", "content": title}]
+        prompt = tokenizer.apply_chat_template(chat, add_generation_prompt=True)["input_ids"]
+        ids = [*prompt, *tokenizer(poem)["input_ids"], tokenizer.eos_token_id][: model.config.n_positions]
+        total, count = total + nats(model, ids, len(prompt)), count + len(ids) - len(prompt)
+    loss, (low, high) = evaluate.poem_loss(model, tokenizer, verses)
+    assert loss == pytest.approx(total / count, abs=1e-5)
+    assert low < loss < high
+
+
+def test_a_texts_loss_is_that_of_windows_one_after_another(poet):
+    model, tokenizer = poet
+    text = (FIVE + "\n\n" + SEVEN) * 4
+    ids, size = encode_text(tokenizer, text), model.config.n_positions
+    starts = range(0, len(ids) - size, size)
+    total = 0.0
+    for start in starts:
+        window, following = torch.tensor(ids[start : start + size]), torch.tensor(ids[start + 1 : start + size + 1])
+        with torch.inference_mode():
+            logits = model(input_ids=window[None]).logits[0]
+        total += torch.nn.functional.cross_entropy(logits, following, reduction="sum").item()
+    assert evaluate.text_loss(model, tokenizer, text)[0] == pytest.approx(total / (len(starts) * size), abs=1e-5)
+
+
+def test_a_model_deaf_to_titles_gains_nothing_from_them(poet):
+    model, tokenizer = poet
+    verses = [("春", FIVE), ("夜", SEVEN), ("春夜", FIVE)]
+    for block in model.transformer.h:
+        torch.nn.init.zeros_(block.attn.c_proj.weight)
+    torch.nn.init.zeros_(model.transformer.wpe.weight)
+    assert evaluate.title_gain(model, tokenizer, verses)[0] == pytest.approx(0, abs=1e-5)
+
+
+def test_checkpoints_and_poets_are_measured_alike(tmp_path):
+    checkpoint = make_checkpoint(tmp_path / "run" / "sft", characters=FIVE + SEVEN + "春夜")
+    held_out = HeldOut([("春", FIVE), ("夜", SEVEN), ("春" * 41, SEVEN)], FIVE + SEVEN + FIVE, [FIVE])
+    result = evaluate.evaluate_checkpoints([checkpoint], held_out, titles=5, poems=[REGULATED])
+    row = result["checkpoints"][str(checkpoint)]
+    assert result["titles"] == 2  # those of at most forty characters
+    assert result["poets"]["well_formed"] == 1 and result["poems"]["regulated"] == 1
+    assert row["perplexity"] == pytest.approx(math.exp(row["loss"]))
+    assert row.keys() >= result["poets"].keys() | {"poem_loss", "poem_loss_five_character", "title_gain"}
+    assert evaluate.evaluate_checkpoints([checkpoint], held_out, titles=5, poems=[REGULATED]) == result
+    table = evaluate.table(evaluate.columns(result)).splitlines()
+    assert table[0].endswith("sft | poems | poets |") and all(line.count("|") == 5 for line in table)
+
+
+def test_a_poem_that_was_cut_off_is_not_well_formed(tmp_path, monkeypatch):
+    model, tokenizer = load(make_checkpoint(tmp_path, characters=FIVE))
+    ids = encode_text(tokenizer, FIVE)
+    monkeypatch.setattr(evaluate.write, "write_ids", lambda *_, **__: [ids, [*ids, tokenizer.eos_token_id]])
+    assert rates(evaluate._whole_poems(model, tokenizer, ["春", "夜"], 0))["well_formed"] == 0.5
+
+
+def test_poems_of_a_file_are_read_with_titles_and_without(tmp_path):
+    (tmp_path / "poems.txt").write_text(f"登樓\n{REGULATED}\n\n{FIVE}\n\n\n", encoding="utf-8")
+    assert evaluate.read_poems(str(tmp_path / "poems.txt")) == [REGULATED, FIVE]
+    (tmp_path / "gbk.txt").write_bytes(FIVE.encode("gbk"))
+    (tmp_path / "empty.txt").write_text("\n \n")
+    for name in ("gbk.txt", "empty.txt", "nowhere.txt"):
+        with pytest.raises(UserError, match=name):
+            evaluate.read_poems(str(tmp_path / name))

@@ -1,0 +1,138 @@
+"""The command `poet` as a person types it: poems and figures on stdout, one sentence for a mistake."""
+
+import json
+import shutil
+import subprocess
+import sys
+
+import pytest
+from test_write import make_checkpoint
+
+from poet import cli, dataset
+from poet.script import to_simplified, to_traditional
+from poet.write import load, write_poems
+
+FIVE = "一二三四五，六七八九十。\n甲乙丙丁戊，己庚辛壬癸。"
+
+
+@pytest.fixture
+def poet(monkeypatch, capsys):
+    """(words of the command) -> exit code, stdout, stderr."""
+
+    def call(*words) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["poet", *map(str, words)])
+        with pytest.raises(SystemExit) as ended:
+            cli.main()
+        return ended.value.code, *capsys.readouterr()
+
+    return call
+
+
+@pytest.fixture(scope="module")
+def checkpoint(tmp_path_factory):
+    return make_checkpoint(tmp_path_factory.mktemp("checkpoint"), characters="雲歸靜夜，。\n\n")
+
+
+def test_help_and_mistakes_wait_for_no_library(tmp_path):
+    heavy = "sys.argv = ['poet', *sys.argv[1:]]; from poet import cli\ntry: cli.main()\nfinally: print('torch' in sys.modules)"
+    for words, code in ((["--help"], 0), (["write", "--help"], 0), (["wrote"], 2), (["write", "春", "-n", "0"], 2)):
+        done = subprocess.run([sys.executable, "-c", f"import sys; {heavy}", *words], capture_output=True, text=True)
+        assert done.returncode == code and done.stdout.endswith("False\n"), done
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (["wrote", "春"], "there is no command wrote; the nearest is write"),
+        (["write", "春", "--sed", "3"], "there is no option --sed; the nearest is --seed"),
+        (["evaluate", "x", "--jsn"], "there is no option --jsn; the nearest is --json"),
+        (["write", "春", "夜"], "夜 is one word too many"),
+        (["write"], "title"),
+        ([], "COMMAND"),
+        (["write", "  "], "the title is empty"),
+        (["write", "\udcb4\udcba"], "not UTF-8"),
+        (["write", "春", "-n", "many"], "-n: invalid int value: 'many'"),
+        (["write", "春", "-n", "0"], "at least one"),
+        (["write", "春", "--script", "hanyu"], "hanyu"),
+        (["write", "春", "--model", "nowhere"], "there is no checkpoint folder nowhere"),
+        (["write", "春", "--model", "nowhere", "--temperature", "0"], "temperature must be a number above 0"),
+        (["write", "春"], "make run"),
+        (["evaluate"], "name a checkpoint"),
+        (["evaluate", "nowhere"], "--corpus"),
+        (["evaluate", "--poems", "nowhere.txt"], "nowhere.txt"),
+        (["evaluate", "nowhere", "--titles", "0"], "at least one"),
+    ],
+)
+def test_a_mistake_gets_one_sentence_and_exit_code_2(poet, words, sentence, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    code, out, err = poet(*words)
+    assert (code, out) == (2, "")
+    assert sentence in err and err.count("\n") == 1
+
+
+def test_poems_alone_are_printed_with_a_blank_line_between_two(poet, checkpoint):
+    code, out, err = poet("write", "靜夜", "-n", 4, "--seed", 5, "--model", checkpoint)
+    assert (code, err) == (0, "")
+    first, *others = ("\n".join(filter(None, poem.split("\n"))) for poem in expected(checkpoint, "靜夜", 4, 5))
+    assert out == "\n\n".join([first, *others]) + "\n"
+    assert poet("write", "靜夜", "-n", 4, "--seed", 5, "--model", checkpoint) == (0, out, "")
+
+
+def expected(checkpoint, title: str, n: int, seed: int, **sampling) -> list[str]:
+    model, tokenizer = load(checkpoint)
+    first = write_poems(model, tokenizer, [title], seed=seed, **sampling)
+    return first + write_poems(model, tokenizer, [title] * (n - 1), seed=seed + 1, **sampling)
+
+
+def test_settings_of_the_drawing_reach_the_model(poet, checkpoint):
+    _, likeliest, _ = poet("write", "靜", "--top-k", 1, "--seed", 1, "--model", checkpoint)
+    assert poet("write", "靜", "--top-k", 1, "--seed", 2, "--model", checkpoint)[1] == likeliest
+    assert poet("write", "靜", "--temperature", 2, "--seed", 1, "--model", checkpoint)[1] != likeliest
+
+
+def test_simplified_titles_are_understood_and_simplified_verse_is_shown(poet, checkpoint):
+    words = ("-n", 3, "--seed", 5, "--model", checkpoint)
+    _, traditional, _ = poet("write", "靜夜雲歸", *words)
+    assert poet("write", "静夜云归", *words)[1] == traditional
+    assert poet("write", "静夜云归", "--script", "simplified", *words)[1] == to_simplified(traditional) != traditional
+
+
+def test_a_simplified_title_gets_the_characters_of_the_corpus():
+    pairs = "却望归 却望歸 闲居见 閑居見 登峰顶 登峰頂 古剑篇 古劒篇 床前 牀前 长叹 長歎 万里归云 萬里歸雲 里门 里門".split()
+    assert [to_traditional(title) for title in pairs[::2]] == pairs[1::2]
+
+
+@pytest.mark.parametrize(
+    "text", ["故里", "子云", "皇后", "山中白云", "雲歸里門", "几案", "春夜喜雨", "却望千里餘", "<RES>", ""]
+)
+def test_what_is_traditional_already_stays(text):
+    assert to_traditional(text) == text
+
+
+def test_evaluation_prints_a_table_or_one_json_object(poet, invented, tmp_path):
+    checkpoint = make_checkpoint(tmp_path / "run" / "sft", characters=FIVE)
+    corpus = tmp_path / "poems.json"
+    corpus.write_text(json.dumps(invented(100), ensure_ascii=False), encoding="utf-8")
+    (tmp_path / "verse.txt").write_text(FIVE, encoding="utf-8")
+    cut = {"seed": 2024, "split": [5, 3, 2], "held_out": 0.1, "min_lines": 2, "equal_lines": True, "forbidden": "□(（"}
+    arguments = dataset.DataArguments(corpus=str(corpus), preference="five-character", **cut)
+    dataset.build_datasets(arguments, tmp_path / "run")
+
+    code, out, _ = poet("evaluate", checkpoint, "--json", "--titles", 3, "--poems", tmp_path / "verse.txt")
+    result = json.loads(out)
+    assert code == 0 and result.keys() == {"checkpoints", "poets", "poems", "titles", "seed"}
+    assert result["checkpoints"][str(checkpoint)]["poem_loss"] > 0
+    assert result["poets"]["well_formed"] == result["poems"]["well_formed"] == 1
+
+    code, out, _ = poet("evaluate", checkpoint, "--titles", 3)
+    assert code == 0 and out.startswith(f"| | {checkpoint} | poets |\n|---|---|---|\n| loss |")
+    # The recipe tang cuts a corpus in the same way, so the same poems are held out.
+    elsewhere = shutil.copytree(checkpoint, tmp_path / "elsewhere")
+    code, again, _ = poet("evaluate", elsewhere, "--titles", 3, "--corpus", corpus)
+    assert code == 0 and _figures(again) == _figures(out)
+    assert poet("evaluate", "--poems", tmp_path / "verse.txt")[1].startswith("| | poems |")
+
+
+def _figures(table: str) -> list[str]:
+    """What does not hang on which poems trained."""
+    return [line for line in table.splitlines()[2:] if "cop" not in line]
