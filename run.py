@@ -12,7 +12,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from poet import errors
+from poet import checkpoints, errors
 from poet.errors import UserError
 
 HOUSE = Path(__file__).resolve().parent
@@ -91,7 +91,7 @@ def describe_configuration(recipe: Path, run: Path) -> str:
 
 def train(stage: str, recipe: Path, run: Path) -> int:
     """Runs the stage's command; its exit code is ours."""
-    if (run / stage / "trainer_state.json").is_file():
+    if checkpoints.is_finished(run / stage):
         print(f"done already: {run / stage}", flush=True)
         return 0
     command = [sys.executable, str(HOUSE / f"train_{stage}.py"), "--config", str(recipe / f"{stage}.yaml")]

@@ -7,11 +7,7 @@ It starts from OUTPUT_DIR/../sft, which is also its reference, and the data besi
 `TuningArguments` (poet/arguments.py) or of trl's `DPOConfig`.
 """
 
-import os
-
 from poet import errors
-
-os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")  # trl reports each start to its makers
 
 
 def main() -> None:
@@ -32,14 +28,15 @@ def main() -> None:
 
     run = locate(args)
     model, tokenizer, origin = load_model(stage_args.model_name_or_path or run.folder / "sft", stage_args)
-    if not begin("dpo", args, stage_args, {"data": dataset.load_summary(run.folder)["made_from"], "model": origin}):
-        return
 
     # Data: a title as the prompt, the preferred poem and another one.
     rows = fit_lengths(dataset.load_stage(run.folder, "dpo"), tokenizer, args, model.config.n_positions)
 
     # Reference: the model as it is now, loaded once more.
     reference = load_model(stage_args.model_name_or_path or run.folder / "sft", stage_args)[0].eval()
+
+    if not begin("dpo", args, stage_args, {"data": dataset.load_summary(run.folder)["made_from"], "model": origin}):
+        return
 
     trainer = Aligner(
         model=model,

@@ -7,11 +7,7 @@ The data are those of `python run.py --recipe tang --stages data`; the checkpoin
 field of `PretrainArguments` (poet/arguments.py) or of transformers' `TrainingArguments`.
 """
 
-import os
-
 from poet import errors
-
-os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")  # trl reports each start to its makers
 
 
 def main() -> None:
@@ -32,9 +28,6 @@ def main() -> None:
         """transformers.Trainer, and what poet/training.py adds to all three stages."""
 
     run = locate(args)
-    if not begin("pretrain", args, stage_args, {"data": dataset.load_summary(run.folder)["made_from"]}):
-        return
-
     # Tokenizer: one token a character of the corpus.
     tokenizer = tokenizer_for(stage_args, run)
 
@@ -72,6 +65,9 @@ def main() -> None:
     model.generation_config = write.generation_defaults(
         tokenizer, stage_args.n_positions, stage_args.temperature, stage_args.top_k, stage_args.top_p
     )
+
+    if not begin("pretrain", args, stage_args, {"data": dataset.load_summary(run.folder)["made_from"]}):
+        return
 
     trainer = Pretrainer(
         model=model,

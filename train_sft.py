@@ -7,11 +7,7 @@ It starts from OUTPUT_DIR/../pretrain and the data beside it. Every option is a 
 (poet/arguments.py) or of trl's `SFTConfig`.
 """
 
-import os
-
 from poet import errors
-
-os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")  # trl reports each start to its makers
 
 
 def main() -> None:
@@ -32,11 +28,12 @@ def main() -> None:
 
     run = locate(args)
     model, tokenizer, origin = load_model(stage_args.model_name_or_path or run.folder / "pretrain", stage_args)
-    if not begin("sft", args, stage_args, {"data": dataset.load_summary(run.folder)["made_from"], "model": origin}):
-        return
 
     # Data: a title as the prompt, its poem as the completion.
     rows = fit_lengths(dataset.load_stage(run.folder, "sft"), tokenizer, args, model.config.n_positions)
+
+    if not begin("sft", args, stage_args, {"data": dataset.load_summary(run.folder)["made_from"], "model": origin}):
+        return
 
     trainer = Tuner(
         model=model,

@@ -4,6 +4,7 @@ Knows processors and launchers; knows nothing of models or data. Each decision i
 """
 
 import os
+import re
 import shutil
 from pathlib import Path
 
@@ -62,7 +63,9 @@ def check_world_size() -> None:
         command = psutil.Process().parent().cmdline()
     except (psutil.Error, AttributeError):
         return
-    if "launch" not in command:
+    if not any(
+        re.search(r"\blaunch$", word) for word in command
+    ):  # `accelerate launch`, `-m accelerate.commands.launch`
         return
     options = dict(zip(command, command[1:]))
     asked = options.get("--num_processes") or options.get("--num-processes")

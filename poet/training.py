@@ -171,7 +171,13 @@ def locate(args: TrainingArguments) -> Run:
 def tokenizer_for(stage_args: PretrainArguments, run: Run) -> PreTrainedTokenizerBase:
     """A tokenizer of the corpus's own characters, or the one that was asked for."""
     if stage_args.tokenizer_name_or_path is not None:
-        return AutoTokenizer.from_pretrained(stage_args.tokenizer_name_or_path)
+        try:
+            return AutoTokenizer.from_pretrained(stage_args.tokenizer_name_or_path)
+        except (OSError, ValueError) as error:
+            raise UserError(
+                f"no tokenizer could be loaded from {stage_args.tokenizer_name_or_path}; "
+                "--tokenizer_name_or_path takes a folder or the id of a repository on the Hub"
+            ) from error
     return build_tokenizer(dataset.characters(run.folder), stage_args.n_positions)
 
 
@@ -225,6 +231,8 @@ def fit_lengths(
 
 def begin(stage: str, args: TrainingArguments, stage_args: StageArguments, inputs: dict) -> bool:
     """Says what runs where and claims the stage's folder; False where the stage is finished already.
+
+    Called when all that a person may have got wrong has been looked at, so that a mistake leaves no folder behind.
 
     Args:
         inputs: what the result depends on besides the arguments, such as fingerprints of data and of the model.

@@ -76,6 +76,7 @@ def test_a_stage_that_was_cut_off_ends_as_if_it_had_not_been(run):
     [
         ("train_pretrain.py", ["--config", "configs/tang/pretrain.yaml", "--learning_rat", "1"], "--learning_rate"),
         ("train_sft.py", ["--config", "configs/nowhere/sft.yaml"], "there is no recipe file"),
+        ("train_pretrain.py", ["--config", "configs/tang/pretrain.yaml", "--learning_rate", "fast"], "learning_rate"),
         ("run.py", ["--recipe", "song"], "there is no recipe song"),
         ("run.py", ["--recipe", "tang", "--corpus", "nowhere"], "nowhere"),
     ],
@@ -85,3 +86,40 @@ def test_a_mistake_gets_one_sentence_and_exit_code_2(script, options, sentence, 
     assert done.returncode == 2
     assert sentence in done.stderr and "Traceback" not in done.stderr
     assert not (tmp_path / "x").exists()
+
+
+@pytest.mark.parametrize(
+    ("options", "sentence"),
+    [
+        (["--temperature", "0"], "temperature must be a number above 0"),
+        (["--tokenizer_name_or_path", "nowhere/at-all"], "no tokenizer could be loaded from nowhere/at-all"),
+        (["--n_positions", "4096"], "add poems or lower n_positions"),
+    ],
+)
+def test_a_mistake_behind_the_command_line_leaves_no_folder(run, options, sentence):
+    config = ["--config", "configs/tang/pretrain.yaml", *SMALL, "--output_dir", str(run / "mistake")]
+    done = call("train_pretrain.py", *config, *options)
+    assert done.returncode == 2, done.stderr
+    assert sentence in done.stderr and "Traceback" not in done.stderr
+    assert not (run / "mistake").exists()
+
+
+def launch(*options: str) -> subprocess.CompletedProcess:
+    command = [sys.executable, "-m", "accelerate.commands.launch", *options]
+    return subprocess.run(command, cwd=HOUSE, capture_output=True, text=True, timeout=300)
+
+
+def test_two_processes_give_the_losses_of_one_at_the_same_global_batch(run):
+    config = ["--config", "configs/tang/pretrain.yaml", *SMALL]
+    assert call("train_pretrain.py", *config, "--output_dir", str(run / "one")).returncode == 0
+    share = ["--output_dir", str(run / "two"), "--per_device_train_batch_size", "2"]
+    # Not judged by its exit code: gloo's ranks may abort after a good run (pytorch#190489).
+    done = launch("--config_file", "configs/accelerate/cpu_2.yaml", "train_pretrain.py", *config, *share)
+    assert losses(run / "two") == pytest.approx(losses(run / "one"), abs=1e-4), done.stderr
+
+
+def test_a_launch_that_starts_one_process_of_two_is_refused(run):
+    config = ["--config", "configs/tang/pretrain.yaml", *SMALL, "--output_dir", str(run / "silent")]
+    done = launch("--cpu", "--num_processes", "2", "train_pretrain.py", *config)
+    assert "was asked for 2 processes and started one" in done.stderr
+    assert not (run / "silent").exists()
