@@ -51,7 +51,7 @@ def parse_options() -> argparse.Namespace:
     parser.add_argument("--corpus", help="a folder, a file or a Hub id, in place of the recipe's corpus")
     parser.add_argument("--stages", default=",".join(STAGES), help="the stages to run, of %(default)s")
     parser.add_argument("--output_dir", help="the run's folder; runs/RECIPE if left out")
-    parser.error = errors.refuse
+    parser.error = errors.refuse  # type: ignore[method-assign]
     options = parser.parse_args()
     if options.recipe not in recipes:
         raise UserError(f"there is no recipe {options.recipe} in configs/; there are {', '.join(recipes)}")

@@ -4,7 +4,7 @@
     accelerate launch train_dpo.py --config configs/tang/dpo.yaml --beta 0.2
 
 It starts from OUTPUT_DIR/../sft, which is also its reference, and the data beside it. Every option is a field of
-`TuningArguments` (poet/arguments.py) or of trl's `DPOConfig`.
+`AlignmentArguments` (poet/arguments.py) or of trl's `DPOConfig`.
 """
 
 from poet import errors
@@ -13,19 +13,20 @@ from poet import errors
 def main() -> None:
     from trl import DPOConfig
 
-    from poet.arguments import TuningArguments, parse
+    from poet.arguments import AlignmentArguments, parse
 
-    stage_args, args = parse(TuningArguments, DPOConfig)
+    stage_args, args = parse(AlignmentArguments, DPOConfig)
 
     from trl import DPOTrainer
 
-    from poet import dataset, write
+    from poet import dataset, sampling, scoring, write
     from poet.callbacks import RefuseWrongReference, ShowVerse
     from poet.training import Stage, begin, fit_lengths, load_model, locate, train
 
     class Aligner(Stage, DPOTrainer):
         """trl.DPOTrainer, and what poet/training.py adds to all three stages."""
 
+    scoring.score_only_what_counts()
     run = locate(args)
     model, tokenizer, origin = load_model(stage_args.model_name_or_path or run.folder / "sft", stage_args)
 
@@ -35,8 +36,15 @@ def main() -> None:
     # Reference: the model as it is now, loaded once more.
     reference = load_model(stage_args.model_name_or_path or run.folder / "sft", stage_args)[0].eval()
 
-    if not begin("dpo", args, stage_args, {"data": dataset.load_summary(run.folder)["made_from"], "model": origin}):
+    made_from = dataset.load_summary(run.folder)["made_from"]
+    if not begin("dpo", args, stage_args, {"data": made_from, "model": origin}):
         return
+
+    # The model's own poems: its well-formed ones of the preferred kind against the others, title by title.
+    if stage_args.sampled_titles:
+        rows["train"] = sampling.add_sampled_pairs(
+            rows["train"], reference, tokenizer, made_from["preference"], stage_args, args.seed
+        )
 
     trainer = Aligner(
         model=model,
@@ -59,7 +67,7 @@ def main() -> None:
             run.samples,
         )
     )
-    train(trainer, {"stage": "dpo", "parameters": model.num_parameters()})
+    train(trainer, {"stage": "dpo", "corpus": made_from["corpus"]})
 
 
 if __name__ == "__main__":

@@ -66,7 +66,8 @@ def main() -> None:
         tokenizer, stage_args.n_positions, stage_args.temperature, stage_args.top_k, stage_args.top_p
     )
 
-    if not begin("pretrain", args, stage_args, {"data": dataset.load_summary(run.folder)["made_from"]}):
+    made_from = dataset.load_summary(run.folder)["made_from"]
+    if not begin("pretrain", args, stage_args, {"data": made_from}):
         return
 
     trainer = Pretrainer(
@@ -81,7 +82,7 @@ def main() -> None:
     trainer.add_callback(
         ShowVerse(title, lambda: {"text": write.continue_text(model, tokenizer, title, seed=args.seed)}, run.samples)
     )
-    train(trainer, {"stage": "pretrain", "parameters": model.num_parameters()})
+    train(trainer, {"stage": "pretrain", "corpus": made_from["corpus"]})
 
 
 if __name__ == "__main__":

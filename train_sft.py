@@ -19,20 +19,22 @@ def main() -> None:
 
     from trl import SFTTrainer
 
-    from poet import dataset, write
+    from poet import dataset, scoring, write
     from poet.callbacks import ShowVerse
     from poet.training import Stage, begin, fit_lengths, load_model, locate, train
 
     class Tuner(Stage, SFTTrainer):
         """trl.SFTTrainer, and what poet/training.py adds to all three stages."""
 
+    scoring.score_only_what_counts()
     run = locate(args)
     model, tokenizer, origin = load_model(stage_args.model_name_or_path or run.folder / "pretrain", stage_args)
 
     # Data: a title as the prompt, its poem as the completion.
     rows = fit_lengths(dataset.load_stage(run.folder, "sft"), tokenizer, args, model.config.n_positions)
 
-    if not begin("sft", args, stage_args, {"data": dataset.load_summary(run.folder)["made_from"], "model": origin}):
+    made_from = dataset.load_summary(run.folder)["made_from"]
+    if not begin("sft", args, stage_args, {"data": made_from, "model": origin}):
         return
 
     trainer = Tuner(
@@ -47,7 +49,7 @@ def main() -> None:
     trainer.add_callback(
         ShowVerse(title, lambda: {"text": write.write_poems(model, tokenizer, [title], seed=args.seed)[0]}, run.samples)
     )
-    train(trainer, {"stage": "sft", "parameters": model.num_parameters()})
+    train(trainer, {"stage": "sft", "corpus": made_from["corpus"]})
 
 
 if __name__ == "__main__":

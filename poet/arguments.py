@@ -30,13 +30,19 @@ class StageArguments:
     sample_title: str = field(
         default="春夜喜雨", metadata={"help": "Title of the poem that is shown at each evaluation."}
     )
+
+
+@dataclass
+class SamplingArguments(StageArguments):
+    """How the checkpoint will write when nobody says otherwise."""
+
     temperature: float = field(default=1.0, metadata={"help": "Sampling temperature saved with the checkpoint."})
     top_k: int = field(default=0, metadata={"help": "Only the k likeliest tokens are sampled; 0: all. Saved too."})
     top_p: float = field(default=1.0, metadata={"help": "Only tokens that make up this probability. Saved too."})
 
 
 @dataclass
-class PretrainArguments(StageArguments):
+class PretrainArguments(SamplingArguments):
     """Options of pretraining: the model's size and how its text is read."""
 
     n_positions: int = field(default=256, metadata={"help": "Context, in tokens; also the length of a training block."})
@@ -57,14 +63,45 @@ class PretrainArguments(StageArguments):
         default=False, metadata={"help": "Read the text as it trains, for a corpus larger than memory."}
     )
 
+    def __post_init__(self):
+        if self.n_head < 1 or self.n_embd % self.n_head:
+            raise ValueError(
+                f"n_embd {self.n_embd} is not a multiple of n_head {self.n_head}: each head takes its share"
+            )
+
 
 @dataclass
-class TuningArguments(StageArguments):
+class TuningArguments(SamplingArguments):
     """Options of fine-tuning and alignment: where the model comes from."""
 
     model_name_or_path: str | None = field(
         default=None,
         metadata={"help": "Checkpoint to start from. Default: what the stage before left beside OUTPUT_DIR."},
+    )
+
+
+@dataclass
+class AlignmentArguments(TuningArguments):
+    """Options of alignment: pairs of the model's own poems beside those of the corpus."""
+
+    sampled_titles: int = field(
+        default=0,
+        metadata={"help": "For so many titles the model writes poems, and the preference and their form pair them."},
+    )
+    samples_per_title: int = field(default=4, metadata={"help": "Poems that it writes for each of them."})
+
+
+@dataclass
+class RewardArguments(StageArguments):
+    """Options of reinforcement: what earns. How it samples is said by `GRPOConfig`, and saved with the checkpoint."""
+
+    model_name_or_path: str | None = field(
+        default=None,
+        metadata={"help": "Checkpoint to start from. Default: the fine-tuned one beside OUTPUT_DIR."},
+    )
+    rewards: list[str] = field(
+        default_factory=lambda: ["well-formed"],
+        metadata={"help": "Names from poet/rewards.py; their weights are `reward_weights`."},
     )
 
 

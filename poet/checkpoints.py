@@ -7,12 +7,14 @@ Knows names of files; knows nothing of what is inside them. Whole things only: a
 import json
 import re
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
-from poet.errors import UserError
+from poet.errors import UserError, first_line
 
 UNFINISHED = "unfinished"
-_ARGUMENTS = "arguments.json"
+_ARGUMENTS = "_arguments.json"  # may name folders of this machine: a push leaves out what begins with _
 _DONE = "trainer_state.json"
 _PARTS = ("model.safetensors", "optimizer.pt", "scheduler.pt", "trainer_state.json")
 
@@ -60,6 +62,22 @@ def publish(source: Path, folder: Path) -> None:
     for path in sorted(source.iterdir(), key=lambda p: p.name == _DONE):
         path.replace(folder / path.name)
     source.rmdir()
+
+
+@contextmanager
+def writing(folder: Path) -> Iterator[None]:
+    """Makes one sentence of a disk that is full or may not be written, in the words of whichever library met it.
+
+    Only OSError says so by its type: safetensors and torch have errors of their own for it.
+    """
+    try:
+        yield
+    except Exception as error:
+        if not (isinstance(error, OSError) or re.search("os error|PytorchStreamWriter|inline_container", str(error))):
+            raise
+        shutil.rmtree(folder / UNFINISHED, ignore_errors=True)
+        reason = getattr(error, "strerror", None) or first_line(error)
+        raise UserError(f"{folder} could not be written ({reason}); free some space and run it again") from error
 
 
 def write_text(path: Path, text: str) -> None:

@@ -49,14 +49,21 @@ def _parse(arguments: list[str]) -> argparse.Namespace:
     writer.add_argument("--temperature", type=float, help="below 1 likelier, above 1 rarer characters")
     writer.add_argument("--top-k", type=int, help="draw from so many likeliest characters; 0: from all")
     writer.add_argument("--top-p", type=float, help="draw from the likeliest characters that have this share together")
+    form = writer.add_argument_group("a form, kept to the letter; the model's likeliest poem comes first")
+    form.add_argument("--form", help="五言 or 七言 with 絕句, 律詩, 排律 or 古體")
+    form.add_argument("--rhyme", metavar="GROUP", help="a rhyme group of 平水韻, like 東")
+    form.add_argument("--acrostic", metavar="CHARACTERS", help="they head the lines, or the couplets")
+    form.add_argument("--first-line", metavar="LINE", help="the poem begins with it")
+    form.add_argument("--lines", type=int, help="how many, for 排律 (12) and 古體 (8)")
     writer.set_defaults(run=_write)
 
     evaluator = commands.add_parser("evaluate", help="measure checkpoints, or poems of a file", allow_abbrev=False)
     evaluator.add_argument("checkpoints", nargs="*", metavar="CHECKPOINT", help="a stage of a run, like runs/tang/dpo")
     evaluator.add_argument("--poems", metavar="FILE", help="verse from anywhere: .txt (blank lines between), .jsonl, …")
     evaluator.add_argument("--corpus", metavar="PATH", help="whose held-out part measures; else that of the run")
-    evaluator.add_argument("--titles", type=int, default=200, metavar="N", help="poems a checkpoint (%(default)s)")
+    evaluator.add_argument("--titles", type=int, default=500, metavar="N", help="poems a checkpoint (%(default)s)")
     evaluator.add_argument("--seed", type=int, default=0, help="of the titles and of the drawing (%(default)s)")
+    evaluator.add_argument("--figure", metavar="FILE.png", help="draw the forms and rates of the verse too")
     evaluator.add_argument("--json", action="store_true", help="one JSON object in place of a table")
     evaluator.set_defaults(run=_evaluate)
 
@@ -107,8 +114,14 @@ def _write(options: argparse.Namespace) -> None:
             f"there is no model in {' or '.join(_MODELS)}; make one by `make run`, or name one with --model"
         )
 
-    from poet import script, write
+    wishes = {key: getattr(options, key) for key in ("rhyme", "acrostic", "first_line", "lines")}
+    asked = next((key for key, value in wishes.items() if value is not None), None)
+    if asked and options.form is None:
+        raise UserError(f"--{asked.replace('_', '-')} needs a form to stand in: add --form 五言律詩, say")
 
+    from poet import forms, script, write
+
+    wish = None if options.form is None else forms.read_wish(options.form, **wishes)
     sampling = {key: getattr(options, key) for key in ("temperature", "top_k", "top_p")}
     sampling = {key: value for key, value in sampling.items() if value is not None}
     write.check_sampling(**sampling)
@@ -118,10 +131,17 @@ def _write(options: argparse.Namespace) -> None:
     model, tokenizer = write.load(folder)
     title = script.to_traditional(title)
     printer = _Printer(script.to_simplified if options.script == "simplified" else None)
-    write.stream_poem(model, tokenizer, title, printer.show, seed=options.seed, **sampling)
-    printer.end()
-    others = None if options.seed is None else options.seed + 1
-    for poem in write.write_poems(model, tokenizer, [title] * (options.n - 1), seed=others, **sampling):
+    if wish:  # the best is known when all are written, so nothing is streamed
+        poems = forms.write_to_form(model, tokenizer, title, wish, options.n, seed=options.seed, **sampling)
+        printer.show(poems[0])
+        printer.end()
+        others = poems[1:]
+    else:
+        write.stream_poem(model, tokenizer, title, printer.show, seed=options.seed, **sampling)
+        printer.end()
+        seed = None if options.seed is None else options.seed + 1
+        others = write.write_poems(model, tokenizer, [title] * (options.n - 1), seed=seed, **sampling)
+    for poem in others:
         print()
         printer.show(poem)
         printer.end()
@@ -162,9 +182,12 @@ def _evaluate(options: argparse.Namespace) -> None:
         raise UserError("name a checkpoint, like runs/tang/dpo, or a file of poems with --poems")
     if options.titles < 1:
         raise UserError(f"--titles is {options.titles}: ask for at least one poem")
+    figure = None if options.figure is None else Path(options.figure)
+    if figure is not None and (figure.suffix != ".png" or not figure.parent.is_dir()):
+        raise UserError(f"--figure is {figure}: name a file that ends in .png, in a folder that there is")
     import json
 
-    from poet import evaluate
+    from poet import evaluate, plots
 
     _quiet()
     result = evaluate.evaluate_checkpoints(
@@ -174,6 +197,8 @@ def _evaluate(options: argparse.Namespace) -> None:
         options.seed,
         evaluate.read_poems(options.poems) if options.poems else (),
     )
+    if figure is not None:
+        plots.draw_verse(evaluate.columns(result), figure)
     if options.json:
         print(json.dumps(result, ensure_ascii=False, indent=1))
     else:

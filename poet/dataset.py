@@ -186,7 +186,7 @@ def build_datasets(args: DataArguments, output_dir: str | Path) -> dict[str, Any
 
     corpus, split = read_and_split(args)
     text = pretraining_text(split.pretrain)
-    drawn = pair_poems(split, preferences.get(args.preference))
+    drawn = pair_poems(split, preferences.get(args.preference, [*split.pretrain, *split.sft]))
     pairs = [pair for pair in drawn if pair[0].text != pair[1].text]  # equal sides teach nothing: their loss stays ln 2
     if len(pairs) < 2:
         raise UserError(f"{args.corpus}: alignment needs 2 pairs of different poems and has {len(pairs)}; add poems")

@@ -3,6 +3,7 @@
 Knows exit codes and the one-sentence message; knows nothing of poems, models or files.
 """
 
+import io
 import sys
 from collections.abc import Callable
 from typing import NoReturn
@@ -10,6 +11,11 @@ from typing import NoReturn
 
 class UserError(Exception):
     """A mistake of the person at the keyboard: what was wrong, where, and what to do next, in one sentence."""
+
+
+def first_line(error: BaseException) -> str:
+    """What a library says of its error, in one line; its name where it says nothing."""
+    return (str(error).strip() or type(error).__name__).splitlines()[0]
 
 
 def refuse(message: str) -> NoReturn:
@@ -23,7 +29,8 @@ def run(main: Callable[[], int | None]) -> None:
     Anything else is a bug of ours and keeps its traceback.
     """
     for stream in (sys.stdout, sys.stderr):
-        stream.reconfigure(encoding="utf-8", errors="replace")  # verse must not kill a run on an ASCII terminal
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(encoding="utf-8", errors="replace")  # verse must not kill a run on an ASCII terminal
     try:
         sys.exit(main() or 0)
     except UserError as error:

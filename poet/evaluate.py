@@ -18,13 +18,16 @@ from typing import Any
 import torch
 
 from poet import dataset, write
-from poet.corpus import read_corpus
+from poet.blocks import POEM_SEPARATOR
+from poet.corpus import Poem, read_corpus
 from poet.errors import UserError
 from poet.prosody import judge, line_length, verse_lines
 from poet_tokenizer import encode_text
 
+TITLES = 500  # poems a checkpoint writes
 TITLE_LIMIT = 40  # characters; longer titles are prefaces
 Verse = tuple[str, str]  # title, poem
+Nats = tuple[float, int]  # of a poem, and of how many characters
 Row = dict[str, Any]  # measure -> value, and "interval": measure -> its 95 % interval
 
 
@@ -115,11 +118,7 @@ def _held_out(parts: dict[str, tuple[list, list]]) -> HeldOut:
 
 def text_loss(model, tokenizer, text: str) -> tuple[float, tuple[float, float]]:
     """Nats a character of a text and the interval: windows of n_positions, one after another, each predicted on its own."""
-    ids = encode_text(tokenizer, text)
-    size = min(model.config.n_positions, len(ids) - 1)
-    windows = [(ids[start : start + size + 1], 1) for start in range(0, len(ids) - size, size)]
-    characters = len(tokenizer.decode(ids[1 : len(windows) * size + 1])) / len(windows)
-    return _ratio([(nats, characters) for nats, _ in _nats(model, windows)])
+    return _ratio(_text_nats(model, tokenizer, text.split(POEM_SEPARATOR)))
 
 
 def poem_loss(model, tokenizer, verses: Sequence[Verse]) -> tuple[float, tuple[float, float]]:
@@ -127,16 +126,39 @@ def poem_loss(model, tokenizer, verses: Sequence[Verse]) -> tuple[float, tuple[f
     return _ratio(_poem_nats(model, tokenizer, verses))
 
 
-def title_gain(model, tokenizer, verses: Sequence[Verse]) -> tuple[float, tuple[float, float]]:
-    """Nats a character that a poem's own title saves against the title of another one of them; with the interval."""
+def title_gain(
+    model, tokenizer, verses: Sequence[Verse], own: Sequence[Nats] | None = None
+) -> tuple[float, tuple[float, float]]:
+    """Nats a character that a poem's own title saves against the title of another one of them; with the interval.
+
+    Args:
+        own: what the poems cost under their own titles, where that is known already.
+    """
     others = [verses[i - 1][0] for i in range(len(verses))]
     shuffled = [(title, poem) for title, (_, poem) in zip(others, verses, strict=True)]
-    own, other = (_poem_nats(model, tokenizer, each) for each in (verses, shuffled))
+    own = _poem_nats(model, tokenizer, verses) if own is None else own
+    other = _poem_nats(model, tokenizer, shuffled)
     # A long title may push the end of a long poem over the last position: then the two are not of the same text.
     return _ratio([(b - a, n) for (a, n), (b, m) in zip(own, other, strict=True) if n == m])
 
 
-def _poem_nats(model, tokenizer, verses: Sequence[Verse]) -> list[tuple[float, int]]:
+def _text_nats(model, tokenizer, poems: Sequence[str]) -> list[Nats]:
+    """(poems of a text) -> nats and characters of each; windows go over the poems' ends, as in training."""
+    pieces = [poem + POEM_SEPARATOR for poem in poems[:-1]] + list(poems[-1:])
+    encoded = [encode_text(tokenizer, piece) for piece in pieces]
+    ids = list(itertools.chain.from_iterable(encoded))
+    size = min(model.config.n_positions, len(ids) - 1)
+    windows = [(ids[start : start + size + 1], 1) for start in range(0, len(ids) - size, size)]
+    nats = torch.cat(_nats(model, windows)).tolist()  # of ids[1:], less what is behind the last whole window
+    parts, start = [], -1
+    for piece in encoded:
+        first, end = max(start, 0), min(start + len(piece), len(nats))
+        parts.append((sum(nats[first:end]), len(tokenizer.decode(ids[first + 1 : end + 1]))))
+        start += len(piece)
+    return parts
+
+
+def _poem_nats(model, tokenizer, verses: Sequence[Verse]) -> list[Nats]:
     """(poems) -> nats and tokens of each, the end mark among them; what is behind the model's last position is left out."""
     chats = [[{"role": "user", "content": title}] for title, _ in verses]
     prompts = tokenizer.apply_chat_template(chats, add_generation_prompt=True)["input_ids"]
@@ -145,23 +167,26 @@ def _poem_nats(model, tokenizer, verses: Sequence[Verse]) -> list[tuple[float, i
         for prompt, (_, poem) in zip(prompts, verses, strict=True)
     ]
     limit = model.config.n_positions
-    return _nats(model, [(whole[:limit], len(prompt)) for whole, prompt in zip(wholes, prompts, strict=True)])
+    found = _nats(model, [(whole[:limit], len(prompt)) for whole, prompt in zip(wholes, prompts, strict=True)])
+    return [(nats.sum().item(), len(nats)) for nats in found]
 
 
 @torch.inference_mode()
-def _nats(model, sequences: Sequence[tuple[list[int], int]], tokens: int = 1024) -> list[tuple[float, int]]:
-    """Sequences (ids, k) -> the nats of ids[k:], each given all before it, and how many they are.
+def _nats(model, sequences: Sequence[tuple[list[int], int]], tokens: int = 1024) -> list[torch.Tensor]:
+    """Sequences (ids, k) -> for each the nats of ids[k:], (len(ids) - k), each given all before it.
 
     Sequences of like length are one batch of about `tokens` (their logits fit a processor's cache better than more
     would), padded behind: what is causal does not see the padding.
     """
     order = sorted(range(len(sequences)), key=lambda i: len(sequences[i][0]))
-    found: list[tuple[float, int]] = [(0.0, 0)] * len(sequences)
+    found = [torch.zeros(0)] * len(sequences)
+    # Not the padding token: transformers warns of one without a mask, and causal attention without a mask is faster.
+    filling = model.config.eos_token_id
     while order:
         size = max(1, tokens // len(sequences[order[-1]][0]))
         batch, order = order[-size:], order[:-size]
         width = len(sequences[batch[-1]][0])
-        ids, labels = torch.zeros(len(batch), width, dtype=torch.long), torch.full((len(batch), width), -100)  # (B, T)
+        ids, labels = torch.full((len(batch), width), filling), torch.full((len(batch), width), -100)  # (B, T)
         for row, i in enumerate(batch):
             sequence, first = torch.tensor(sequences[i][0]), sequences[i][1]
             ids[row, : len(sequence)] = sequence
@@ -169,9 +194,9 @@ def _nats(model, sequences: Sequence[tuple[list[int], int]], tokens: int = 1024)
         ids, labels = ids.to(model.device), labels[:, 1:].to(model.device)
         logits = model(input_ids=ids[:, :-1]).logits.float()  # (B, T-1, vocabulary)
         nats = torch.nn.functional.cross_entropy(logits.flatten(0, 1), labels.flatten(), reduction="none")
-        nats = nats.view(labels.shape).sum(1)  # (B,)
-        for i, sum_, count in zip(batch, nats.tolist(), labels.ne(-100).sum(1).tolist(), strict=True):
-            found[i] = (sum_, count)
+        for i, row_nats in zip(batch, nats.view(labels.shape).cpu(), strict=True):
+            sequence_ids, first = sequences[i]
+            found[i] = row_nats[first - 1 : len(sequence_ids) - 1]
     return found
 
 
@@ -179,12 +204,30 @@ def _nats(model, sequences: Sequence[tuple[list[int], int]], tokens: int = 1024)
 
 
 class Training:
-    """The poems that a model has learned, for finding what it copied."""
+    """The poems that a model has learned, for finding what it copied, and which held-out poems it has seen."""
 
-    def __init__(self, poems: Iterable[str]):
+    def __init__(self, poems: Sequence[str]):
         lines = [verse_lines(poem) for poem in poems]
         self.lines = {line for poem in lines for line in poem}
         self.text = "\n".join("".join(poem) for poem in lines)  # no run goes from one poem into the next
+        self.wordings = {_wording(poem) for poem in poems}
+        self.couplets = {couplet for poem in poems for couplet in map(_wording, poem.split("\n"))}
+
+    def has_seen(self, poem: str) -> bool:
+        """Whether a held-out poem leaks: a copy of it trained, or at least half its lines did."""
+        return self.has_copy(poem) or self.has_half(poem)
+
+    def has_copy(self, poem: str) -> bool:
+        """Whether the poem stands word for word in a training part, whatever its punctuation."""
+        return _wording(poem) in self.wordings
+
+    def has_half(self, poem: str) -> bool:
+        """Whether at least half the poem's lines stand in the training poems, each a couplet as the corpus has it.
+
+        Lines of fewer than ten characters do not count: those are the formulas of hymns, which many poems share.
+        """
+        couplets = [_wording(line) for line in poem.split("\n")]
+        return 2 * sum(len(each) >= 10 and each in self.couplets for each in couplets) >= len(couplets)
 
     def longest_copy(self, poems: Sequence[tuple[str, ...]], shortest: int = 4) -> int:
         """Characters of the longest run, over line ends too, that stands in a training poem; 0 if under `shortest`."""
@@ -199,6 +242,10 @@ class Training:
                     pairs = zip(poem[at:], text[start : start + len(poem) - at], strict=False)
                     longest = max(longest, sum(1 for _ in itertools.takewhile(lambda pair: pair[0] == pair[1], pairs)))
         return longest
+
+
+def _wording(text: str) -> str:
+    return Poem("", (text,)).wording
 
 
 def rates(poems: Sequence[str], training: Training | None = None) -> Row:
@@ -287,7 +334,7 @@ def _distinct(poems: Sequence[Sequence[str]]) -> tuple[float, tuple[float, float
 def evaluate_checkpoints(
     checkpoints: Sequence[str | Path],
     held_out: HeldOut | None,
-    titles: int = 200,
+    titles: int = TITLES,
     seed: int = 0,
     poems: Sequence[str] = (),
 ) -> dict[str, Any]:
@@ -297,6 +344,8 @@ def evaluate_checkpoints(
         held_out: what the checkpoints are measured on; without it there are no poets to compare with.
         titles: how many poems each checkpoint writes, for titles of the evaluation part drawn by `seed`; "poets" are
             the real poems of the same titles. A checkpoint named pretrain knows no titles: it gets its loss alone.
+            A loss `_unseen` is that without the poems that leak (`Training.has_seen`) from any of the three training
+            parts; `leaked_poems` says how many `poem_loss_unseen` leaves out.
         poems: verse from elsewhere, judged as the row "poems".
     """
     result: dict[str, Any] = {"checkpoints": {}, "titles": 0, "seed": seed}
@@ -320,25 +369,41 @@ def _row(path: str | Path, held_out: HeldOut, verses: list[Verse], seed: int, tr
     model, tokenizer = write.load(path)
     row: Row = {"interval": {}}
     _say(f"{path}: the loss of the evaluation part")
-    loss, (low, high) = text_loss(model, tokenizer, held_out.text)
-    row |= {"loss": loss, "perplexity": math.exp(loss)}
-    row["interval"] |= {"loss": (low, high), "perplexity": (math.exp(low), math.exp(high))}
+    for key, (value, interval) in _text_figures(model, tokenizer, held_out.text.split(POEM_SEPARATOR), training):
+        row[key], row["interval"][key] = value, interval
     if _stage(path).name == "pretrain":
         return row
-    for key, (value, interval) in _title_figures(model, tokenizer, held_out.verses, verses):
+    for key, (value, interval) in _title_figures(model, tokenizer, held_out.verses, verses, training):
         row[key], row["interval"][key] = value, interval
+    row["leaked_poems"] = sum(training.has_seen(poem) for _, poem in held_out.verses)
     _say(f"{path}: {len(verses)} poems")
     written = rates(_whole_poems(model, tokenizer, [title for title, _ in verses], seed), training)
     return row | {**written, "interval": row["interval"] | written["interval"]}
 
 
-def _title_figures(model, tokenizer, all_verses: Sequence[Verse], sample: Sequence[Verse]) -> Iterator[tuple[str, Any]]:
-    nats = _poem_nats(model, tokenizer, all_verses)
+def _text_figures(model, tokenizer, poems: Sequence[str], training: Training) -> Iterator[tuple[str, Any]]:
+    nats = _text_nats(model, tokenizer, poems)
+    loss, (low, high) = _ratio(nats)
+    yield "loss", (loss, (low, high))
+    yield "perplexity", (math.exp(loss), (math.exp(low), math.exp(high)))
+    unseen = [each for each, poem in zip(nats, poems, strict=True) if not training.has_seen(poem.partition("\n")[2])]
+    if unseen:
+        yield "loss_unseen", _ratio(unseen)
+
+
+def _title_figures(
+    model, tokenizer, verses: Sequence[Verse], sample: Sequence[Verse], training: Training
+) -> Iterator[tuple[str, Any]]:
+    nats = _poem_nats(model, tokenizer, verses)
     yield "poem_loss", _ratio(nats)
-    five = [each for each, (_, poem) in zip(nats, all_verses, strict=True) if line_length(poem) == 5]
+    unseen = [each for each, (_, poem) in zip(nats, verses, strict=True) if not training.has_seen(poem)]
+    if unseen:
+        yield "poem_loss_unseen", _ratio(unseen)
+    five = [each for each, (_, poem) in zip(nats, verses, strict=True) if line_length(poem) == 5]
     if five:
         yield "poem_loss_five_character", _ratio(five)
-    yield "title_gain", title_gain(model, tokenizer, sample)
+    own = dict(zip(verses, nats, strict=True))
+    yield "title_gain", title_gain(model, tokenizer, sample, [own[verse] for verse in sample])
 
 
 def _whole_poems(model, tokenizer, titles: list[str], seed: int) -> list[str]:
@@ -350,7 +415,7 @@ def _whole_poems(model, tokenizer, titles: list[str], seed: int) -> list[str]:
     ]
 
 
-def evaluate(run: Path, titles: int = 200, seed: int = 0) -> dict[str, Row]:
+def evaluate(run: Path, titles: int = TITLES, seed: int = 0) -> dict[str, Row]:
     """The rows "sft", "dpo" and "poets" of a run, for the same held-out titles."""
     result = evaluate_checkpoints([run / "sft", run / "dpo"], of_run(run), titles, seed)
     return {Path(path).name: row for path, row in result["checkpoints"].items()} | {"poets": result["poets"]}
@@ -361,12 +426,12 @@ def _say(what: str) -> None:
 
 
 def columns(result: dict[str, Any]) -> dict[str, Row]:
-    """The rows of `evaluate_checkpoints` by name, checkpoints first, for `table`."""
+    """The rows of `evaluate_checkpoints` by name, checkpoints first, for `table` and for the figure."""
     return result["checkpoints"] | {name: result[name] for name in ("poems", "poets") if name in result}
 
 
 def table(rows: dict[str, Row]) -> str:
-    """A Markdown table: one column a writer, one row a measure, each value with its 95 % interval."""
+    """A Markdown table: one column a writer, one row a measure, each value with its 95 % interval where it has one."""
     shown = {name: dict(_shown(row)) for name, row in rows.items()}
     lines = [f"| | {' | '.join(rows)} |", "|---" * (len(rows) + 1) + "|"]
     for measure in dict.fromkeys(itertools.chain.from_iterable(shown.values())):
@@ -375,13 +440,15 @@ def table(rows: dict[str, Row]) -> str:
 
 
 def _shown(row: Row) -> Iterator[tuple[str, str]]:
-    flat = {key: value for key, value in row.items() if not isinstance(value, dict)}
-    intervals = {key: value for key, value in row["interval"].items() if key != "forms"}
-    flat |= row.get("forms", {})
-    intervals |= row["interval"].get("forms", {})
-    for key, value in flat.items():
-        text = f"{value:,}" if isinstance(value, int) else f"{value:.3f}"
-        if key in intervals:
-            low, high = intervals[key]
-            text += f" ({low:.3f} to {high:.3f})"
-        yield key.replace("_", " "), text
+    """Measures and their values as the table has them; each form becomes a measure of its own."""
+    intervals = row.get("interval", {})
+    for key, value in row.items():
+        if not isinstance(value, dict):
+            yield key.replace("_", " "), _figure(value, intervals.get(key))
+    for form, share in row.get("forms", {}).items():
+        yield f"form {form}", _figure(share, intervals.get("forms", {}).get(form))
+
+
+def _figure(value: float, interval: Sequence[float] | None) -> str:
+    text = f"{value:,}" if isinstance(value, int) else f"{value:.3f}"
+    return text if interval is None else f"{text} ({interval[0]:.3f} to {interval[1]:.3f})"

@@ -49,7 +49,7 @@ def use_all_cores() -> None:
         torch.set_num_threads(max(1, cores // processes))
 
 
-def check_world_size() -> None:
+def check_world_size(world_size: int) -> None:
     """Refuses a launch that was asked for several processes and got one.
 
     `accelerate launch --cpu --num_processes 2` starts a single process without a word (accelerate#2741).
@@ -57,7 +57,13 @@ def check_world_size() -> None:
     import psutil
     import yaml
 
-    if int(os.environ.get("WORLD_SIZE", 1)) > 1:
+    launched = int(os.environ.get("WORLD_SIZE", 1))
+    if launched > 1 and world_size == 1:
+        raise UserError(
+            f"{launched} processes were launched and each would train by itself; without a GPU pass --use_cpu true, "
+            "with GPUs see configs/accelerate/"
+        )
+    if launched > 1:
         return
     try:
         command = psutil.Process().parent().cmdline()

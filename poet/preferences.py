@@ -5,10 +5,11 @@ of your own and name it `module:function`.
 """
 
 import importlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 from poet.corpus import Poem
 from poet.errors import UserError
+from poet.prosody import judge, verse_lines
 
 Predicate = Callable[[Poem], bool]
 
@@ -28,15 +29,43 @@ def quatrain(poem: Poem) -> bool:
     return len(poem.lines) == 2
 
 
+def rhymed(poem: Poem) -> bool:
+    """The even lines share one level-tone rhyme group and repeat no rhyme word, as `poet.prosody.judge` defines it."""
+    return judge(poem.text).rhymed
+
+
+def regulated(poem: Poem) -> bool:
+    """Rhymed, and every rule of tone of regulated verse is kept, as `poet.prosody.judge` defines it."""
+    return judge(poem.text).regulated
+
+
+def novel(training: Iterable[Poem]) -> Predicate:
+    """The predicate of poems without a line that stands word for word in a `training` poem.
+
+    A line is one of five or seven characters without punctuation, as in the measure `copied_lines` of `poet evaluate`.
+    """
+    lines = {line for poem in training for line in verse_lines(poem.text)}
+    return lambda poem: lines.isdisjoint(verse_lines(poem.text))
+
+
 PREFERENCES: dict[str, Predicate] = {
     "five-character": five_character,
     "seven-character": seven_character,
     "quatrain": quatrain,
+    "rhymed": rhymed,
+    "regulated": regulated,
+    "novel": novel(()),  # against no poem; `get` gives it those that train
 }
 
 
-def get(name: str) -> Predicate:
-    """The predicate called `name`, or the function `module:function`; a UserError lists the names that exist."""
+def get(name: str, training: Iterable[Poem] = ()) -> Predicate:
+    """The predicate called `name`, or the function `module:function`; a UserError lists the names that exist.
+
+    Args:
+        training: the poems that "novel" compares with; without any, every poem is novel.
+    """
+    if name == "novel":
+        return novel(training)
     if name in PREFERENCES:
         return PREFERENCES[name]
     module, separator, function = name.partition(":")

@@ -17,6 +17,7 @@ import unicodedata
 from collections import Counter
 from dataclasses import dataclass, replace
 from functools import cache
+from itertools import product
 from pathlib import Path
 
 from poet.script import to_traditional
@@ -58,13 +59,14 @@ _SECOND_DECIDED = {
     EITHER: "二十 三十 四十 五十 六十 七十 八十 九十",
 }
 _FIRST_DECIDED = {LEVEL: "思量 思歸 勝愁 重陽 重城 重圍 重山 應知 應無", OBLIQUE: "勝遊 勝事 勝境"}
-_COMPOUNDS = {
+COMPOUNDS = {
     (pair, offset): tone
     for offset, decided in ((0, _FIRST_DECIDED), (1, _SECOND_DECIDED))
     for tone, pairs in decided.items()
     for pair in pairs.split()
 }
-_DECIDABLE = frozenset(pair[offset] for pair, offset in _COMPOUNDS)
+"""(two characters, 0 or 1 for the one of them that the other decides) -> the bits of its tone; the 1 prevails."""
+_DECIDABLE = frozenset(pair[offset] for pair, offset in COMPOUNDS)
 
 # The whole line that is due, by the tone due at the second of its last five and by the tone at its end.
 _PATTERNS = {
@@ -157,6 +159,12 @@ def group_name(group: str) -> str:
 
 
 @cache
+def all_groups() -> tuple[str, ...]:
+    """The 106 groups, in the book's order."""
+    return tuple(_book())
+
+
+@cache
 def level_groups() -> tuple[str, ...]:
     """The thirty groups that regulated verse rhymes in, in the book's order."""
     return tuple(group for group in _book() if "平" in group_name(group))
@@ -184,6 +192,36 @@ def usual_tone(character: str) -> str | None:
 
 
 # --- Poems ---
+
+
+@cache
+def couplet_patterns(length: int, opening: bool) -> tuple[tuple[int, tuple[int, ...]], ...]:
+    """All couplets of regulated verse that `judge` finds no fault in: (tone at place 2 of the first line, tones of both lines).
+
+    The tones are LEVEL and OBLIQUE, 2 * length of them, and the rhyming line ends level. From one couplet to the next the tone at
+    place 2 changes.
+
+    Args:
+        length: 5 or 7.
+        opening: whether it opens the poem, so that its first line may end level too (and then rhymes).
+    """
+    if length == 7:  # two places before verse of five: the first free, the second the opposite of what comes two later
+        return tuple(
+            (second ^ EITHER, (before, second ^ EITHER, *tones[:5], before_rhyme, second, *tones[5:]))
+            for second, tones in couplet_patterns(5, opening)
+            for before, before_rhyme in product((LEVEL, OBLIQUE), repeat=2)
+        )
+    earlier: list[list[int]] = [] if opening else [[], []]
+    return tuple(
+        (start, tones)
+        for start in (LEVEL, OBLIQUE)
+        for tones in product((LEVEL, OBLIQUE), repeat=10)
+        if tones[-1] == LEVEL
+        and not any(
+            verdict.kind == "fault"
+            for verdict in _judge_couplet([*earlier, list(tones[:5]), list(tones[5:])], len(earlier), start)[1]
+        )
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -326,8 +364,8 @@ def judge(text: str) -> Judgment:
 
 
 @cache
-def _simplified_alone() -> frozenset[str]:
-    """Characters that only a simplified text has: a cheap look before OpenCC converts one."""
+def simplified_alone() -> frozenset[str]:
+    """Characters that only a simplified text has: where a poem has none, `judge` reads it as it stands."""
     supplement = _supplement()
     traditional = set(
         "".join([*supplement["異體"].values(), *supplement["廣韻"].values(), *(text for _, text in _book().values())])
@@ -337,7 +375,7 @@ def _simplified_alone() -> frozenset[str]:
 
 def _readable(lines: tuple[str, ...]) -> tuple[str, ...]:
     """The lines with traditional characters, for looking up only."""
-    if not any(map(_simplified_alone().intersection, lines)):
+    if not any(map(simplified_alone().intersection, lines)):
         return lines
     converted = tuple(to_traditional("\n".join(lines)).split("\n"))
     return converted if list(map(len, converted)) == list(map(len, lines)) else lines
@@ -361,7 +399,7 @@ def _row(line: str) -> list[int]:
     for place in [place for place, character in enumerate(line) if character in _DECIDABLE]:
         for offset in (0, 1):
             pair = line[place - offset : place - offset + 2] if place >= offset else ""
-            row[place] = _COMPOUNDS.get((pair, offset), row[place])
+            row[place] = COMPOUNDS.get((pair, offset), row[place])
     return row
 
 

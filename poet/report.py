@@ -12,17 +12,22 @@ from poet import plots
 from poet.card import duration, measured
 from poet.checkpoints import write_text
 from poet.dataset import STAGES, format_summary, load_summary
+from poet.evaluate import table
 
 _TITLES = {"pretrain": "Pretraining", "sft": "Fine-tuning", "dpo": "Alignment"}
 _COLUMNS = {"sft": "before (sft)", "dpo": "after (dpo)", "poets": "the poets"}
-_RATES = ("well_formed", "five_character", "rhymed", "regulated")
+_TIME = "Time is that of training, evaluation and samples included, and what came before an interruption."
+_RATES = (
+    "Losses are nats a character of held-out text, `unseen` without the poems that leaked into training; rates are "
+    "shares of all poems that were written. In brackets, the 95 % interval."
+)
 
 
 def write_report(run_dir: Path, rates: dict[str, dict[str, Any]]) -> Path:
-    """Writes `run_dir`/report.md and report.png, and returns the former; a stage that has not ended is left out.
+    """Writes `run_dir`/report.md, report.png and verse.png, and returns the first; a stage that has not ended is left out.
 
     Args:
-        rates: rows of `poet evaluate` under "sft", "dpo" and "poets"; with none, the table of alignment is left out.
+        rates: rows of `poet evaluate` under "sft", "dpo" and "poets"; with none, alignment's table and figure are left out.
 
     Raises:
         UserError: the run has no data.
@@ -37,7 +42,9 @@ def write_report(run_dir: Path, rates: dict[str, dict[str, Any]]) -> Path:
         plots.draw_stages(histories, run_dir / "report.png")
         parts += ["## Stages", _table_of_stages(histories), "![losses of the stages side by side](report.png)"]
     if rates:
-        parts.append(f"## Before and after alignment\n\n{_table_of_rates(rates)}")
+        rows = {_COLUMNS.get(name, name): row for name, row in rates.items()}
+        plots.draw_verse(rows, run_dir / "verse.png")
+        parts += ["## Before and after alignment", table(rows), _RATES, "![forms and rates of the verse](verse.png)"]
     for stage in histories:
         parts.append(f"## {_TITLES[stage]}")
         if (run_dir / stage / "samples.jsonl").is_file():
@@ -50,38 +57,11 @@ def write_report(run_dir: Path, rates: dict[str, dict[str, Any]]) -> Path:
 def _table_of_stages(histories: dict[str, list[dict]]) -> str:
     rows = ["| stage | steps | time | on held-out poems |", "|---|---|---|---|"]
     for stage, history in histories.items():
-        seconds = [log["train_runtime"] for log in history if "train_runtime" in log]
+        seconds = [log["seconds"] for log in history if "seconds" in log]
         time = duration(seconds[-1]) if seconds else ""
         results = ", ".join(f"{name} {value:.3f}" for name, value in measured(stage, history).items())
         rows.append(f"| {_TITLES[stage].lower()} | {history[-1]['step']:,} | {time} | {results} |")
-    return "\n".join(rows) + "\n\nTime is that of training since its last start, evaluation and samples included."
-
-
-def _table_of_rates(rates: dict[str, dict[str, Any]]) -> str:
-    """One column a writer, one row a measure, in the order in which `poet evaluate` gives them."""
-    rows = {name: _flat(row) for name, row in rates.items()}
-    measures = dict.fromkeys(key for row in rows.values() for key in row)
-    head = " | ".join(_COLUMNS.get(name, name) for name in rows)
-    lines = [f"| | {head} |", "|---" * (len(rows) + 1) + "|"]
-    lines += [
-        f"| {key.replace('_', ' ')} | {' | '.join(row.get(key, '') for row in rows.values())} |" for key in measures
-    ]
-    return "\n".join(lines) + "\n\nRates are shares of all poems that were written, with their 95 % interval."
-
-
-def _flat(row: dict[str, Any]) -> dict[str, str]:
-    """{measure: its value as shown}; each form becomes a measure of its own."""
-    interval = row.get("interval", {})
-    shown: dict[str, str] = {}
-    for key, value in row.items():
-        if key == "forms":
-            shown |= {f"form {form}": f"{rate:.1%}" for form, rate in value.items()}
-        elif isinstance(value, (int, float)):
-            shown[key] = f"{value:.1%}" if key in _RATES else f"{value:,}" if isinstance(value, int) else f"{value:.3f}"
-            if key in interval:
-                low, high = interval[key]
-                shown[key] += f" ({low:.1%} to {high:.1%})" if key in _RATES else f" ({low:.3f} to {high:.3f})"
-    return shown
+    return "\n".join(rows) + f"\n\n{_TIME}"
 
 
 def _samples(path: Path) -> str:

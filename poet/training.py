@@ -7,6 +7,7 @@ DPOTrainer: `class Pretrainer(Stage, Trainer)`.
 import hashlib
 import math
 import shutil
+import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -17,15 +18,16 @@ from transformers import (
     PreTrainedModel,
     PreTrainedTokenizerBase,
     PreTrainedTokenizerFast,
+    Trainer,
     TrainingArguments,
 )
 from transformers.trainer_pt_utils import LengthGroupedSampler
 from transformers.trainer_utils import rotate_checkpoints
 
 from poet import card, checkpoints, dataset, hardware, plots, write
-from poet.arguments import PretrainArguments, StageArguments
+from poet.arguments import PretrainArguments, SamplingArguments, StageArguments
 from poet.callbacks import StopWhenAsked
-from poet.errors import UserError
+from poet.errors import UserError, first_line
 from poet.optimizer import MuonAdamW
 from poet_tokenizer import build_tokenizer
 
@@ -41,16 +43,30 @@ class NonFiniteLoss(RuntimeError):
     """A loss or gradient that is no number: training on would only write weights that are none."""
 
 
-class Stage:
+class Stage(Trainer):
     """A mixin in front of Trainer.
 
     - A checkpoint is written under `unfinished/` and renamed: a killed save is never taken for a whole one.
     - Evaluation losses are weighted by tokens, not by batches (transformers#39241).
     - The first loss or gradient that is not finite ends the run.
+    - Each log says how many seconds of training came before it, those before an interruption too.
     - `optimizer: muon`, and rows grouped by length in an order that a resumed run repeats.
     """
 
     stage_args: StageArguments
+    _begun = 0.0
+    _seconds_before: float | None = None
+
+    def train(self, *args, **kwargs):
+        self._begun, self._seconds_before = time.perf_counter(), None
+        return super().train(*args, **kwargs)
+
+    def log(self, logs, *args, **kwargs):
+        if self._seconds_before is None:  # a resumed run's log history is read after `train` has begun
+            self._seconds_before = seconds_trained(self.state.log_history)
+        if self.is_in_train:
+            logs["seconds"] = round(self._seconds_before + time.perf_counter() - self._begun, 2)
+        super().log(logs, *args, **kwargs)
 
     def _save_checkpoint(self, model, trial):
         folder = Path(self.args.output_dir)
@@ -64,8 +80,14 @@ class Stage:
             name = f"checkpoint-{self.state.global_step}"
             shutil.rmtree(folder / name, ignore_errors=True)
             (folder / checkpoints.UNFINISHED / name).replace(folder / name)
+            (folder / checkpoints.UNFINISHED).rmdir()
             rotate_checkpoints(output_dir=str(folder), save_total_limit=self.args.save_total_limit, use_mtime=False)
         self.accelerator.wait_for_everyone()
+
+    def save_model(self, output_dir=None, _internal_call=False):
+        super().save_model(output_dir, _internal_call)
+        if self.args.should_save:  # a pickle, with paths of this machine in it; the arguments stand in a JSON file
+            Path(output_dir or self.args.output_dir, "training_args.bin").unlink(missing_ok=True)
 
     def training_step(self, *args, **kwargs):
         loss = super().training_step(*args, **kwargs)
@@ -129,12 +151,26 @@ class Stage:
             output.metrics[f"{metric_key_prefix}_loss"] = total / tokens
         return output
 
+    def init_hf_repo(self, *args, **kwargs):
+        try:
+            super().init_hf_repo(*args, **kwargs)
+        except Exception as error:  # of the network, of the account, of the name: each library has its own
+            raise UserError(
+                f"--push_to_hub: the hub refused {self.args.hub_model_id or 'it'} or was not reached "
+                f"({first_line(error)}); log in by `hf auth login`, or train without it and push later"
+            ) from error
+
     def create_model_card(self, *args, **kwargs):
         """Ours, once training is over; trl would write its own at every checkpoint."""
         if not self.is_in_train:
             card.write_card(Path(self.args.output_dir), self.state.log_history, self.card_facts)
 
     card_facts: dict = {}
+
+
+def seconds_trained(log_history: list[dict]) -> float:
+    """Seconds of training up to the last log, evaluation and samples included, compilation too."""
+    return next((log["seconds"] for log in reversed(log_history) if "seconds" in log), 0.0)
 
 
 def _lengths(rows) -> list[int]:
@@ -181,8 +217,14 @@ def tokenizer_for(stage_args: PretrainArguments, run: Run) -> PreTrainedTokenize
     return build_tokenizer(dataset.characters(run.folder), stage_args.n_positions)
 
 
-def load_model(path: str | Path, stage_args: StageArguments) -> tuple[PreTrainedModel, PreTrainedTokenizerFast, str]:
-    """A checkpoint to train on: model, tokenizer, and a fingerprint of the weights."""
+def load_model(
+    path: str | Path, sampling: SamplingArguments | TrainingArguments
+) -> tuple[PreTrainedModel, PreTrainedTokenizerFast, str]:
+    """A checkpoint to train on: model, tokenizer, and a fingerprint of the weights.
+
+    Args:
+        sampling: whose temperature, top_k and top_p are saved with what training makes of it.
+    """
     if not Path(path, "config.json").is_file() and Path(path).name in ("pretrain", "sft"):
         stage = Path(path).name
         raise UserError(
@@ -192,7 +234,7 @@ def load_model(path: str | Path, stage_args: StageArguments) -> tuple[PreTrained
     model, tokenizer = write.load(path)
     model.loss_type = "ForCausalLM"  # else Trainer's losses are (n-1)/n of the truth (transformers#46204)
     model.generation_config = write.generation_defaults(
-        tokenizer, model.config.n_positions, stage_args.temperature, stage_args.top_k, stage_args.top_p
+        tokenizer, model.config.n_positions, sampling.temperature, sampling.top_k, sampling.top_p
     )
     weights = Path(path, "model.safetensors")
     with weights.open("rb") as file:
@@ -229,6 +271,28 @@ def fit_lengths(
     return kept
 
 
+def fit_titles(
+    rows: DatasetDict, tokenizer: PreTrainedTokenizerFast, args: TrainingArguments, positions: int
+) -> DatasetDict:
+    """Titles whose prompt leaves the model room for a whole poem of `max_completion_length`; their poems are left out.
+
+    What the checkpoint never writes by its own defaults, half a character say, is not drawn here either.
+    """
+    if args.max_completion_length is None or args.max_completion_length >= positions:
+        raise UserError(f"max_completion_length {args.max_completion_length} leaves no room in {positions} positions")
+    room = positions - args.max_completion_length
+
+    def fits(row: dict) -> bool:
+        return len(tokenizer.apply_chat_template(row["prompt"], add_generation_prompt=True)["input_ids"]) <= room
+
+    titles = rows.select_columns("prompt").filter(fits, keep_in_memory=True, load_from_cache_file=False)
+    if not all(len(part) for part in titles.values()):
+        raise UserError(f"no title leaves room for {args.max_completion_length} tokens; lower max_completion_length")
+    defaults = write.generation_defaults(tokenizer, positions, 1.0, 0, 1.0)
+    args.generation_kwargs = {"suppress_tokens": defaults.suppress_tokens, **(args.generation_kwargs or {})}
+    return titles
+
+
 def begin(stage: str, args: TrainingArguments, stage_args: StageArguments, inputs: dict) -> bool:
     """Says what runs where and claims the stage's folder; False where the stage is finished already.
 
@@ -237,7 +301,7 @@ def begin(stage: str, args: TrainingArguments, stage_args: StageArguments, input
     Args:
         inputs: what the result depends on besides the arguments, such as fingerprints of data and of the model.
     """
-    hardware.check_world_size()
+    hardware.check_world_size(args.world_size)
     hardware.use_all_cores()
     if args.torch_compile and not hardware.has_compiler():
         args.torch_compile = False
@@ -254,7 +318,7 @@ def train(trainer: Stage, facts: dict) -> None:
     """Trains from the last whole checkpoint to the end and leaves a folder that `from_pretrained` takes as it is.
 
     Args:
-        facts: what the model card says beside the losses.
+        facts: what the model card says beside what is measured here: `stage`, and `corpus`.
     """
     folder = Path(trainer.args.output_dir)
     stop = StopWhenAsked()
@@ -262,30 +326,43 @@ def train(trainer: Stage, facts: dict) -> None:
     checkpoint = checkpoints.last_checkpoint(folder)
     if checkpoint is not None and trainer.args.process_index == 0:
         print(f"going on from {checkpoint}", flush=True)
-    try:
-        result = trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
-    except OSError as error:
-        raise UserError(
-            f"{folder} could not be written ({error.strerror}); free some space and run it again"
-        ) from error
+    with checkpoints.writing(folder):
+        trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
     if stop.asked:
         raise KeyboardInterrupt
     last = next((log for log in reversed(trainer.state.log_history) if "eval_loss" in log), None)
     if last is None or last["step"] < trainer.state.global_step:
         trainer.evaluate()
-    trainer.card_facts = {**facts, "seconds": result.metrics["train_runtime"]}
-    unfinished = folder / checkpoints.UNFINISHED
-    trainer.save_model(str(unfinished))
-    if trainer.args.should_save:
-        if not (unfinished / "model.safetensors").is_file():
-            raise RuntimeError(f"{unfinished} has no model.safetensors: the weights were saved in shards")
-        (unfinished / "training_args.bin").unlink(missing_ok=True)  # a pickle, and the arguments stand in a JSON file
-        trainer.state.save_to_json(str(unfinished / "trainer_state.json"))
-        plots.draw_curves(trainer.state.log_history, unfinished / "curves.png")
-        card.write_card(unfinished, trainer.state.log_history, trainer.card_facts)
-        checkpoints.publish(unfinished, folder)
-        print(f"saved {folder}", flush=True)
+    trainer.card_facts = {
+        **facts,
+        "parameters": trainer.model.num_parameters(),
+        "seconds": seconds_trained(trainer.state.log_history),
+        "device": hardware.describe(trainer.args.bf16, trainer.args.torch_compile),
+    }
+    with checkpoints.writing(folder):
+        _publish(trainer, folder)
     if trainer.args.push_to_hub:
-        trainer.push_to_hub()
+        try:
+            trainer.push_to_hub()
+        except Exception as error:
+            raise UserError(
+                f"the push failed ({first_line(error)}); {folder} is whole, so `hf upload NAME {folder} "
+                "--exclude '_*' --exclude 'checkpoint-*'` does it later"
+            ) from error
     trainer.accelerator.wait_for_everyone()
     trainer.end()
+
+
+def _publish(trainer: Stage, folder: Path) -> None:
+    """The finished stage, written beside and moved into place."""
+    unfinished = folder / checkpoints.UNFINISHED
+    trainer.save_model(str(unfinished))
+    if not trainer.args.should_save:
+        return
+    if not (unfinished / "model.safetensors").is_file():
+        raise RuntimeError(f"{unfinished} has no model.safetensors: the weights were saved in shards")
+    trainer.state.save_to_json(str(unfinished / "trainer_state.json"))
+    plots.draw_curves(trainer.state.log_history, unfinished / "curves.png")
+    card.write_card(unfinished, trainer.state.log_history, trainer.card_facts)
+    checkpoints.publish(unfinished, folder)
+    print(f"saved {folder}", flush=True)

@@ -22,7 +22,7 @@ from transformers import (
 )
 from transformers.generation import BaseStreamer
 
-from poet.errors import UserError
+from poet.errors import UserError, first_line
 from poet_tokenizer import END, SPECIAL_TOKENS, byte_token_ids, encode_text
 
 
@@ -79,7 +79,7 @@ def load(path: str | Path) -> tuple[PreTrainedModel, PreTrainedTokenizerFast]:
         tokenizer = AutoTokenizer.from_pretrained(path)
         model = AutoModelForCausalLM.from_pretrained(path, dtype=torch.float32).eval()
     except (OSError, ValueError, SafetensorError) as error:
-        raise UserError(f"{path} is not a whole checkpoint: {str(error).splitlines()[0]}") from error
+        raise UserError(f"{path} is not a whole checkpoint: {first_line(error)}") from error
     rows = model.get_input_embeddings().weight.shape[0]
     if len(tokenizer) != rows:
         raise UserError(
@@ -146,6 +146,34 @@ def write_ids(
 def write_poems(model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, titles: list[str], **settings) -> list[str]:
     """(titles) -> one poem a title, in the same order; settings and errors are those of `write_ids`."""
     return tokenizer.batch_decode(write_ids(model, tokenizer, titles, **settings), skip_special_tokens=True)
+
+
+def write_best(model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, title: str, n: int, **settings) -> list[str]:
+    """n poems of one title, the likeliest first: by the mean log-probability a token, which no length wins or loses by.
+
+    The likelihood is the model's own, at temperature 1 and with nothing forbidden, whatever the poems were drawn with;
+    settings and errors are those of `write_ids`.
+    """
+    written = write_ids(model, tokenizer, [title] * n, **settings)
+    likelihoods = mean_log_probabilities(model, tokenizer, title, written)
+    best_first = sorted(range(n), key=lambda i: -likelihoods[i])
+    return tokenizer.batch_decode([written[i] for i in best_first], skip_special_tokens=True)
+
+
+@torch.inference_mode()
+def mean_log_probabilities(
+    model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, title: str, written: list[list[int]]
+) -> list[float]:
+    """The tokens of poems (from `write_ids`) -> what the model gives each poem after its title, in nats a token."""
+    prompt = tokenizer.apply_chat_template([{"role": "user", "content": title}], add_generation_prompt=True)[
+        "input_ids"
+    ]
+    means = []
+    for ids in written:
+        row = torch.tensor([prompt + ids], device=model.device)
+        logits = model(row[:, :-1], use_cache=False).logits[0, len(prompt) - 1 :]  # (new tokens, vocabulary)
+        means.append(-torch.nn.functional.cross_entropy(logits.float(), row[0, len(prompt) :]).item())
+    return means
 
 
 def continue_text(

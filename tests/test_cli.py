@@ -6,9 +6,11 @@ import subprocess
 import sys
 
 import pytest
+from test_forms import make_model, rhyme_words
 from test_write import make_checkpoint
 
-from poet import cli, dataset
+from poet import cli, dataset, forms
+from poet.prosody import judge
 from poet.script import to_simplified, to_traditional
 from poet.write import load, write_poems
 
@@ -136,3 +138,46 @@ def test_evaluation_prints_a_table_or_one_json_object(poet, invented, tmp_path):
 def _figures(table: str) -> list[str]:
     """What does not hang on which poems trained."""
     return [line for line in table.splitlines()[2:] if "cop" not in line]
+
+
+@pytest.fixture(scope="module")
+def formal(tmp_path_factory):
+    """A checkpoint with room and words enough for verse of eight lines in 東."""
+    return make_model(tmp_path_factory.mktemp("formal"), rhyme_words("東庚", 12))
+
+
+def test_a_form_is_kept_and_the_likeliest_poem_comes_first(poet, formal):
+    words = ("write", "春夜", "--form", "五言律詩", "--rhyme", "東", "--acrostic", "春風化雨", "-n", 3, "--seed", 7)
+    code, out, err = poet(*words, "--model", formal)
+    assert (code, err) == (0, "")
+    poems = out.rstrip("\n").split("\n\n")
+    wish = forms.read_wish("五言律詩", rhyme="東", acrostic="春風化雨")
+    assert poems == forms.write_to_form(*load(formal), "春夜", wish, 3, seed=7) and len(poems) == 3
+    for poem in poems:
+        judgment = judge(poem)
+        assert (judgment.form, judgment.regulated, judgment.rhyme) == ("五言律詩", True, ("東",))
+        assert [line[0] for line in judgment.lines[::2]] == list("春風化雨")
+    # in simplified characters it is the same wish
+    words = ("write", "春夜", "--form", "五言律诗", "--rhyme", "东", "--acrostic", "春风化雨", "-n", 3, "--seed", 7)
+    assert poet(*words, "--model", formal) == (0, out, "")
+    assert poet(*words, "--script", "simplified", "--model", formal) == (0, to_simplified(out), "")
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (["--rhyme", "東"], "--rhyme needs a form"),
+        (["--first-line", "春山"], "--first-line needs a form"),
+        (["--form", "五言"], "there is no form 五言"),
+        (["--form", "五言絕句", "--rhyme", "陌"], "is oblique and 五言絕句 rhymes in level groups"),
+        (["--form", "五言絕句", "--acrostic", "春龘"], "the acrostic asks for 龘"),
+        (["--form", "五言律詩", "--acrostic", "春風化"], "has 3 characters and 五言律詩 8 lines"),
+        (["--form", "七言絕句", "--first-line", "石徑幽泉細"], "has 5 characters and a line of 七言絕句 has 7"),
+        (["--form", "五言排律", "--lines", "60", "--rhyme", "東"], "of 60 lines takes 31"),
+        (["--form", "五言排律", "--lines", "many"], "--lines: invalid int value"),
+    ],
+)
+def test_wishes_that_clash_get_one_sentence_and_exit_code_2(poet, formal, words, sentence):
+    code, out, err = poet("write", "春夜", *words, "--model", formal)
+    assert (code, out) == (2, "")
+    assert sentence in err and err.count("\n") == 1

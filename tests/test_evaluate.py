@@ -1,12 +1,14 @@
 """Figures are what a reader would count, and losses what plain torch computes."""
 
 import math
+import sys
 
 import pytest
 import torch
 from test_write import make_checkpoint
 
-from poet import evaluate
+from poet import cli, dataset, evaluate
+from poet.corpus import read_corpus, split_poems
 from poet.errors import UserError
 from poet.evaluate import HeldOut, Training, rates, wilson
 from poet.write import load
@@ -46,6 +48,37 @@ def test_what_was_copied_is_found_over_line_ends_and_not_over_poems():
     assert rates(["天地玄黃宇，宙洪荒日月。"], training)["longest_copy"] == 0
 
 
+HYMN = "天地玄黃，宇宙洪荒。\n日月盈昃，辰宿列張。"
+
+
+@pytest.mark.parametrize(
+    ("poem", "copy", "half"),
+    [
+        (REGULATED, True, True),
+        (REGULATED.replace("，", "；").replace("\n", ""), True, False),  # other punctuation and line ends
+        (REGULATED.split("\n")[0] + "\n東西南北中，天地玄黃宇。", False, True),
+        (REGULATED.split("\n")[0] + "\n東西南北中，天地玄黃宇。\n宙洪荒日月，盈昃辰宿列。", False, False),
+        (HYMN + "\n寒來暑往，秋收冬藏。", False, False),  # lines of eight characters are formulas
+        (SEVEN, False, False),
+    ],
+)
+def test_what_leaks_is_a_copy_or_half_of_known_lines(poem, copy, half):
+    training = Training([FIVE, REGULATED, HYMN])
+    assert (training.has_copy(poem), training.has_half(poem)) == (copy, half)
+    assert training.has_seen(poem) == (copy or half)
+
+
+def test_the_tutorials_split_leaks(tang):
+    """140 of the 4,747 poems that evaluate stand in a training part, and 388 share at least half their lines."""
+    poems = read_corpus(tang, None, min_lines=2, equal_lines=True, forbidden="□(（").poems
+    halves = [dataset.hold_out(part, 0.1) for part in split_poems(poems, 2024, [5, 3, 2], copies_together=False).parts]
+    training = Training([poem.text for learned, _ in halves for poem in learned])
+    held_out = [poem.text for _, kept in halves for poem in kept]
+    assert len(held_out) == 4747
+    assert sum(map(training.has_copy, held_out)) == 140
+    assert sum(map(training.has_half, held_out)) == 388
+
+
 def test_the_interval_of_ten_in_ten():
     low, high = wilson(1.0, 10)
     assert round(low, 3) == 0.722 and round(high, 3) == 1.0
@@ -72,7 +105,7 @@ def poet(tmp_path_factory):
 @torch.inference_mode()
 def nats(model, ids: list[int], first: int) -> float:
     """Plainly: each of ids[first:] given all before it."""
-    log_probabilities = model(input_ids=torch.tensor([ids])).logits[0].log_softmax(-1)
+    log_probabilities = model(input_ids=torch.tensor([ids[:-1]])).logits[0].log_softmax(-1)
     return -sum(log_probabilities[i - 1, ids[i]].item() for i in range(first, len(ids)))
 
 
@@ -104,6 +137,22 @@ def test_a_texts_loss_is_that_of_windows_one_after_another(poet):
     assert evaluate.text_loss(model, tokenizer, text)[0] == pytest.approx(total / (len(starts) * size), abs=1e-5)
 
 
+def test_a_poem_of_a_text_costs_what_its_characters_cost_in_the_whole_text(poet):
+    model, tokenizer = poet
+    poems = [f"春\n{SEVEN}", f"夜鬱\n{SEVEN}", f"春夜\n{FIVE}"] * 3
+    text = "\n\n".join(poems)
+    parts = evaluate._text_nats(model, tokenizer, poems)
+    ids, size = encode_text(tokenizer, text), model.config.n_positions
+    first, second = (len(encode_text(tokenizer, f"{poem}\n\n")) for poem in poems[:2])
+    assert first < size < first + second  # a window begins inside the second
+    windows = [ids[start : start + size + 1] for start in (0, size)]
+    costs = [nats(model, window[: k + 1], k) for window in windows for k in range(1, size + 1)]  # of ids[1:]
+    assert parts[0][0] == pytest.approx(sum(costs[: first - 1]), abs=1e-3)
+    assert parts[1][0] == pytest.approx(sum(costs[first - 1 : first + second - 1]), abs=1e-3)
+    scored = (len(ids) - 1) // size * size
+    assert sum(count for _, count in parts) == len(tokenizer.decode(ids[1 : scored + 1]))
+
+
 def test_a_model_deaf_to_titles_gains_nothing_from_them(poet):
     model, tokenizer = poet
     verses = [("春", FIVE), ("夜", SEVEN), ("春夜", FIVE)]
@@ -122,6 +171,7 @@ def test_checkpoints_and_poets_are_measured_alike(tmp_path):
     assert result["poets"]["well_formed"] == 1 and result["poems"]["regulated"] == 1
     assert row["perplexity"] == pytest.approx(math.exp(row["loss"]))
     assert row.keys() >= result["poets"].keys() | {"poem_loss", "poem_loss_five_character", "title_gain"}
+    assert row["leaked_poems"] == 1 and row["poem_loss_unseen"] != row["poem_loss"]  # the first trained
     assert evaluate.evaluate_checkpoints([checkpoint], held_out, titles=5, poems=[REGULATED]) == result
     table = evaluate.table(evaluate.columns(result)).splitlines()
     assert table[0].endswith("sft | poems | poets |") and all(line.count("|") == 5 for line in table)
@@ -142,3 +192,16 @@ def test_poems_of_a_file_are_read_with_titles_and_without(tmp_path):
     for name in ("gbk.txt", "empty.txt", "nowhere.txt"):
         with pytest.raises(UserError, match=name):
             evaluate.read_poems(str(tmp_path / name))
+
+
+def test_a_figure_is_drawn_where_it_is_asked_for_and_a_wrong_name_refused_first(tmp_path, monkeypatch):
+    (tmp_path / "poems.txt").write_text(REGULATED, encoding="utf-8")
+    command = ["poet", "evaluate", "--poems", str(tmp_path / "poems.txt"), "--figure"]
+    monkeypatch.setattr(sys, "argv", [*command, str(tmp_path / "verse.png")])
+    cli._main()
+    assert (tmp_path / "verse.png").read_bytes().startswith(b"\x89PNG")
+    monkeypatch.setattr(evaluate, "rates", lambda *_: pytest.fail("measured before the name was refused"))
+    for name in ("verse.pdf", "nowhere/verse.png"):
+        monkeypatch.setattr(sys, "argv", [*command, str(tmp_path / name)])
+        with pytest.raises(UserError, match="--figure"):
+            cli._main()

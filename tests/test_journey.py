@@ -1,16 +1,26 @@
 """The commands that a person types, on a small corpus made here."""
 
 import json
+import os
 import random
+import shutil
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
 
 HOUSE = Path(__file__).resolve().parent.parent
-SMALL = "--n_embd 32 --n_layer 1 --n_head 2 --n_positions 96 --torch_compile false --max_steps 6 --eval_steps 3 --save_steps 2 --logging_steps 1 --per_device_train_batch_size 4".split()
 TUNE = "--max_steps 6 --eval_steps 3 --save_steps 2 --logging_steps 1 --per_device_train_batch_size 4".split()
+SMALL = "--n_embd 32 --n_layer 1 --n_head 2 --n_positions 96 --torch_compile false".split() + TUNE
+OPTIONS = {"pretrain": SMALL, "sft": TUNE, "dpo": TUNE}
+
+
+def test_the_entry_points_stay_short():
+    for stage in OPTIONS:
+        assert len((HOUSE / f"train_{stage}.py").read_text(encoding="utf-8").splitlines()) <= 120
 
 
 def call(script: str, *options: str, **kwargs) -> subprocess.CompletedProcess:
@@ -40,13 +50,23 @@ def losses(folder: Path) -> list[float]:
     return [row["loss"] for row in history if "loss" in row]
 
 
-def test_three_stages_and_a_checkpoint_that_plain_transformers_loads(run):
+def command(stage: str, folder: Path) -> list[str]:
+    return [f"train_{stage}.py", "--config", f"configs/tang/{stage}.yaml", *OPTIONS[stage], "--output_dir", str(folder)]
+
+
+@pytest.fixture(scope="module")
+def trained(run) -> Path:
+    for stage in OPTIONS:
+        done = call(*command(stage, run / stage))
+        assert done.returncode == 0, done.stderr
+    return run
+
+
+def test_three_stages_and_a_checkpoint_that_plain_transformers_loads(trained):
     from transformers import AutoModelForCausalLM, pipeline
 
-    for stage, options in {"pretrain": SMALL, "sft": TUNE, "dpo": TUNE}.items():
-        config = ["--config", f"configs/tang/{stage}.yaml", "--output_dir", str(run / stage)]
-        done = call(f"train_{stage}.py", *config, *options)
-        assert done.returncode == 0, done.stderr
+    run = trained
+    for stage in OPTIONS:
         assert len(losses(run / stage)) == 6
         for name in ("README.md", "curves.png", "model.safetensors", "generation_config.json"):
             assert (run / stage / name).stat().st_size > 0
@@ -58,17 +78,100 @@ def test_three_stages_and_a_checkpoint_that_plain_transformers_loads(run):
     assert answer[0]["generated_text"][-1]["role"] == "assistant"
 
 
-def test_a_stage_that_was_cut_off_ends_as_if_it_had_not_been(run):
-    config = ["--config", "configs/tang/pretrain.yaml", *SMALL]
-    for name in ("whole", "cut"):
-        assert call("train_pretrain.py", *config, "--output_dir", str(run / name)).returncode == 0
-    # As after a SIGKILL behind step 4: no end, a later checkpoint half-written.
-    (run / "cut" / "trainer_state.json").unlink()
-    (run / "cut" / "checkpoint-6").rename(run / "cut" / "unfinished")
-    (run / "cut" / "unfinished" / "optimizer.pt").unlink()
-    done = call("train_pretrain.py", *config, "--output_dir", str(run / "cut"))
-    assert "going on from" in done.stdout
-    assert losses(run / "cut") == losses(run / "whole")
+def test_reinforcement_logs_each_reward_apart(trained):
+    small = (
+        "--num_generations 4 --per_device_train_batch_size 8 --per_device_eval_batch_size 8 --max_completion_length 40"
+    )
+    config = ["--config", "configs/tang-regulated/grpo.yaml", *small.split(), "--max_steps", "2", "--eval_steps", "2"]
+    (trained / "short").mkdir()
+    for name in ("data", "sft"):
+        (trained / "short" / name).symlink_to(trained / name)
+    done = call("train_grpo.py", *config, "--save_steps", "2", "--output_dir", str(trained / "short" / "grpo"))
+    assert done.returncode == 0, done.stderr
+    state = json.loads((trained / "short" / "grpo" / "trainer_state.json").read_text(encoding="utf-8"))
+    logs = [log for log in state["log_history"] if "reward" in log]
+    assert len(logs) == 2
+    for name in ("well_formed", "rhymed", "tones", "regulated"):
+        assert 0 <= logs[0][f"rewards/{name}/mean"] <= 1
+    assert (trained / "short" / "grpo" / "model.safetensors").is_file()
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="there is no SIGKILL on this system")
+@pytest.mark.parametrize("stage", OPTIONS)
+def test_a_stage_killed_in_the_middle_of_a_save_ends_as_if_it_had_not_been(trained, stage):
+    beside = trained / f"killed-{stage}"
+    for name in ("data", "pretrain", "sft"):
+        if name != stage:
+            beside.mkdir(exist_ok=True)
+            (beside / name).symlink_to(trained / name)
+    folder = beside / stage
+    saving = folder / "unfinished" / "checkpoint-4"
+    for _ in range(3):  # should a kill come too late, again: the folder is then whole
+        shutil.rmtree(folder, ignore_errors=True)
+        process = subprocess.Popen(
+            [sys.executable, *command(stage, folder)], cwd=HOUSE, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        )
+        while not saving.exists() and process.poll() is None:
+            time.sleep(0.001)
+        process.kill()
+        process.wait()
+        if saving.exists():
+            break
+    assert saving.exists() and not (folder / "checkpoint-4").exists()
+    done = call(*command(stage, folder))
+    assert done.returncode == 0, done.stderr
+    assert f"going on from {folder / 'checkpoint-2'}" in done.stdout
+    assert losses(folder) == losses(trained / stage)
+    assert not (folder / "unfinished").exists()
+
+
+def test_what_is_shown_during_training_changes_no_loss(trained):
+    quiet = [*command("pretrain", trained / "quiet"), "--eval_strategy", "no", "--dropout", "0.2"]
+    shown = [*command("pretrain", trained / "shown"), "--eval_steps", "1", "--dropout", "0.2"]
+    for each in (quiet, shown):
+        assert call(*each).returncode == 0
+    assert losses(trained / "quiet") == losses(trained / "shown") != losses(trained / "pretrain")
+
+
+@pytest.mark.parametrize("stage", OPTIONS)
+def test_a_disk_that_takes_no_more_gets_one_sentence_and_keeps_nothing_half_written(trained, stage):
+    resource = pytest.importorskip("resource")
+
+    def no_file_over_100_kb():
+        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))
+
+    folder = trained / "full" / stage
+    for name in ("data", "pretrain", "sft"):
+        if name != stage:
+            folder.parent.mkdir(exist_ok=True)
+            if not (folder.parent / name).exists():
+                (folder.parent / name).symlink_to(trained / name)
+    done = call(*command(stage, folder), preexec_fn=no_file_over_100_kb)
+    assert done.returncode == 2, done.stderr
+    assert "could not be written" in done.stderr and "Traceback" not in done.stderr
+    assert not (folder / "unfinished").exists() and not (folder / "model.safetensors").exists()
+
+
+@pytest.mark.parametrize(("stage", "origin"), [("sft", "pretrain"), ("dpo", "sft")])
+def test_trl_s_own_command_line_trains_on_our_folders(trained, tmp_path, stage, origin):
+    options = {
+        "model_name_or_path": trained / origin, "dataset_name": trained / "data" / stage, "output_dir": tmp_path / "out",
+        "max_steps": 3, "max_length": 96, "per_device_train_batch_size": 2, "use_cpu": "true", "bf16": "false",
+        "report_to": "none", "logging_steps": 1,
+    }  # fmt: skip
+    arguments = [word for key, value in options.items() for word in (f"--{key}", str(value))]
+    trl = Path(sys.executable).with_name("trl")
+    environment = os.environ | {
+        "HF_HUB_OFFLINE": "1",
+        "HF_HUB_DISABLE_TELEMETRY": "1",
+        "HF_DATASETS_CACHE": str(tmp_path),
+    }
+    done = subprocess.run(
+        [str(trl), stage, *arguments], cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=300
+    )
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "out" / "model.safetensors").is_file()
 
 
 @pytest.mark.parametrize(

@@ -25,7 +25,7 @@ def history(stage: str, steps: int = 40, end: float = 4.4) -> list[dict]:
         logs.append({"eval_loss": end + 2 / (step + 1), "eval_runtime": 0.5, "step": step})
         if stage == "dpo":
             logs[-1] |= {"eval_rewards/margins": step / steps, "eval_rewards/accuracies": 0.5 + step / steps / 4}
-    return [*logs, {"train_runtime": 754.2, "train_loss": 5.0, "step": steps}]
+    return [*logs, {"train_runtime": 754.2, "seconds": 754.2, "train_loss": 5.0, "step": steps}]
 
 
 @pytest.fixture
@@ -97,6 +97,45 @@ def test_alignment_has_two_panels_more(tmp_path: Path) -> None:
     assert heights["dpo"] == 2 * heights["sft"]
 
 
+def verse_row(**forms: float) -> dict:
+    rates = {"well_formed": 0.9, "five_character": 0.5, "rhymed": 0.8, "regulated": 0.0, "copied_lines": 0.01}
+    intervals = {key: (value * 0.9, value * 0.9 + 0.1) for key, value in rates.items()}
+    return {**rates, "forms": forms, "interval": {**intervals, "forms": {key: (0.0, 0.5) for key in forms}}}
+
+
+@pytest.mark.parametrize(
+    "rows",
+    [
+        {"runs/tang/sft": verse_row(五言律詩=0.4), "runs/詩/dpo": verse_row(irregular=1.0), "poets": verse_row()},
+        {"runs/tang/pretrain": {"loss": 4.4, "interval": {"loss": (4.3, 4.5)}}, "poets": verse_row(七言古體=1.0)},
+        {f"checkpoint-{n}": {"forms": {"五言絕句": 0.3}} for n in range(9)},
+        {},
+    ],
+    ids=["stages", "pretrain", "many", "none"],
+)
+def test_verse_of_any_writers_is_drawn_without_a_warning(rows: dict, tmp_path: Path) -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        plots.draw_verse(rows, tmp_path / "verse.png")
+    assert colours(tmp_path / "verse.png") > 20
+
+
+def test_every_form_of_the_judge_has_a_name_in_the_figure() -> None:
+    forms = (
+        "五言絕句",
+        "五言律詩",
+        "五言排律",
+        "五言古體",
+        "七言絕句",
+        "七言律詩",
+        "七言排律",
+        "七言古體",
+        "irregular",
+    )
+    assert plots._FORMS.keys() == set(forms)
+    assert all(name.isascii() or "ü" in name for name in plots._FORMS.values())
+
+
 def test_smoothing_keeps_a_straight_line_straight() -> None:
     assert plots._running_mean([float(i) for i in range(9)], 3) == [float(i) for i in range(9)]
 
@@ -165,11 +204,12 @@ def test_report_tells_the_whole_journey(run_dir: Path) -> None:
     assert path == run_dir / "report.md"
     assert "40 poems read" in text
     assert "| pretraining | 40 | 12 min 34 s | evaluation loss 4.449, perplexity" in text
-    assert "| well formed | 95.5% | 95.5% (91.0% to 98.0%) | 100.0% |" in text
-    assert "| form 五言絕句 | 50.0% | 50.0% |  |" in text
+    assert "| | before (sft) | after (dpo) | the poets |" in text
+    assert "| well formed | 0.955 | 0.955 (0.910 to 0.980) | 1.000 |" in text
+    assert "| form 五言絕句 | 0.500 | 0.500 |  |" in text
     assert "| longest copy | 7 | 7 |  |" in text
     links = re.findall(r"\]\((.*?)\)", text)
-    assert links == ["report.png", "pretrain/curves.png", "sft/curves.png", "dpo/curves.png"]
+    assert links == ["report.png", "verse.png", "pretrain/curves.png", "sft/curves.png", "dpo/curves.png"]
     assert all(colours(run_dir / link) > 20 for link in links)
 
 

@@ -29,7 +29,7 @@ def main() -> None:
     parser.add_argument("--corpus", default="tang", help="the poems of which no line may come back")
     parser.add_argument("--poems", type=int, default=4200)
     parser.add_argument("--seed", type=int, default=0)
-    parser.error = errors.refuse
+    parser.error = errors.refuse  # type: ignore[method-assign]
     options = parser.parse_args()
     tang = read_corpus(options.corpus, min_lines=1, equal_lines=False, forbidden="").poems
     known = {verse for poem in tang for line in poem.lines for verse in _verses(line)}

@@ -1,0 +1,316 @@
+"""What this project's speed is, against a textbook's and against the machine's own: `make bench`, `make bench QUICK=1`.
+
+Everything is measured in one run on one machine, through the commands that a person types; results/bench.json,
+results/bench.md and results/bench.png are made anew. A row that the quick form leaves out keeps no old value.
+
+Times of single steps are medians, since a machine that others use too is often slow and never fast.
+"""
+
+import argparse
+import json
+import os
+import platform
+import re
+import resource
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+HOUSE = Path(__file__).resolve().parent.parent
+RESULTS = HOUSE / "benchmarks" / "results"
+sys.path.insert(0, str(HOUSE))
+
+STEPS_TO_468 = 420  # of the recipe `tang`, shortened by --max_steps: found once, the same for all seeds
+SEEDS = (0, 1, 2)
+TARGET = 4.68
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--quick", action="store_true", help="three minutes: no whole trainings")
+    parser.add_argument("--corpus", default="tang", help="a local copy of the Tang corpus (%(default)s)")
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        bench = Bench(Path(folder), options.corpus)
+        rows = list(bench.quick_rows())
+        if not options.quick:
+            rows += bench.whole_trainings()
+    commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], cwd=HOUSE, capture_output=True, text=True).stdout
+    result = {"machine": bench.machine, "commit": commit.strip(), "rows": rows}
+    RESULTS.mkdir(exist_ok=True)
+    (RESULTS / "bench.json").write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+    (RESULTS / "bench.md").write_text(table(result), encoding="utf-8")
+    print(table(result))
+
+
+class Bench:
+    """One run: the machine's own speed and the textbook's first, then everything against these."""
+
+    def __init__(self, folder: Path, corpus: str):
+        self.folder, self.corpus = folder, corpus
+        self.peak = 0.0  # GB, the largest of all commands so far
+        self.machine = describe_machine()
+
+    def quick_rows(self) -> Iterator[dict]:
+        yield from self.data()
+        self.load()
+        self.textbook = statistics.median(self.textbook_module.step_seconds(self.ids, self.vocabulary, 30)[5:])
+        print(f"textbook loop: {self.textbook:.3f} s a step", flush=True)
+        yield from self.throughput()
+        yield from self.tuning()
+        yield from self.writing()
+        yield row("peak_memory", self.peak, "GB", "nothing", "tang, all stages", "train_*.py, resident memory")
+
+    # ------------------------------------------------------------------------------------------------------- data
+
+    def data(self) -> Iterator[dict]:
+        from poet.blocks import encode_rows
+        from poet.dataset import characters, load_stage
+        from poet_tokenizer import build_tokenizer
+
+        command = ["run.py", "--recipe", "tang", "--corpus", self.corpus, "--stages", "data"]
+        for name in ("data_cold", "data_warm"):
+            start = time.perf_counter()
+            if name == "data_cold":
+                self.call(*command, "--output_dir", str(self.folder))
+            tokenizer = build_tokenizer(characters(self.folder), 256)
+            encode_rows(load_stage(self.folder, "pretrain")["train"], tokenizer)
+            seconds = time.perf_counter() - start
+            yield row(name, seconds, "s", "nothing", "Tang corpus to tokens of pretraining", " ".join(command))
+
+    def load(self) -> None:
+        import textbook
+        import torch
+
+        from poet.blocks import encode_rows
+        from poet.dataset import characters, load_stage
+        from poet_tokenizer import build_tokenizer
+
+        tokenizer = build_tokenizer(characters(self.folder), 256)
+        self.textbook_module, self.vocabulary = textbook, len(tokenizer)
+        self.ids = torch.tensor(encode_rows(load_stage(self.folder, "pretrain")["train"], tokenizer))
+
+    # ------------------------------------------------------------------------------------------------- pretraining
+
+    def throughput(self) -> Iterator[dict]:
+        seed = self.train("pretrain", "seed", "--max_steps", "60")
+        yield row(
+            "throughput_textbook_shape", self.textbook / seed["step"], "times", "the textbook loop",
+            "width 64, 4 layers, 16 x 256", "train_pretrain.py --config configs/seed/pretrain.yaml",
+        )  # fmt: skip
+        tang = self.train("pretrain", "tang", "--max_steps", "60")
+        yield row("first_step", tang["first_step"], "s", "nothing", "tang, compilation cached", tang["command"])
+        self.tang_step, settings = tang["step"], recipe("tang", "pretrain")
+        tokens = settings["per_device_train_batch_size"] * settings["n_positions"]
+        self.tang_tokens = tokens / tang["step"]
+        width, layers, context = (settings[key] for key in ("n_embd", "n_layer", "n_positions"))
+        # Forward and backward: 6 x the parameters in matrix products, and causal attention's two products.
+        flops = tokens * (6 * (12 * layers * width**2 + width * self.vocabulary) + 6 * layers * width * context)
+        fastest = max(self.machine["matmul_float32_gflops"], self.machine["matmul_bf16_gflops"])
+        shapes = f"width {width}, {layers} layers, {settings['per_device_train_batch_size']} x {context}"
+        share = flops / tang["step"] / 1e9 / fastest
+        yield row("matmul_share", share, "of 1", "the machine's faster matrix product", shapes, tang["command"])
+        bare = self.bare_loop(settings)
+        yield row("trainer_overhead", tang["step"] / bare - 1, "of 1", "a bare loop", shapes, tang["command"])
+
+    def bare_loop(self, settings: dict[str, Any], steps: int = 40) -> float:
+        """Seconds a step of the same model, optimizer and compilation without Trainer."""
+        import torch
+        from transformers import GPT2Config, GPT2LMHeadModel
+
+        from poet.hardware import has_fast_bfloat16
+        from poet.optimizer import MuonAdamW
+
+        names = ("n_positions", "n_embd", "n_layer", "n_head", "tie_word_embeddings")
+        dropout = dict.fromkeys(("resid_pdrop", "embd_pdrop", "attn_pdrop"), settings["dropout"])
+        config = GPT2Config(vocab_size=self.vocabulary, **{key: settings[key] for key in names}, **dropout)
+        model = GPT2LMHeadModel(config)
+        model.loss_type = "ForCausalLM"
+        optimizer = MuonAdamW(
+            model, settings["learning_rate"], settings["muon_learning_rate"], settings["muon_momentum"],
+            (0.9, settings["adam_beta2"]), settings["weight_decay"],
+        )  # fmt: skip
+        model.compile()
+        size, context = settings["per_device_train_batch_size"], settings["n_positions"]
+        seconds = []
+        for i in range(steps):
+            start = time.perf_counter()
+            block = self.ids[i * size * context : (i + 1) * size * context].view(size, context)
+            with torch.autocast("cpu", torch.bfloat16, enabled=has_fast_bfloat16()):
+                loss = model(input_ids=block, labels=block).loss
+            loss.backward()
+            torch.nn.utils.clip_grad_norm_(model.parameters(), settings["max_grad_norm"])
+            optimizer.step()
+            optimizer.zero_grad()
+            loss.item()
+            seconds.append(time.perf_counter() - start)
+        return statistics.median(seconds[steps // 4 :])
+
+    def whole_trainings(self) -> Iterator[dict]:
+        runs = [self.train("pretrain", "tang", "--max_steps", str(STEPS_TO_468), "--seed", str(s)) for s in SEEDS]
+        losses = [run["eval_loss"] for run in runs]
+        margin = (TARGET - statistics.mean(losses)) * len(losses) ** 0.5 / statistics.stdev(losses)
+        seconds = statistics.mean(run["seconds"] for run in runs)
+        shapes = f"{STEPS_TO_468} steps, losses {', '.join(f'{loss:.4f}' for loss in losses)}: {margin:.1f} deviations"
+        textbook = self.textbook * self.textbook_module.STEPS
+        yield row(
+            "time_to_4.68", seconds / textbook, "of 1", "the textbook loop's 10,000 steps", shapes, runs[0]["command"]
+        )
+        steps = int(0.95 * 2000 * self.textbook / self.tang_step)
+        run = self.train("pretrain", "tang", "--max_steps", str(steps))
+        shapes = f"{steps} steps, {run['seconds']:.0f} s against {2000 * self.textbook:.0f} s"
+        yield row("loss_after_2000_steps_time", run["eval_loss"], "nats", "nothing", shapes, run["command"])
+
+    # ------------------------------------------------------------------------------------------- tuning and writing
+
+    def tuning(self) -> Iterator[dict]:
+        before = "pretrain"
+        for stage in ("sft", "dpo"):
+            (self.folder / before).unlink(missing_ok=True)
+            (self.folder / before).symlink_to(self.last)
+            run = self.train(stage, "tang", "--max_steps", "40")
+            value = run["tokens"] / self.tang_tokens
+            yield row(f"{stage}_useful_tokens", value, "of 1", "pretraining's tokens a second", "tang", run["command"])
+            before = stage
+        self.checkpoint = self.last
+
+    def writing(self) -> Iterator[dict]:
+        import torch
+        from transformers import pipeline
+
+        from poet import write
+        from poet.dataset import load_stage
+
+        model, tokenizer = write.load(self.checkpoint)
+        titles = [r["prompt"][0]["content"] for r in load_stage(self.folder, "sft")["test"]]
+        titles = [title for title in titles if len(title) <= 40][:256]
+        start = time.perf_counter()
+        poems = write.write_ids(model, tokenizer, titles, seed=0)
+        batched = time.perf_counter() - start
+        length = round(statistics.mean(map(len, poems)))
+        slow = self.textbook_module.Textbook(self.vocabulary).eval()
+        start = time.perf_counter()
+        for _ in range(4):
+            slow.write(torch.zeros(1, 24, dtype=torch.long), length)
+        one_by_one = (time.perf_counter() - start) / 4 * len(titles)
+        shapes = (
+            f"{len(titles)} poems of {length} tokens on average; 4 of the textbook loop's, times {len(titles) // 4}"
+        )
+        yield row("write_256", one_by_one / batched, "times", "the textbook loop", shapes, "poet.write.write_ids")
+        plain = pipeline("text-generation", model=str(self.checkpoint))
+        chat = [{"role": "user", "content": "春夜喜雨"}]
+        ours, theirs = [], []
+        for seed in range(6):  # side by side; the first of each warms up
+            start = time.perf_counter()
+            count = len(write.write_ids(model, tokenizer, ["春夜喜雨"], seed=seed)[0])
+            ours.append((time.perf_counter() - start) / count)
+            torch.manual_seed(seed)
+            start = time.perf_counter()
+            ids = plain(chat, return_tensors=True)[0]["generated_token_ids"]
+            theirs.append((time.perf_counter() - start) / (len(ids) - 21))
+        value = statistics.median(theirs[1:]) / statistics.median(ours[1:])
+        yield row("write_one", value, "times", "plain pipeline", "one poem, seconds a token", "poet.write.write_ids")
+
+    # ----------------------------------------------------------------------------------------------------- commands
+
+    def train(self, stage: str, recipe_name: str, *options: str) -> dict[str, Any]:
+        """Runs the stage's command; the seconds of its median step, of its start, and of all of it up to the last step."""
+        config = ["--config", f"configs/{recipe_name}/{stage}.yaml"]
+        self.last = self.folder / f"run-{time.monotonic_ns()}" / stage
+        self.last.parent.mkdir()
+        for name in ("data", "pretrain", "sft"):
+            if name != stage and (self.folder / name).exists():
+                (self.last.parent / name).symlink_to(self.folder / name)
+        quiet = ["--eval_strategy", "no", "--eval_on_start", "false", "--save_strategy", "no", "--logging_steps", "5"]
+        begun = time.perf_counter()
+        self.call(f"train_{stage}.py", *config, *options, *quiet, "--output_dir", str(self.last))
+        wall = time.perf_counter() - begun
+        history = json.loads((self.last / "trainer_state.json").read_text(encoding="utf-8"))["log_history"]
+        logs = [log for log in history if "seconds" in log]
+        pairs = list(zip(logs, logs[1:], strict=False))[len(logs) // 4 :]
+        times = [(b["seconds"] - a["seconds"]) / (b["step"] - a["step"]) for a, b in pairs]
+        evaluation = next(log for log in reversed(history) if "eval_loss" in log)
+        step = statistics.median(times)
+        tokens = (logs[-1].get("num_tokens", 0) - pairs[0][0].get("num_tokens", 0)) / (
+            logs[-1]["seconds"] - pairs[0][0]["seconds"]
+        )
+        command = " ".join([f"train_{stage}.py", *config, *options])
+        seconds = wall - evaluation["eval_runtime"]
+        print(f"{command}: {step:.3f} s a step, eval loss {evaluation['eval_loss']:.4f}, {seconds:.0f} s", flush=True)
+        return {
+            "command": command, "step": step, "seconds": seconds, "tokens": tokens,
+            "eval_loss": evaluation["eval_loss"], "first_step": seconds - logs[-1]["seconds"],
+        }  # fmt: skip
+
+    def call(self, *command: str) -> None:
+        environment = os.environ | {"HF_HUB_OFFLINE": "1"}
+        done = subprocess.run([sys.executable, *command], cwd=HOUSE, capture_output=True, text=True, env=environment)
+        if done.returncode:
+            sys.exit(f"{' '.join(command)} ended with {done.returncode}:\n{done.stderr}")
+        self.peak = max(self.peak, resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1e6)
+
+
+def row(name: str, value: float, unit: str, compared_with: str, shapes: str, command: str) -> dict[str, Any]:
+    print(f"{name}: {value:.3f} {unit}", flush=True)
+    return {
+        "name": name, "value": round(value, 4), "unit": unit, "compared_with": compared_with, "shapes": shapes,
+        "command": command,
+    }  # fmt: skip
+
+
+def recipe(name: str, stage: str) -> dict[str, Any]:
+    import yaml
+
+    return yaml.safe_load((HOUSE / "configs" / name / f"{stage}.yaml").read_text(encoding="utf-8"))
+
+
+def describe_machine() -> dict[str, Any]:
+    """Its name, its cores, and billions of operations a second in products of 2,048 x 2,048 matrices."""
+    import torch
+
+    rates = {}
+    for dtype in (torch.float32, torch.bfloat16):
+        a, b = (torch.randn(2048, 2048).to(dtype) for _ in range(2))
+        seconds = []
+        for _ in range(12):
+            start = time.perf_counter()
+            a @ b
+            seconds.append(time.perf_counter() - start)
+        rates[dtype] = 2 * 2048**3 / statistics.median(seconds[2:]) / 1e9
+    info = Path("/proc/cpuinfo")
+    found = re.search(r"model name\s*: (.*)", info.read_text()) if info.is_file() else None
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    machine = {
+        "cpu": found[1] if found else platform.processor(), "cores": cores,
+        "matmul_float32_gflops": round(rates[torch.float32]), "matmul_bf16_gflops": round(rates[torch.bfloat16]),
+    }  # fmt: skip
+    print(machine, flush=True)
+    return machine
+
+
+def table(result: dict[str, Any]) -> str:
+    machine = result["machine"]
+    ratio = machine["matmul_bf16_gflops"] / machine["matmul_float32_gflops"]
+    lines = [
+        f"{machine['cpu']}, {machine['cores']} cores; products of 2,048 x 2,048 matrices: "
+        f"{machine['matmul_float32_gflops']} GFLOP/s in float32, {machine['matmul_bf16_gflops']} in bfloat16 "
+        f"({ratio:.2f} times as fast). Commit {result['commit']}.",
+        "",
+        "| what | value | against | shapes | command |",
+        "|---|---|---|---|---|",
+    ]
+    for each in result["rows"]:
+        value = f"{each['value']:.3f} {each['unit'].replace('of 1', '').strip()}".strip()
+        lines.append(
+            f"| `{each['name']}` | {value} | {each['compared_with']} | {each['shapes']} | `{each['command']}` |"
+        )
+    return "\n".join(lines) + "\n"
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,59 @@
+"""Rules of verse as rewards for reinforcement: what a poem earns, from 0 to 1, by each of them apart.
+
+Knows the judge of verse and how trl asks for rewards; knows no model. A poem that does not end by itself earns nothing,
+and one that is not well formed earns nothing for its rhyme or its tones: else the shortest text would be the best.
+"""
+
+from collections.abc import Callable
+
+from poet.errors import UserError
+from poet.prosody import judge, line_length
+
+Reward = Callable[[str], float]
+
+
+def well_formed(poem: str) -> float:
+    """1 for lines of one length, each two verses with their punctuation."""
+    return float(line_length(poem) is not None)
+
+
+def rhymed(poem: str) -> float:
+    """1 where all even verses share a rhyme group."""
+    return float(line_length(poem) is not None and judge(poem).rhymed)
+
+
+def regulated(poem: str) -> float:
+    """1 where every rule of regulated verse is kept."""
+    return float(line_length(poem) is not None and judge(poem).regulated)
+
+
+def tones(poem: str) -> float:
+    """The share of verses without a broken rule of tone: a way up to `regulated`, which nearly no first poem is."""
+    if line_length(poem) is None:
+        return 0.0
+    judgment = judge(poem)
+    return max(0.0, 1 - judgment.tone_violations / len(judgment.lines))
+
+
+REWARDS: dict[str, Reward] = {"well-formed": well_formed, "rhymed": rhymed, "regulated": regulated, "tones": tones}
+
+
+def get(name: str, end: int) -> Callable[..., list[float]]:
+    """The reward called `name`, as `trl.GRPOTrainer` calls it.
+
+    Args:
+        end: id of the end mark.
+
+    Raises:
+        UserError: there is no such reward; the message lists those that exist.
+    """
+    if name not in REWARDS:
+        raise UserError(f"there is no reward {name}; there are {', '.join(REWARDS)}")
+
+    def earned(completions: list[list[dict[str, str]]], completion_ids: list[list[int]], **kwargs) -> list[float]:
+        whole = [end in ids for ids in completion_ids]
+        poems = [messages[0]["content"] for messages in completions]
+        return [REWARDS[name](poem) if ends else 0.0 for poem, ends in zip(poems, whole, strict=True)]
+
+    earned.__name__ = name.replace("-", "_")  # under which trl logs its mean and spread
+    return earned

@@ -1,0 +1,207 @@
+"""What all three stages promise of their losses, on a model small enough to check by hand."""
+
+import copy
+import itertools
+import math
+from pathlib import Path
+
+import pytest
+import torch
+from datasets import Dataset
+from transformers import GPT2Config, GPT2LMHeadModel, Trainer, TrainerCallback, TrainingArguments, set_seed
+from trl import DPOConfig, DPOTrainer, SFTConfig, SFTTrainer
+
+from poet import scoring
+from poet.arguments import PretrainArguments
+from poet.blocks import Blocks, eval_blocks
+from poet.training import NonFiniteLoss, Stage
+from poet_tokenizer import build_tokenizer
+
+CHARACTERS = [chr(0x5000 + i) for i in range(40)]
+QUIET = {"report_to": "none", "use_cpu": True, "bf16": False, "save_strategy": "no", "disable_tqdm": True}
+QUIET |= {"logging_steps": 1, "logging_nan_inf_filter": False, "learning_rate": 1e-2}
+
+
+class Pretrainer(Stage, Trainer):
+    pass
+
+
+class Tuner(Stage, SFTTrainer):
+    pass
+
+
+class Aligner(Stage, DPOTrainer):
+    pass
+
+
+@pytest.fixture
+def tokenizer():
+    return build_tokenizer(CHARACTERS, 48)
+
+
+@pytest.fixture
+def model(tokenizer):
+    set_seed(0)
+    special = {"eos_token_id": tokenizer.eos_token_id, "pad_token_id": tokenizer.pad_token_id}
+    dropout = dict.fromkeys(["resid_pdrop", "embd_pdrop", "attn_pdrop"], 0.0)
+    config = GPT2Config(vocab_size=len(tokenizer), n_positions=48, n_embd=16, n_layer=1, n_head=2, **special, **dropout)
+    model = GPT2LMHeadModel(config)
+    model.loss_type = "ForCausalLM"
+    return model
+
+
+def text(count: int, seed: int = 0) -> list[int]:
+    generator = torch.Generator().manual_seed(seed)
+    return torch.randint(10, 40, (count,), generator=generator).tolist()
+
+
+def pretrainer(model, folder: Path, optimizer: str = "adamw", **settings) -> Pretrainer:
+    args = TrainingArguments(output_dir=str(folder), **{**QUIET, "max_steps": 2, **settings})
+    trainer = Pretrainer(
+        model, args, train_dataset=Blocks(text(2000), 48, 0), eval_dataset=eval_blocks(text(400, 1), 48)
+    )
+    trainer.stage_args = PretrainArguments(optimizer=optimizer)
+    return trainer
+
+
+def logged(trainer: Trainer, key: str) -> list[float]:
+    return [log[key] for log in trainer.state.log_history if key in log]
+
+
+@pytest.mark.parametrize("batch", [3, 8])
+def test_pretraining_losses_are_those_of_the_model_itself(model, tmp_path, batch):
+    trainer = pretrainer(model, tmp_path, max_steps=1, per_device_train_batch_size=4, per_device_eval_batch_size=batch)
+    rows = torch.tensor(trainer.eval_dataset["input_ids"])
+    with torch.no_grad():
+        assert trainer.evaluate()["eval_loss"] == pytest.approx(model(rows, labels=rows).loss.item(), abs=1e-4)
+    untrained = copy.deepcopy(model)
+    first = next(iter(trainer.get_train_dataloader()))["input_ids"]
+    trainer.train()
+    with torch.no_grad():
+        assert logged(trainer, "loss")[0] == pytest.approx(untrained(first, labels=first).loss.item(), abs=1e-4)
+
+
+def poems(count: int, seed: int) -> list[tuple[list, list]]:
+    """(prompt, answer) in messages; lengths vary."""
+    generator = torch.Generator().manual_seed(seed)
+
+    def some(length: int) -> str:
+        return "".join(CHARACTERS[i] for i in torch.randint(40, (length,), generator=generator).tolist())
+
+    return [
+        ([{"role": "user", "content": some(3)}], [{"role": "assistant", "content": some(5 + i % 7)}])
+        for i in range(count)
+    ]
+
+
+@pytest.mark.parametrize("batch", [2, 5])
+def test_fine_tuning_counts_each_character_of_the_poems_once_and_nothing_else(model, tokenizer, tmp_path, batch):
+    scoring.score_only_what_counts()
+    rows = Dataset.from_list([{"prompt": prompt, "completion": answer} for prompt, answer in poems(11, 0)])
+    args = SFTConfig(output_dir=str(tmp_path), max_length=48, per_device_eval_batch_size=batch, **QUIET)
+    trainer = Tuner(copy.deepcopy(model), args, train_dataset=rows, eval_dataset=rows, processing_class=tokenizer)
+    trainer.stage_args = PretrainArguments()
+    nats = tokens = 0.0
+    for row in rows:
+        ids = tokenizer.apply_chat_template(row["prompt"] + row["completion"])["input_ids"]
+        prompt = tokenizer.apply_chat_template(row["prompt"], add_generation_prompt=True)["input_ids"]
+        labels = torch.tensor([[-100] * len(prompt) + ids[len(prompt) :]])
+        with torch.no_grad():
+            loss = model(torch.tensor([ids]), labels=labels).loss.item()
+        nats, tokens = nats + loss * (len(ids) - len(prompt)), tokens + len(ids) - len(prompt)
+    assert trainer.evaluate()["eval_loss"] == pytest.approx(nats / tokens, abs=1e-4)
+
+
+def test_alignment_begins_at_ln_2_with_rewards_of_zero(model, tokenizer, tmp_path):
+    scoring.score_only_what_counts()
+    pairs = zip(poems(8, 0), poems(8, 1), strict=True)
+    rows = Dataset.from_list([{"prompt": p, "chosen": c, "rejected": r} for (p, c), (_, r) in pairs])
+    settings = {**QUIET, "max_steps": 3, "per_device_train_batch_size": 4}
+    args = DPOConfig(output_dir=str(tmp_path), max_length=48, **settings)
+    trainer = Aligner(
+        model,
+        ref_model=copy.deepcopy(model),
+        args=args,
+        train_dataset=rows,
+        eval_dataset=rows,
+        processing_class=tokenizer,
+    )
+    trainer.stage_args = PretrainArguments()
+    before = trainer.evaluate()
+    assert before["eval_loss"] == pytest.approx(math.log(2), abs=1e-3)
+    assert before["eval_rewards/chosen"] == before["eval_rewards/rejected"] == 0
+    trainer.train()
+    losses = logged(trainer, "loss")
+    assert losses[0] == pytest.approx(math.log(2), abs=1e-3) and losses[-1] < 0.68
+
+
+def test_the_global_batch_alone_decides_not_how_it_is_accumulated(model, tmp_path):
+    found = []
+    for size, accumulated in ((4, 1), (2, 2), (1, 4)):
+        shape = {"per_device_train_batch_size": size, "gradient_accumulation_steps": accumulated}
+        trainer = pretrainer(copy.deepcopy(model), tmp_path, max_steps=3, **shape)
+        trainer.train()
+        found.append(logged(trainer, "loss") + logged(trainer, "grad_norm"))
+    for other in found[1:]:
+        assert other == pytest.approx(found[0], abs=1e-5)
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf])
+def test_the_first_loss_that_is_no_number_stops_the_run_and_is_not_saved(model, tmp_path, value):
+    class Spoil(TrainerCallback):
+        def on_step_end(self, args, state, control, model, **kwargs):
+            if state.global_step == 2:
+                model.transformer.wpe.weight.data[0, 0] = value
+
+    trainer = pretrainer(model, tmp_path, max_steps=6, save_strategy="steps", save_steps=1)
+    trainer.add_callback(Spoil())
+    with pytest.raises(NonFiniteLoss, match="step 3"):
+        trainer.train()
+    # Step 2 was saved by the callback that spoiled it; nothing after it was.
+    assert sorted(path.name for path in tmp_path.glob("checkpoint-*")) == ["checkpoint-1", "checkpoint-2"]
+
+
+def test_the_oldest_checkpoints_go(model, tmp_path):
+    trainer = pretrainer(model, tmp_path, max_steps=12, save_strategy="steps", save_steps=3, save_total_limit=2)
+    trainer.train()
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["checkpoint-12", "checkpoint-9"]
+    assert not list(tmp_path.rglob("training_args.bin"))
+
+
+@pytest.mark.parametrize("optimizer", ["adamw", "muon"])
+def test_a_second_start_repeats_the_first(model, tmp_path, optimizer):
+    settings = {"max_steps": 6, "save_strategy": "steps", "save_steps": 2, "optimizer": optimizer}
+    whole = pretrainer(copy.deepcopy(model), tmp_path, **settings)
+    whole.train()
+    again = pretrainer(copy.deepcopy(model), tmp_path, **settings)
+    again.train(resume_from_checkpoint=str(tmp_path / "checkpoint-4"))
+    assert logged(again, "loss") == logged(whole, "loss")
+
+
+def test_compilation_happens_once_for_training_and_once_for_evaluation(model, tmp_path):
+    from torch._dynamo.utils import counters
+
+    graphs = []
+
+    class Count(TrainerCallback):
+        def on_evaluate(self, args, state, control, **kwargs):
+            graphs.append(counters["stats"]["unique_graphs"])
+
+    shapes = {"per_device_train_batch_size": 4, "per_device_eval_batch_size": 4, "dataloader_drop_last": True}
+    trainer = pretrainer(
+        model, tmp_path, max_steps=16, torch_compile=True, eval_strategy="steps", eval_steps=4, **shapes
+    )
+    trainer.add_callback(Count())
+    counters.clear()
+    trainer.train()
+    assert len(graphs) == 4 and graphs[0] == graphs[-1]
+
+
+def test_blocks_of_an_epoch_are_shifted_and_a_resumed_run_sees_the_same():
+    ids = list(range(500))
+    first, second = Blocks(ids, 48, 7), Blocks(ids, 48, 7)
+    starts = []
+    for epoch, blocks in itertools.product(range(3), (first, second)):
+        blocks.set_epoch(epoch)
+        starts.append(int(blocks[0]["input_ids"][0]))
+    assert starts[0::2] == starts[1::2] and len(set(starts)) > 1

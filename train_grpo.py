@@ -1,0 +1,60 @@
+"""Reinforces what a rule can verify, rhyme and tones among it: an alignment without pairs, beside stage five.
+
+    python train_grpo.py --config configs/tang-regulated/grpo.yaml
+    accelerate launch train_grpo.py --config configs/tang-regulated/grpo.yaml --num_generations 16
+
+It starts from OUTPUT_DIR/../sft and the titles of the data beside it. Every option is a field of `RewardArguments`
+(poet/arguments.py) or of trl's `GRPOConfig`.
+"""
+
+from poet import errors
+
+
+def main() -> None:
+    from trl import GRPOConfig
+
+    from poet.arguments import RewardArguments, parse
+
+    stage_args, args = parse(RewardArguments, GRPOConfig)
+
+    from trl import GRPOTrainer
+
+    from poet import dataset, rewards, scoring, write
+    from poet.callbacks import ShowVerse
+    from poet.training import Stage, begin, fit_titles, load_model, locate, train
+
+    class Reinforcer(Stage, GRPOTrainer):
+        """trl.GRPOTrainer, and what poet/training.py adds to all stages."""
+
+    scoring.score_only_what_counts()
+    run = locate(args)
+    model, tokenizer, origin = load_model(stage_args.model_name_or_path or run.folder / "sft", args)
+
+    # Data: titles alone; the poems are the model's own.
+    rows = fit_titles(dataset.load_stage(run.folder, "sft"), tokenizer, args, model.config.n_positions)
+
+    # Rewards: one function a rule, weighed by `reward_weights`.
+    judges = [rewards.get(name, tokenizer.eos_token_id) for name in stage_args.rewards]
+
+    made_from = dataset.load_summary(run.folder)["made_from"]
+    if not begin("grpo", args, stage_args, {"data": made_from, "model": origin}):
+        return
+
+    trainer = Reinforcer(
+        model=model,
+        reward_funcs=judges,
+        args=args,
+        train_dataset=rows["train"],
+        eval_dataset=rows["test"],
+        processing_class=tokenizer,
+    )
+    trainer.stage_args = stage_args
+    title = stage_args.sample_title
+    trainer.add_callback(
+        ShowVerse(title, lambda: {"text": write.write_poems(model, tokenizer, [title], seed=args.seed)[0]}, run.samples)
+    )
+    train(trainer, {"stage": "grpo", "corpus": made_from["corpus"]})
+
+
+if __name__ == "__main__":
+    errors.run(main)
