@@ -23,6 +23,8 @@ STAGES = {
     "dpo": "It learns which poems are preferred",
 }
 
+SHARES = {"pretrain": 0.5, "sft": 0.25, "dpo": 0.25}  # of --minutes
+
 
 def main() -> int:
     options = parse_options()
@@ -34,7 +36,7 @@ def main() -> int:
     for number, stage in enumerate(("pretrain", "sft", "dpo"), 3):
         if stage in options.stages:
             say(number, STAGES[stage])
-            code = train(stage, recipe, run)
+            code = train(stage, recipe, run, options.minutes)
             if code:
                 return code
     if "dpo" in options.stages:
@@ -50,6 +52,7 @@ def parse_options() -> argparse.Namespace:
     )
     parser.add_argument("--corpus", help="a folder, a file or a Hub id, in place of the recipe's corpus")
     parser.add_argument("--stages", default=",".join(STAGES), help="the stages to run, of %(default)s")
+    parser.add_argument("--minutes", type=float, help="train so long in all, whatever the machine")
     parser.add_argument("--output_dir", help="the run's folder; runs/RECIPE if left out")
     parser.error = errors.refuse  # type: ignore[method-assign]
     options = parser.parse_args()
@@ -89,13 +92,16 @@ def describe_configuration(recipe: Path, run: Path) -> str:
     )
 
 
-def train(stage: str, recipe: Path, run: Path) -> int:
+def train(stage: str, recipe: Path, run: Path, minutes: float | None) -> int:
     """Runs the stage's command; its exit code is ours."""
     if checkpoints.is_finished(run / stage):
         print(f"done already: {run / stage}", flush=True)
         return 0
     command = [sys.executable, str(HOUSE / f"train_{stage}.py"), "--config", str(recipe / f"{stage}.yaml")]
-    process = subprocess.Popen([*command, "--output_dir", str(run / stage)])
+    command += ["--output_dir", str(run / stage)]
+    if minutes is not None:
+        command += ["--minutes", str(minutes * SHARES[stage])]
+    process = subprocess.Popen(command)
     while True:
         try:
             return process.wait()

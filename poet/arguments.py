@@ -27,6 +27,10 @@ class StageArguments:
         default=0.02, metadata={"help": "Learning rate of the hidden matrices under muon."}
     )
     muon_momentum: float = field(default=0.95, metadata={"help": "Momentum of the hidden matrices under muon."})
+    minutes: float | None = field(
+        default=None,
+        metadata={"help": "Train so long, whatever the machine: sets max_steps, and the learning rate ends at zero."},
+    )
     sample_title: str = field(
         default="春夜喜雨", metadata={"help": "Title of the poem that is shown at each evaluation."}
     )

@@ -18,6 +18,7 @@ from poet import errors
 from poet.errors import UserError
 
 _MODELS = ("runs/tang/dpo", "runs/sample/dpo")
+_BEFORE_ALIGNMENT = ("runs/tang/sft", "runs/sample/sft")  # for seven characters: the others have unlearned them
 
 
 def main() -> None:
@@ -44,7 +45,9 @@ def _parse(arguments: list[str]) -> argparse.Namespace:
     writer.add_argument("title", help="in traditional or simplified characters")
     writer.add_argument("-n", type=int, default=1, help="how many poems (%(default)s)")
     writer.add_argument("--seed", type=int, help="the same seed gives the same poems")
-    writer.add_argument("--model", metavar="DIR", help=f"a checkpoint folder ({', else '.join(_MODELS)})")
+    writer.add_argument(
+        "--model", metavar="DIR", help=f"a checkpoint folder ({', else '.join(_MODELS)}; for 七言 sft in place of dpo)"
+    )
     writer.add_argument("--script", choices=["traditional", "simplified"], default="traditional")
     writer.add_argument("--temperature", type=float, help="below 1 likelier, above 1 rarer characters")
     writer.add_argument("--top-k", type=int, help="draw from so many likeliest characters; 0: from all")
@@ -108,11 +111,10 @@ def _write(options: argparse.Namespace) -> None:
         title.encode()
     except UnicodeEncodeError as error:
         raise UserError("the title is not UTF-8, which this command reads") from error
-    folder = options.model or next((name for name in _MODELS if Path(name, "config.json").is_file()), None)
+    usual = _BEFORE_ALIGNMENT if (options.form or "").startswith("七") else _MODELS
+    folder = options.model or next((name for name in usual if Path(name, "config.json").is_file()), None)
     if folder is None:
-        raise UserError(
-            f"there is no model in {' or '.join(_MODELS)}; make one by `make run`, or name one with --model"
-        )
+        raise UserError(f"there is no model in {' or '.join(usual)}; make one by `make run`, or name one with --model")
 
     wishes = {key: getattr(options, key) for key in ("rhyme", "acrostic", "first_line", "lines")}
     asked = next((key for key, value in wishes.items() if value is not None), None)

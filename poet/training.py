@@ -27,6 +27,7 @@ from transformers.trainer_utils import rotate_checkpoints
 from poet import card, checkpoints, dataset, hardware, plots, write
 from poet.arguments import PretrainArguments, SamplingArguments, StageArguments
 from poet.callbacks import StopWhenAsked
+from poet.clock import UNKNOWN, TrainByTheClock
 from poet.errors import UserError, first_line
 from poet.optimizer import MuonAdamW
 from poet_tokenizer import build_tokenizer
@@ -62,11 +63,15 @@ class Stage(Trainer):
         return super().train(*args, **kwargs)
 
     def log(self, logs, *args, **kwargs):
+        if self.is_in_train:
+            logs["seconds"] = round(self.seconds_so_far(), 2)
+        super().log(logs, *args, **kwargs)
+
+    def seconds_so_far(self) -> float:
+        """Seconds of training, those before an interruption too."""
         if self._seconds_before is None:  # a resumed run's log history is read after `train` has begun
             self._seconds_before = seconds_trained(self.state.log_history)
-        if self.is_in_train:
-            logs["seconds"] = round(self._seconds_before + time.perf_counter() - self._begun, 2)
-        super().log(logs, *args, **kwargs)
+        return self._seconds_before + time.perf_counter() - self._begun
 
     def _save_checkpoint(self, model, trial):
         folder = Path(self.args.output_dir)
@@ -305,6 +310,10 @@ def begin(stage: str, args: TrainingArguments, stage_args: StageArguments, input
     hardware.use_all_cores()
     if args.torch_compile and not hardware.has_compiler():
         args.torch_compile = False
+    if stage_args.minutes is not None:
+        if not stage_args.minutes > 0:
+            raise UserError(f"minutes must be above 0, not {stage_args.minutes}")
+        args.max_steps = UNKNOWN
     folder = Path(args.output_dir)
     if args.process_index == 0:
         given = {**args.to_dict(), **asdict(stage_args), **inputs}
@@ -323,6 +332,8 @@ def train(trainer: Stage, facts: dict) -> None:
     folder = Path(trainer.args.output_dir)
     stop = StopWhenAsked()
     trainer.add_callback(stop)
+    if trainer.stage_args.minutes is not None:
+        trainer.add_callback(TrainByTheClock(trainer, trainer.stage_args.minutes))
     checkpoint = checkpoints.last_checkpoint(folder)
     if checkpoint is not None and trainer.args.process_index == 0:
         print(f"going on from {checkpoint}", flush=True)

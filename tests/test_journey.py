@@ -15,7 +15,7 @@ import pytest
 HOUSE = Path(__file__).resolve().parent.parent
 TUNE = "--max_steps 6 --eval_steps 3 --save_steps 2 --logging_steps 1 --per_device_train_batch_size 4".split()
 SMALL = "--n_embd 32 --n_layer 1 --n_head 2 --n_positions 96 --torch_compile false".split() + TUNE
-OPTIONS = {"pretrain": SMALL, "sft": TUNE, "dpo": TUNE}
+OPTIONS = {"pretrain": SMALL, "sft": TUNE, "dpo": [*TUNE, "--sampled_titles", "4"]}
 
 
 def test_the_entry_points_stay_short():

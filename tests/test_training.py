@@ -11,7 +11,7 @@ from datasets import Dataset
 from transformers import GPT2Config, GPT2LMHeadModel, Trainer, TrainerCallback, TrainingArguments, set_seed
 from trl import DPOConfig, DPOTrainer, SFTConfig, SFTTrainer
 
-from poet import scoring
+from poet import clock, scoring
 from poet.arguments import PretrainArguments
 from poet.blocks import Blocks, eval_blocks
 from poet.training import NonFiniteLoss, Stage
@@ -205,3 +205,40 @@ def test_blocks_of_an_epoch_are_shifted_and_a_resumed_run_sees_the_same():
         blocks.set_epoch(epoch)
         starts.append(int(blocks[0]["input_ids"][0]))
     assert starts[0::2] == starts[1::2] and len(set(starts)) > 1
+
+
+def test_by_the_clock_training_ends_on_time_with_a_rate_of_zero(model, tmp_path):
+    ticks = itertools.count()
+
+    class Watch:
+        """A step takes two seconds, an evaluation five."""
+
+        seconds = 0.0
+
+        def __call__(self):
+            return self.seconds
+
+    class Pass(TrainerCallback):
+        def __init__(self, watch):
+            self.watch = watch
+
+        def on_step_end(self, args, state, control, **kwargs):
+            next(ticks)
+            self.watch.seconds += 2
+
+        def on_evaluate(self, args, state, control, metrics, **kwargs):
+            metrics["eval_runtime"] = 5.0
+            self.watch.seconds += 5
+
+    watch = Watch()
+    shape = {"lr_scheduler_type": "linear", "warmup_steps": 5, "eval_strategy": "steps", "eval_steps": 50}
+    trainer = pretrainer(model, tmp_path, max_steps=clock.UNKNOWN, **shape)
+    trainer.seconds_so_far = lambda: 0.0
+    trainer.add_callback(Pass(watch))
+    trainer.add_callback(clock.TrainByTheClock(trainer, minutes=5, now=watch))
+    trainer.train()
+    # 300 seconds are 145 steps and two evaluations; the last evaluation comes when training is over.
+    assert 140 <= next(ticks) <= 150
+    rates = logged(trainer, "learning_rate")
+    assert max(rates) == pytest.approx(1e-2) and rates[-1] < 3e-4
+    assert all(after < before for before, after in itertools.pairwise(rates[20:]))
