@@ -22,6 +22,9 @@ _WHAT = {
     "dpo": "It writes a poem in classical Chinese for a title, in the kind of verse that was preferred. It was first "
     "trained to continue verse, then fine-tuned on titles and their poems, then aligned with pairs of a preferred and "
     "a rejected poem (direct preference optimization, https://arxiv.org/abs/2305.18290).",
+    "grpo": "It writes a poem in classical Chinese for a title, by rules that it was rewarded for. It was first trained to "
+    "continue verse, then fine-tuned on titles and their poems, then reinforced with rewards that a judge of verse gives "
+    "its own poems (group relative policy optimization, https://arxiv.org/abs/2402.03300).",
 }
 _RAW_INPUT, _CHAT_INPUT = '"春夜喜雨\\n"', '[{"role": "user", "content": "春夜喜雨"}]'
 _OUTPUT = {"pretrain": '["generated_text"]'}  # a chat's answer is the last of its messages
@@ -50,7 +53,7 @@ def write_card(folder: Path, log_history: list[dict], facts: dict[str, Any]) -> 
 
     Args:
         log_history: `trainer.state.log_history`; its last values are the results.
-        facts: `stage` (pretrain, sft or dpo), and where they are known `corpus` (a source's name or a Hub id),
+        facts: `stage` (pretrain, sft, dpo or grpo), and where they are known `corpus` (a source's name or a Hub id),
             `base_model`, `dataset` (Hub ids), `license`, `parameters`, `seconds`, `device`. Anything else becomes a row
             of the table under its own name, `_` read as a space; a path is left out.
     """
@@ -102,6 +105,8 @@ def measured(stage: str, log_history: list[dict]) -> dict[str, float]:
     last = next((log for log in reversed(log_history) if "eval_loss" in log), None)
     if last is None:
         return {}
+    if stage == "grpo":
+        return {"reward": last["eval_reward"]} if "eval_reward" in last else {}
     if stage == "dpo":
         names = {
             "DPO loss": "eval_loss",
@@ -131,6 +136,8 @@ def _usage(stage: str) -> str:
 
 
 def _explain(stage: str) -> str:
+    if stage == "grpo":
+        return "The reward is the mean over held-out titles of what the judge gives, each rule with its weight."
     if stage == "dpo":
         return (
             "The reward margin is how much more the model prefers the better poem of a held-out pair than the model before "

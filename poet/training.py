@@ -149,7 +149,8 @@ class Stage(Trainer):
 
     def evaluation_loop(self, *args, metric_key_prefix: str = "eval", **kwargs):
         self._eval_sum, self._eval_tokens = 0.0, 0
-        output = super().evaluation_loop(*args, metric_key_prefix=metric_key_prefix, **kwargs)
+        with torch.random.fork_rng():  # a data loader draws a number too, from the generator that dropout uses
+            output = super().evaluation_loop(*args, metric_key_prefix=metric_key_prefix, **kwargs)
         if self._eval_tokens:
             sums = torch.tensor([self._eval_sum, self._eval_tokens], device=self.args.device)
             total, tokens = self.accelerator.reduce(sums, reduction="sum").tolist()
@@ -367,7 +368,7 @@ def train(trainer: Stage, facts: dict) -> None:
 def _publish(trainer: Stage, folder: Path) -> None:
     """The finished stage, written beside and moved into place."""
     unfinished = folder / checkpoints.UNFINISHED
-    trainer.save_model(str(unfinished))
+    trainer.save_model(str(unfinished), _internal_call=True)  # else it pushes, before the rest is there
     if not trainer.args.should_save:
         return
     if not (unfinished / "model.safetensors").is_file():

@@ -78,33 +78,35 @@ def test_three_stages_and_a_checkpoint_that_plain_transformers_loads(trained):
     assert answer[0]["generated_text"][-1]["role"] == "assistant"
 
 
+def beside(trained: Path, name: str, stage: str) -> Path:
+    """The folder of one more `stage`, with what the stages before it left in `trained`."""
+    run = trained / name
+    run.mkdir()
+    for part in {"data", "pretrain", "sft"} - {stage}:
+        (run / part).symlink_to(trained / part)
+    return run / stage
+
+
 def test_reinforcement_logs_each_reward_apart(trained):
     small = (
         "--num_generations 4 --per_device_train_batch_size 8 --per_device_eval_batch_size 8 --max_completion_length 40"
     )
     config = ["--config", "configs/tang-regulated/grpo.yaml", *small.split(), "--max_steps", "2", "--eval_steps", "2"]
-    (trained / "short").mkdir()
-    for name in ("data", "sft"):
-        (trained / "short" / name).symlink_to(trained / name)
-    done = call("train_grpo.py", *config, "--save_steps", "2", "--output_dir", str(trained / "short" / "grpo"))
+    folder = beside(trained, "short", "grpo")
+    done = call("train_grpo.py", *config, "--save_steps", "2", "--output_dir", str(folder))
     assert done.returncode == 0, done.stderr
-    state = json.loads((trained / "short" / "grpo" / "trainer_state.json").read_text(encoding="utf-8"))
+    state = json.loads((folder / "trainer_state.json").read_text(encoding="utf-8"))
     logs = [log for log in state["log_history"] if "reward" in log]
     assert len(logs) == 2
     for name in ("well_formed", "rhymed", "tones", "regulated"):
         assert 0 <= logs[0][f"rewards/{name}/mean"] <= 1
-    assert (trained / "short" / "grpo" / "model.safetensors").is_file()
+    assert (folder / "model.safetensors").is_file()
 
 
 @pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="there is no SIGKILL on this system")
 @pytest.mark.parametrize("stage", OPTIONS)
 def test_a_stage_killed_in_the_middle_of_a_save_ends_as_if_it_had_not_been(trained, stage):
-    beside = trained / f"killed-{stage}"
-    for name in ("data", "pretrain", "sft"):
-        if name != stage:
-            beside.mkdir(exist_ok=True)
-            (beside / name).symlink_to(trained / name)
-    folder = beside / stage
+    folder = beside(trained, f"killed-{stage}", stage)
     saving = folder / "unfinished" / "checkpoint-4"
     for _ in range(3):  # should a kill come too late, again: the folder is then whole
         shutil.rmtree(folder, ignore_errors=True)
@@ -141,12 +143,7 @@ def test_a_disk_that_takes_no_more_gets_one_sentence_and_keeps_nothing_half_writ
         signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
         resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))
 
-    folder = trained / "full" / stage
-    for name in ("data", "pretrain", "sft"):
-        if name != stage:
-            folder.parent.mkdir(exist_ok=True)
-            if not (folder.parent / name).exists():
-                (folder.parent / name).symlink_to(trained / name)
+    folder = beside(trained, f"full-{stage}", stage)
     done = call(*command(stage, folder), preexec_fn=no_file_over_100_kb)
     assert done.returncode == 2, done.stderr
     assert "could not be written" in done.stderr and "Traceback" not in done.stderr
