@@ -1,9 +1,8 @@
-"""Makes the embedded corpus anew: verse in the forms of the Tang corpus that a checkpoint of the recipe `tang` writes.
+"""Makes the embedded corpus anew: poems that a checkpoint of the recipe `tang` writes for titles put together here.
 
     python -m poet.sample.make --model runs/tang/sft --corpus PATH_OF_THE_TANG_POEMS --poems 4200
 
-The forms are kept while the model writes (poet/forms.py), for titles put together here. Kept are poems no line of which
-stands in the Tang corpus, each text once.
+Kept are well-formed poems no line of which stands in the Tang corpus, each text once.
 """
 
 import argparse
@@ -13,24 +12,15 @@ import random
 import re
 from pathlib import Path
 
-from poet import errors, forms, write
+from poet import errors, write
 from poet.checkpoints import write_text
 from poet.corpus import read_corpus
+from poet.prosody import line_length
 
 _TIMES = [a + b for a, b in itertools.product("春夏秋冬", ["日", "夜", "曉", "暮", "雨", "晴"])]
 _PLACES = "山居 江上 溪行 登樓 獨坐 送客 懷友 舟中 村居 寺中 聞鐘 望月 聽雨 對酒 閒步 早行 客舍 寄弟 池上 松下".split()
-_FORMS = {  # form, lines: share, as `poet evaluate` finds them among the poets of the Tang corpus
-    ("五言律詩", None): 0.29,
-    ("七言絕句", None): 0.20,
-    ("七言律詩", None): 0.15,
-    ("五言古體", 8): 0.10,
-    ("五言古體", 4): 0.06,
-    ("五言排律", None): 0.07,
-    ("五言絕句", None): 0.06,
-    ("七言古體", 4): 0.04,
-    ("七言古體", 8): 0.03,
-}
-_BATCH = 128
+_LONGEST = 69  # tokens: eight verses of seven characters and the end mark
+_BATCH = 256
 
 
 def main() -> None:
@@ -47,20 +37,17 @@ def main() -> None:
     draw = random.Random(options.seed)
     titles = [a + b for a, b in itertools.product(_TIMES, _PLACES)]
     found: dict[str, str] = {}
-    for (form, lines), share in _FORMS.items():
-        keep = forms.FormLogitsProcessor(tokenizer, forms.read_wish(form, lines=lines))
-        wanted = len(found) + round(share * options.poems)
-        while len(found) < wanted:
-            chosen = draw.choices(titles, k=_BATCH)
-            seed = draw.randrange(2**32)
-            poems = write.write_poems(model, tokenizer, chosen, seed=seed, batch_size=_BATCH, logits_processor=[keep])
-            for title, poem in zip(chosen, poems, strict=True):
-                if len(found) < wanted and known.isdisjoint(_verses(poem)):
-                    found.setdefault(poem, title)
-        print(f"{form}: {len(found)} poems", flush=True)
+    for batch in itertools.count():
+        chosen = draw.choices(titles, k=_BATCH)
+        settings = {"seed": options.seed + batch, "batch_size": _BATCH, "max_new_tokens": _LONGEST}
+        for title, poem in zip(chosen, write.write_poems(model, tokenizer, chosen, **settings)):
+            if line_length(poem) and known.isdisjoint(_verses(poem)):
+                found.setdefault(poem, title)
+        print(f"{len(found)} poems", flush=True)
+        if len(found) >= options.poems:
+            break
     rows = [{"title": title, "author": "", "paragraphs": poem.split("\n")} for poem, title in found.items()]
-    draw.shuffle(rows)
-    text = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
+    text = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows[: options.poems])
     write_text(Path(__file__).parent / "poems.jsonl", text)
 
 
