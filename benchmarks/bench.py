@@ -81,7 +81,14 @@ class Bench:
             tokenizer = build_tokenizer(characters(self.folder), 256)
             encode_rows(load_stage(self.folder, "pretrain")["train"], tokenizer)
             seconds = time.perf_counter() - start
-            yield row(name, seconds, "s", "nothing", "Tang corpus to tokens of pretraining", " ".join(command))
+            yield row(
+                name,
+                seconds,
+                "s",
+                "nothing",
+                "Tang corpus to tokens of pretraining",
+                "run.py --recipe tang --stages data",
+            )
 
     def load(self) -> None:
         import textbook
@@ -173,7 +180,8 @@ class Bench:
         for stage in ("sft", "dpo"):
             (self.folder / before).unlink(missing_ok=True)
             (self.folder / before).symlink_to(self.last)
-            run = self.train(stage, "tang", "--max_steps", "40")
+            quick = ["--sampled_titles", "0"] if stage == "dpo" else []
+            run = self.train(stage, "tang", "--max_steps", "40", *quick)
             value = run["tokens"] / self.tang_tokens
             yield row(f"{stage}_useful_tokens", value, "of 1", "pretraining's tokens a second", "tang", run["command"])
             before = stage
@@ -231,7 +239,7 @@ class Bench:
         self.call(f"train_{stage}.py", *config, *options, *quiet, "--output_dir", str(self.last))
         wall = time.perf_counter() - begun
         history = json.loads((self.last / "trainer_state.json").read_text(encoding="utf-8"))["log_history"]
-        logs = [log for log in history if "seconds" in log]
+        logs = [log for log in history if "seconds" in log and "loss" in log]
         pairs = list(zip(logs, logs[1:], strict=False))[len(logs) // 4 :]
         times = [(b["seconds"] - a["seconds"]) / (b["step"] - a["step"]) for a, b in pairs]
         evaluation = next(log for log in reversed(history) if "eval_loss" in log)

@@ -1,6 +1,6 @@
 """Checkpoints and held-out poems -> figures: how likely a model finds the poets' verse, and what its own is like.
 
-Knows checkpoints, run folders and the judge of verse; trains nothing. `../shared/measure.py`'s definitions: losses are
+Knows checkpoints, run folders and the judge of verse; trains nothing. Losses are
 nats a character, rates are over all poems that were asked for, and a poem that does not end by itself is no whole poem.
 """
 
