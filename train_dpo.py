@@ -7,6 +7,8 @@ It starts from OUTPUT_DIR/../sft, which is also its reference, and the data besi
 `AlignmentArguments` (poet/arguments.py) or of trl's `DPOConfig`.
 """
 
+import copy
+
 from poet import errors
 
 
@@ -33,8 +35,8 @@ def main() -> None:
     # Data: a title as the prompt, the preferred poem and another one.
     rows = fit_lengths(dataset.load_stage(run.folder, "dpo"), tokenizer, args, model.config.n_positions)
 
-    # Reference: the model as it is now, loaded once more.
-    reference = load_model(stage_args.model_name_or_path or run.folder / "sft", stage_args)[0].eval()
+    # Reference: the model as it is now.
+    reference = copy.deepcopy(model).eval()
 
     made_from = dataset.load_summary(run.folder)["made_from"]
     if not begin("dpo", args, stage_args, {"data": made_from, "model": origin}):

@@ -34,7 +34,7 @@ def main() -> None:
     rows = fit_titles(dataset.load_stage(run.folder, "sft"), tokenizer, args, model.config.n_positions)
 
     # Rewards: one function a rule, weighed by `reward_weights`.
-    judges = [rewards.get(name, tokenizer.eos_token_id) for name in stage_args.rewards]
+    judges = rewards.get_all(stage_args.rewards, args.reward_weights, tokenizer.eos_token_id)
 
     made_from = dataset.load_summary(run.folder)["made_from"]
     if not begin("grpo", args, stage_args, {"data": made_from, "model": origin}):

@@ -25,6 +25,8 @@ HOUSE = Path(__file__).resolve().parent.parent
 RESULTS = HOUSE / "benchmarks" / "results"
 sys.path.insert(0, str(HOUSE))
 
+import textbook  # noqa: E402, beside this file
+
 STEPS_TO_468 = 420  # of the recipe `tang`, shortened by --max_steps: found once, the same for all seeds
 SEEDS = (0, 1, 2)
 TARGET = 4.68
@@ -58,8 +60,7 @@ class Bench:
 
     def quick_rows(self) -> Iterator[dict]:
         yield from self.data()
-        self.load()
-        self.textbook = statistics.median(self.textbook_module.step_seconds(self.ids, self.vocabulary, 30)[5:])
+        self.textbook = statistics.median(textbook.step_seconds(self.ids, self.vocabulary, 30)[5:])
         print(f"textbook loop: {self.textbook:.3f} s a step", flush=True)
         yield from self.throughput()
         yield from self.tuning()
@@ -69,6 +70,8 @@ class Bench:
     # ------------------------------------------------------------------------------------------------------- data
 
     def data(self) -> Iterator[dict]:
+        import torch
+
         from poet.blocks import encode_rows
         from poet.dataset import characters, load_stage
         from poet_tokenizer import build_tokenizer
@@ -79,7 +82,7 @@ class Bench:
             if name == "data_cold":
                 self.call(*command, "--output_dir", str(self.folder))
             tokenizer = build_tokenizer(characters(self.folder), 256)
-            encode_rows(load_stage(self.folder, "pretrain")["train"], tokenizer)
+            ids = encode_rows(load_stage(self.folder, "pretrain")["train"], tokenizer)
             seconds = time.perf_counter() - start
             yield row(
                 name,
@@ -89,18 +92,7 @@ class Bench:
                 "Tang corpus to tokens of pretraining",
                 "run.py --recipe tang --stages data",
             )
-
-    def load(self) -> None:
-        import textbook
-        import torch
-
-        from poet.blocks import encode_rows
-        from poet.dataset import characters, load_stage
-        from poet_tokenizer import build_tokenizer
-
-        tokenizer = build_tokenizer(characters(self.folder), 256)
-        self.textbook_module, self.vocabulary = textbook, len(tokenizer)
-        self.ids = torch.tensor(encode_rows(load_stage(self.folder, "pretrain")["train"], tokenizer))
+        self.vocabulary, self.ids = len(tokenizer), torch.tensor(ids)
 
     # ------------------------------------------------------------------------------------------------- pretraining
 
@@ -164,9 +156,9 @@ class Bench:
         margin = (TARGET - statistics.mean(losses)) * len(losses) ** 0.5 / statistics.stdev(losses)
         seconds = statistics.mean(run["seconds"] for run in runs)
         shapes = f"{STEPS_TO_468} steps, losses {', '.join(f'{loss:.4f}' for loss in losses)}: {margin:.1f} deviations"
-        textbook = self.textbook * self.textbook_module.STEPS
+        tutorial = self.textbook * textbook.STEPS
         yield row(
-            "time_to_4.68", seconds / textbook, "of 1", "the textbook loop's 10,000 steps", shapes, runs[0]["command"]
+            "time_to_4.68", seconds / tutorial, "of 1", "the textbook loop's 10,000 steps", shapes, runs[0]["command"]
         )
         steps = int(0.95 * 2000 * self.textbook / self.tang_step)
         run = self.train("pretrain", "tang", "--max_steps", str(steps))
@@ -201,7 +193,7 @@ class Bench:
         poems = write.write_ids(model, tokenizer, titles, seed=0)
         batched = time.perf_counter() - start
         length = round(statistics.mean(map(len, poems)))
-        slow = self.textbook_module.Textbook(self.vocabulary).eval()
+        slow = textbook.Textbook(self.vocabulary).eval()
         start = time.perf_counter()
         for _ in range(4):
             slow.write(torch.zeros(1, 24, dtype=torch.long), length)

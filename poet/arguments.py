@@ -94,6 +94,10 @@ class AlignmentArguments(TuningArguments):
     )
     samples_per_title: int = field(default=4, metadata={"help": "Poems that it writes for each of them."})
 
+    def __post_init__(self):
+        if self.sampled_titles < 0 or self.samples_per_title < 2:
+            raise ValueError("sampled_titles is at least 0, and samples_per_title at least 2: a pair has two sides")
+
 
 @dataclass
 class RewardArguments(StageArguments):

@@ -102,7 +102,7 @@ def write_card(folder: Path, log_history: list[dict], facts: dict[str, Any]) -> 
 
 def measured(stage: str, log_history: list[dict]) -> dict[str, float]:
     """What the last evaluation found, by name; perplexity is a character's, so alignment's loss has none."""
-    last = next((log for log in reversed(log_history) if "eval_loss" in log), None)
+    last = last_evaluation(log_history)
     if last is None:
         return {}
     if stage == "grpo":
@@ -115,6 +115,16 @@ def measured(stage: str, log_history: list[dict]) -> dict[str, float]:
         }
         return {name: last[key] for name, key in names.items() if key in last}
     return {"evaluation loss": last["eval_loss"], "perplexity": math.exp(last["eval_loss"])}
+
+
+def last_evaluation(log_history: list[dict]) -> dict[str, float] | None:
+    """The log of the last evaluation, or None before the first."""
+    return next((log for log in reversed(log_history) if "eval_loss" in log), None)
+
+
+def seconds_trained(log_history: list[dict]) -> float:
+    """Seconds of training up to the last log, evaluation and samples included, compilation too; 0 before the first."""
+    return next((log["seconds"] for log in reversed(log_history) if "seconds" in log), 0.0)
 
 
 def duration(seconds: float) -> str:

@@ -134,10 +134,9 @@ def _write(options: argparse.Namespace) -> None:
     title = script.to_traditional(title)
     printer = _Printer(script.to_simplified if options.script == "simplified" else None)
     if wish:  # the best is known when all are written, so nothing is streamed
-        poems = forms.write_to_form(model, tokenizer, title, wish, options.n, seed=options.seed, **sampling)
-        printer.show(poems[0])
+        best, *others = forms.write_to_form(model, tokenizer, title, wish, options.n, seed=options.seed, **sampling)
+        printer.show(best)
         printer.end()
-        others = poems[1:]
     else:
         write.stream_poem(model, tokenizer, title, printer.show, seed=options.seed, **sampling)
         printer.end()

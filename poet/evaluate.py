@@ -1,7 +1,7 @@
 """Checkpoints and held-out poems -> figures: how likely a model finds the poets' verse, and what its own is like.
 
-Knows checkpoints, run folders and the judge of verse; trains nothing. Losses are
-nats a character, rates are over all poems that were asked for, and a poem that does not end by itself is no whole poem.
+Knows checkpoints, run folders and the judge of verse; trains nothing. Losses are nats a character, rates are over all
+poems that were asked for, and a poem that does not end by itself is no whole poem.
 """
 
 import itertools
@@ -373,9 +373,10 @@ def _row(path: str | Path, held_out: HeldOut, verses: list[Verse], seed: int, tr
         row[key], row["interval"][key] = value, interval
     if _stage(path).name == "pretrain":
         return row
-    for key, (value, interval) in _title_figures(model, tokenizer, held_out.verses, verses, training):
+    seen = [training.has_seen(poem) for _, poem in held_out.verses]
+    for key, (value, interval) in _title_figures(model, tokenizer, held_out.verses, seen, verses):
         row[key], row["interval"][key] = value, interval
-    row["leaked_poems"] = sum(training.has_seen(poem) for _, poem in held_out.verses)
+    row["leaked_poems"] = sum(seen)
     _say(f"{path}: {len(verses)} poems")
     written = rates(_whole_poems(model, tokenizer, [title for title, _ in verses], seed), training)
     return row | {**written, "interval": row["interval"] | written["interval"]}
@@ -392,11 +393,11 @@ def _text_figures(model, tokenizer, poems: Sequence[str], training: Training) ->
 
 
 def _title_figures(
-    model, tokenizer, verses: Sequence[Verse], sample: Sequence[Verse], training: Training
+    model, tokenizer, verses: Sequence[Verse], seen: Sequence[bool], sample: Sequence[Verse]
 ) -> Iterator[tuple[str, Any]]:
     nats = _poem_nats(model, tokenizer, verses)
     yield "poem_loss", _ratio(nats)
-    unseen = [each for each, (_, poem) in zip(nats, verses, strict=True) if not training.has_seen(poem)]
+    unseen = [each for each, known in zip(nats, seen, strict=True) if not known]
     if unseen:
         yield "poem_loss_unseen", _ratio(unseen)
     five = [each for each, (_, poem) in zip(nats, verses, strict=True) if line_length(poem) == 5]

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from poet import plots
-from poet.card import duration, measured
+from poet.card import duration, measured, seconds_trained
 from poet.checkpoints import write_text
 from poet.dataset import STAGES, format_summary, load_summary
 from poet.evaluate import table
@@ -57,8 +57,8 @@ def write_report(run_dir: Path, rates: dict[str, dict[str, Any]]) -> Path:
 def _table_of_stages(histories: dict[str, list[dict]]) -> str:
     rows = ["| stage | steps | time | on held-out poems |", "|---|---|---|---|"]
     for stage, history in histories.items():
-        seconds = [log["seconds"] for log in history if "seconds" in log]
-        time = duration(seconds[-1]) if seconds else ""
+        seconds = seconds_trained(history)
+        time = duration(seconds) if seconds else ""
         results = ", ".join(f"{name} {value:.3f}" for name, value in measured(stage, history).items())
         rows.append(f"| {_TITLES[stage].lower()} | {history[-1]['step']:,} | {time} | {results} |")
     return "\n".join(rows) + f"\n\n{_TIME}"

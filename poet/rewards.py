@@ -38,6 +38,14 @@ def tones(poem: str) -> float:
 REWARDS: dict[str, Reward] = {"well-formed": well_formed, "rhymed": rhymed, "regulated": regulated, "tones": tones}
 
 
+def get_all(names: list[str], weights: list[float] | None, end: int) -> list[Callable[..., list[float]]]:
+    """The rewards called so, as `trl.GRPOTrainer` calls them; a UserError where their weights are not as many."""
+    found = [get(name, end) for name in names]
+    if weights is not None and len(weights) != len(names):
+        raise UserError(f"there are {len(names)} rewards and {len(weights)} reward_weights: each reward has one")
+    return found
+
+
 def get(name: str, end: int) -> Callable[..., list[float]]:
     """The reward called `name`, as `trl.GRPOTrainer` calls it.
 

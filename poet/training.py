@@ -70,7 +70,7 @@ class Stage(Trainer):
     def seconds_so_far(self) -> float:
         """Seconds of training, those before an interruption too."""
         if self._seconds_before is None:  # a resumed run's log history is read after `train` has begun
-            self._seconds_before = seconds_trained(self.state.log_history)
+            self._seconds_before = card.seconds_trained(self.state.log_history)
         return self._seconds_before + time.perf_counter() - self._begun
 
     def _save_checkpoint(self, model, trial):
@@ -172,11 +172,6 @@ class Stage(Trainer):
             card.write_card(Path(self.args.output_dir), self.state.log_history, self.card_facts)
 
     card_facts: dict = {}
-
-
-def seconds_trained(log_history: list[dict]) -> float:
-    """Seconds of training up to the last log, evaluation and samples included, compilation too."""
-    return next((log["seconds"] for log in reversed(log_history) if "seconds" in log), 0.0)
 
 
 def _lengths(rows) -> list[int]:
@@ -342,13 +337,13 @@ def train(trainer: Stage, facts: dict) -> None:
         trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
     if stop.asked:
         raise KeyboardInterrupt
-    last = next((log for log in reversed(trainer.state.log_history) if "eval_loss" in log), None)
+    last = card.last_evaluation(trainer.state.log_history)
     if last is None or last["step"] < trainer.state.global_step:
         trainer.evaluate()
     trainer.card_facts = {
         **facts,
         "parameters": trainer.model.num_parameters(),
-        "seconds": seconds_trained(trainer.state.log_history),
+        "seconds": card.seconds_trained(trainer.state.log_history),
         "device": hardware.describe(trainer.args.bf16, trainer.args.torch_compile),
     }
     with checkpoints.writing(folder):

@@ -7,7 +7,8 @@ import itertools
 
 import pytest
 import torch
-from transformers import GPT2Config, GPT2LMHeadModel, pipeline, set_seed
+from test_write import random_model
+from transformers import pipeline, set_seed
 
 from poet.errors import UserError
 from poet.forms import FORMS, FormLogitsProcessor, read_wish, write_to_form
@@ -45,19 +46,7 @@ def rhyme_words(groups, count: int) -> str:
 def make_model(folder, characters: str):
     """A random model of one layer; its head is scaled up, so that it has strong likings."""
     tokenizer = build_tokenizer(characters + "，。？！\n□○", POSITIONS)
-    torch.manual_seed(0)
-    config = GPT2Config(
-        vocab_size=len(tokenizer),
-        n_positions=POSITIONS,
-        n_embd=16,
-        n_layer=1,
-        n_head=2,
-        bos_token_id=tokenizer.eos_token_id,
-        eos_token_id=tokenizer.eos_token_id,
-        pad_token_id=tokenizer.pad_token_id,
-        tie_word_embeddings=False,
-    )
-    model = GPT2LMHeadModel(config)
+    model = random_model(tokenizer, POSITIONS)
     model.lm_head.weight.data.mul_(20)
     model.generation_config = generation_defaults(tokenizer, POSITIONS, temperature=1.0, top_k=0, top_p=1.0)
     model.save_pretrained(folder)

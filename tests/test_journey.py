@@ -194,6 +194,8 @@ def test_a_mistake_gets_one_sentence_and_exit_code_2(script, options, sentence, 
         (["--temperature", "0"], "temperature must be a number above 0"),
         (["--tokenizer_name_or_path", "nowhere/at-all"], "no tokenizer could be loaded from nowhere/at-all"),
         (["--n_positions", "4096"], "add poems or lower n_positions"),
+        (["--n_head", "3"], "n_embd 32 is not a multiple of n_head 3"),
+        (["--minutes", "0"], "minutes must be above 0"),
     ],
 )
 def test_a_mistake_behind_the_command_line_leaves_no_folder(run, options, sentence):
@@ -202,6 +204,27 @@ def test_a_mistake_behind_the_command_line_leaves_no_folder(run, options, senten
     assert done.returncode == 2, done.stderr
     assert sentence in done.stderr and "Traceback" not in done.stderr
     assert not (run / "mistake").exists()
+
+
+@pytest.mark.parametrize(
+    ("script", "config", "options", "sentence"),
+    [
+        ("train_dpo.py", "tang/dpo", ["--samples_per_title", "1"], "a pair has two sides"),
+        ("train_dpo.py", "tang/dpo", ["--sampled_titles", "-1"], "sampled_titles is at least 0"),
+        ("train_grpo.py", "tang-regulated/grpo", ["--rewards", "fame"], "there is no reward fame"),
+        ("train_grpo.py", "tang-regulated/grpo", ["--reward_weights", "1"], "there are 4 rewards and 1 reward_weights"),
+        ("train_grpo.py", "tang-regulated/grpo", ["--num_generations", "7"], "number of generations"),
+        ("train_grpo.py", "tang-regulated/grpo", ["--model_name_or_path", "nowhere"], "no checkpoint folder nowhere"),
+        ("train_grpo.py", "tang-regulated/grpo", ["--max_completion_length", "95"], "lower max_completion_length"),
+    ],
+)
+def test_a_mistake_about_alignment_leaves_no_folder(trained, script, config, options, sentence):
+    small = ["--max_completion_length", "40"] if "grpo" in script else []
+    config = ["--config", f"configs/{config}.yaml", "--output_dir", str(trained / "mistake"), *small]
+    done = call(script, *config, *options)
+    assert done.returncode == 2, done.stderr
+    assert sentence in done.stderr and "Traceback" not in done.stderr
+    assert not (trained / "mistake").exists()
 
 
 def launch(*options: str) -> subprocess.CompletedProcess:

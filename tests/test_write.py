@@ -14,13 +14,12 @@ from poet_tokenizer import build_tokenizer
 POSITIONS = 64
 
 
-def make_checkpoint(folder: Path, ends: float = 0.05, characters: str = "春夜喜雨山中白，。\n", **defaults) -> Path:
-    """A random model that ends a poem at each step with about the probability `ends`, whatever went before."""
-    tokenizer = build_tokenizer(characters, POSITIONS)
+def random_model(tokenizer, positions: int) -> GPT2LMHeadModel:
+    """One layer of sixteen numbers, the same each time."""
     torch.manual_seed(0)
     config = GPT2Config(
         vocab_size=len(tokenizer),
-        n_positions=POSITIONS,
+        n_positions=positions,
         n_embd=16,
         n_layer=1,
         n_head=2,
@@ -29,7 +28,13 @@ def make_checkpoint(folder: Path, ends: float = 0.05, characters: str = "春夜�
         pad_token_id=tokenizer.pad_token_id,
         tie_word_embeddings=False,
     )
-    model = GPT2LMHeadModel(config)
+    return GPT2LMHeadModel(config)
+
+
+def make_checkpoint(folder: Path, ends: float = 0.05, characters: str = "春夜喜雨山中白，。\n", **defaults) -> Path:
+    """A random model that ends a poem at each step with about the probability `ends`, whatever went before."""
+    tokenizer = build_tokenizer(characters, POSITIONS)
+    model = random_model(tokenizer, POSITIONS)
     with torch.no_grad():  # the first of the sixteen numbers is 1 for every input; only the end mark listens to it
         model.transformer.ln_f.weight[0], model.transformer.ln_f.bias[0] = 0.0, 1.0
         model.lm_head.weight[:, 0] = 0.0
