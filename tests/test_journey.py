@@ -213,7 +213,7 @@ def test_a_mistake_behind_the_command_line_leaves_no_folder(run, options, senten
         ("train_dpo.py", "tang/dpo", ["--sampled_titles", "-1"], "sampled_titles is at least 0"),
         ("train_grpo.py", "tang-regulated/grpo", ["--rewards", "fame"], "there is no reward fame"),
         ("train_grpo.py", "tang-regulated/grpo", ["--reward_weights", "1"], "there are 4 rewards and 1 reward_weights"),
-        ("train_grpo.py", "tang-regulated/grpo", ["--num_generations", "7"], "number of generations"),
+        ("train_grpo.py", "tang-regulated/grpo", ["--num_generations", "7"], "num_generations"),
         ("train_grpo.py", "tang-regulated/grpo", ["--model_name_or_path", "nowhere"], "no checkpoint folder nowhere"),
         ("train_grpo.py", "tang-regulated/grpo", ["--max_completion_length", "95"], "lower max_completion_length"),
     ],
