@@ -20,7 +20,7 @@ def main() -> None:
     import torch
     from transformers import GPT2Config, GPT2LMHeadModel, Trainer, set_seed
 
-    from poet import blocks, dataset, write
+    from poet import blocks, dataset, scoring, write
     from poet.callbacks import ShowVerse
     from poet.training import Stage, begin, locate, tokenizer_for, train
 
@@ -70,6 +70,8 @@ def main() -> None:
     if not begin("pretrain", args, stage_args, {"data": made_from}):
         return
 
+    if not args.bf16:  # in bfloat16 the whole product is faster than float32 tiles
+        scoring.score_in_tiles(model)
     trainer = Pretrainer(
         model=model,
         args=args,

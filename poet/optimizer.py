@@ -13,14 +13,25 @@ from torch import Tensor, nn
 def orthogonalize(matrices: Tensor, steps: int = 5) -> Tensor:
     """Pushes all singular values of each matrix towards one, (n, rows, columns) -> (n, rows, columns).
 
-    Newton-Schulz iteration with the quintic coefficients of the Muon post; the values end between 0.7 and 1.2.
+    Newton-Schulz iteration with the quintic coefficients of the Muon post; the values end between 0.7 and 1.2. Each
+    iteration multiplies by a polynomial in the Gram matrix, so all of them are carried out on that smaller square.
     """
-    wide = matrices.mT if matrices.size(-2) > matrices.size(-1) else matrices
-    x = wide / wide.norm(dim=(-2, -1), keepdim=True).clamp(min=1e-7)
-    for _ in range(steps):
-        gram = x @ x.mT
-        x = 3.4445 * x + (-4.7750 * gram + 2.0315 * gram @ gram) @ x
-    return x.mT if matrices.size(-2) > matrices.size(-1) else x
+    x = matrices / matrices.norm(dim=(-2, -1), keepdim=True).clamp(min=1e-7)
+    tall = x.size(-2) > x.size(-1)
+    gram = x.mT @ x if tall else x @ x.mT
+    product = factor = _factor(gram)
+    for _ in range(steps - 1):
+        gram = factor @ gram @ factor
+        factor = _factor(gram)
+        product = factor @ product
+    return x @ product if tall else product @ x
+
+
+def _factor(gram: Tensor) -> Tensor:
+    """3.4445 - 4.7750 gram + 2.0315 gram^2, by which one iteration multiplies."""
+    factor = torch.baddbmm(gram, gram, gram, beta=-4.7750, alpha=2.0315)
+    factor.diagonal(dim1=-2, dim2=-1).add_(3.4445)
+    return factor
 
 
 class MuonAdamW(torch.optim.Optimizer):

@@ -175,9 +175,11 @@ class Stage(Trainer):
 
 
 def _lengths(rows) -> list[int]:
-    """Tokens a row: a prompt and its completion, or a prompt and its preferred side."""
-    columns = [name for name in ("prompt_ids", "input_ids", "chosen_ids") if name in rows.column_names]
-    return [sum(map(len, parts)) for parts in zip(*(rows[name] for name in columns))]
+    """Tokens a row: those of a text, or of a prompt and the longer of its two sides, which both are padded to."""
+    if "chosen_ids" not in rows.column_names:
+        return list(map(len, rows["input_ids"]))
+    sides = zip(rows["prompt_ids"], rows["chosen_ids"], rows["rejected_ids"])
+    return [len(prompt) + max(len(chosen), len(rejected)) for prompt, chosen, rejected in sides]
 
 
 class _RepeatableLengthGroups(LengthGroupedSampler):

@@ -135,6 +135,20 @@ def test_alignment_begins_at_ln_2_with_rewards_of_zero(model, tokenizer, tmp_pat
     assert losses[0] == pytest.approx(math.log(2), abs=1e-3) and losses[-1] < 0.68
 
 
+def test_pairs_that_are_padded_alike_are_batched_together(model, tokenizer, tmp_path):
+    short, long = ({"role": "assistant", "content": "".join(CHARACTERS[:n])} for n in (2, 30))
+    title = [{"role": "user", "content": CHARACTERS[0]}]
+    kinds = [(short, short), (long, short), (short, short), (short, long)]  # half of the pairs are short on both sides
+    rows = Dataset.from_list([{"prompt": title, "chosen": [c], "rejected": [r]} for c, r in kinds * 16])
+    settings = {**QUIET, "per_device_train_batch_size": 2, "train_sampling_strategy": "group_by_length"}
+    args = DPOConfig(output_dir=str(tmp_path), max_length=48, **settings)
+    trainer = Aligner(model, ref_model=copy.deepcopy(model), args=args, train_dataset=rows, processing_class=tokenizer)
+    trainer.stage_args = PretrainArguments()
+    widths = [batch["input_ids"].shape[1] for batch in trainer.get_train_dataloader()]
+    # 64 pairs are sorted 16 at a time, so at most one batch of each of those four groups mixes short with long.
+    assert len(widths) == 32 and widths.count(min(widths)) >= 12
+
+
 def test_the_global_batch_alone_decides_not_how_it_is_accumulated(model, tmp_path):
     found = []
     for size, accumulated in ((4, 1), (2, 2), (1, 4)):
