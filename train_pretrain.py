@@ -48,6 +48,7 @@ def main() -> None:
             n_embd=stage_args.n_embd,
             n_layer=stage_args.n_layer,
             n_head=stage_args.n_head,
+            activation_function="gelu_pytorch_tanh",  # GPT-2's own, in one kernel where nothing is compiled
             resid_pdrop=stage_args.dropout,
             embd_pdrop=stage_args.dropout,
             attn_pdrop=stage_args.dropout,

@@ -5,7 +5,3 @@ import os
 # trl reports each trainer's start to its makers. huggingface_hub reads this once, when it is imported: so it stands here,
 # before any other import of this project.
 os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
-
-# torch then asks Linux for huge pages. Every step makes and frees hundreds of megabytes, and bringing them in by the
-# usual 4 KB took a tenth of its time. Read at the first allocation.
-os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")

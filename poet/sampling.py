@@ -62,9 +62,7 @@ def sample_pairs(
     for start in tqdm(starts, desc="sampling pairs", unit="batch", leave=False, delay=2):
         some = titles[start : start + _TITLES_AT_ONCE]
         repeated = [title for title in some for _ in range(per_title)]
-        written = write.write_ids(
-            model, tokenizer, repeated, seed=seed + start, batch_size=128, max_new_tokens=_LONGEST
-        )
+        written = write.write_ids(model, tokenizer, repeated, seed=seed + start, max_new_tokens=_LONGEST)
         for number, title in enumerate(some):
             drawn = written[number * per_title : (number + 1) * per_title]
             # A poem cut off at the last position would be shown to the trainer with an end mark that it never had.

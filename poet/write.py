@@ -1,6 +1,7 @@
 """A checkpoint and titles -> poems.
 
-Knows checkpoint folders and `model.generate`; knows nothing of verse's rules, of training or of the terminal.
+Knows checkpoint folders and how to ask `generate`, for which poet/decode.py draws; knows nothing of verse's rules, of
+training or of the terminal.
 
 The same title, seed and settings give the same poem here and in `pipeline("text-generation")`, since both start from
 the checkpoint's own generation defaults (`generation_defaults`, saved beside the weights).
@@ -9,6 +10,7 @@ the checkpoint's own generation defaults (`generation_defaults`, saved beside th
 import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -22,6 +24,7 @@ from transformers import (
 )
 from transformers.generation import BaseStreamer
 
+from poet.decode import draw
 from poet.errors import UserError, first_line
 from poet_tokenizer import END, SPECIAL_TOKENS, byte_token_ids, encode_text
 
@@ -94,7 +97,7 @@ def write_ids(
     tokenizer: PreTrainedTokenizerFast,
     titles: list[str],
     *,
-    batch_size: int = 64,
+    batch_size: int = 128,
     seed: int | None = None,
     streamer: BaseStreamer | None = None,
     **generation,
@@ -133,7 +136,7 @@ def write_ids(
                 "max_length": min(width + limit, positions),
                 "eos_token_id": tokenizer.eos_token_id,
                 "pad_token_id": tokenizer.pad_token_id,
-                "use_cache": True,  # TRL's gradient checkpointing leaves false in the checkpoint
+                "custom_generate": partial(draw, streamer=streamer),  # which `generate` leaves out for such
                 **generation,
             }
             written = model.generate(**batch, streamer=streamer, **settings)[:, width:].tolist()  # (B, new tokens)

@@ -1,0 +1,99 @@
+"""Prompts -> what the model writes after them, token by token: `generate`'s sampling, made to pay in batches on a CPU.
+
+Knows `generate`'s parts, to which it is handed as `custom_generate`; knows nothing of titles, poems or tokenizers. What it
+does otherwise than `generate`: a row that has ended leaves the batch, keys and values are never copied to make room for
+the next ones, and a batch is drawn with one random number a row in place of one a character of the vocabulary. One row
+alone is drawn as `generate` draws it, so that the same seed gives the same poem as `pipeline`.
+"""
+
+import inspect
+
+import torch
+from torch import Tensor
+from transformers import GenerationConfig, LogitsProcessorList, PreTrainedModel, StoppingCriteriaList
+from transformers.cache_utils import Cache, DynamicLayer
+from transformers.generation import BaseStreamer
+
+
+def draw(
+    model: PreTrainedModel,
+    input_ids: Tensor,
+    logits_processor: LogitsProcessorList,
+    stopping_criteria: StoppingCriteriaList,
+    generation_config: GenerationConfig,
+    streamer: BaseStreamer | None = None,
+    **model_kwargs,
+) -> Tensor:
+    """(batch, prompt) -> (batch, prompt and what was written), rows that ended earlier filled with the pad token."""
+    attention_mask = model_kwargs.get("attention_mask")
+    if attention_mask is None:  # as `generate` leaves it where nothing is padded
+        attention_mask = torch.ones_like(input_ids)
+    longest = generation_config.max_length
+    room = [_Room(longest) for _ in range(model.config.num_hidden_layers)]
+    # transformers 5.24 calls it `cache`, earlier ones `past_key_values`
+    name = "cache" if "cache" in inspect.signature(model.forward).parameters else "past_key_values"
+    cache = {name: Cache(layers=room)}
+    rows = torch.arange(len(input_ids), device=input_ids.device)  # those still being written
+    written = input_ids.new_full((len(rows), longest), generation_config.pad_token_id)
+    new = input_ids
+    while len(rows):
+        positions = (attention_mask.cumsum(1) - 1).clamp(min=0)[:, -new.shape[1] :]
+        inputs = {"attention_mask": attention_mask, "position_ids": positions, **cache}
+        logits = model(new, use_cache=True, logits_to_keep=1, **inputs).logits
+        scores = logits_processor(input_ids, logits[:, -1].float())  # (rows, vocabulary)
+        new = _choose(scores, generation_config.do_sample)
+        input_ids = torch.cat([input_ids, new], dim=1)
+        attention_mask = torch.nn.functional.pad(attention_mask, (0, 1), value=1)
+        if streamer is not None:
+            streamer.put(new.flatten().cpu())
+        length = input_ids.shape[1]
+        ended = stopping_criteria(input_ids, None)
+        if ended.any():
+            written[rows[ended], :length] = input_ids[ended]
+            going_on = (~ended).nonzero().flatten()
+            rows, new, input_ids, attention_mask = (x[going_on] for x in (rows, new, input_ids, attention_mask))
+            for layer in room:
+                layer.batch_select_indices(going_on)
+    if streamer is not None:
+        streamer.end()
+    return written[:, :length]
+
+
+def _choose(scores: Tensor, sample: bool) -> Tensor:
+    """Scores of the vocabulary (rows, vocabulary) -> a token of each row (rows, 1)."""
+    if not sample:
+        return scores.argmax(-1, keepdim=True)
+    probabilities = scores.softmax(-1)
+    if len(scores) == 1:
+        return torch.multinomial(probabilities, 1)
+    # The inverse of the distribution function: the first token up to which probabilities sum to a number in (0, 1].
+    sums = probabilities.cumsum(-1)
+    numbers = (1 - torch.rand(len(scores), 1, device=scores.device)) * sums[:, -1:]
+    return torch.searchsorted(sums, numbers)
+
+
+class _Room(DynamicLayer):
+    """One layer's keys and values (rows, heads, tokens, width of a head) in buffers that are as long as they may get."""
+
+    def __init__(self, longest: int):
+        super().__init__()
+        self.longest = longest
+
+    def update(self, key_states: Tensor, value_states: Tensor, *args, **kwargs) -> tuple[Tensor, Tensor]:
+        start = self.get_seq_length()
+        if not self.is_initialized:
+            self.lazy_initialization(key_states, value_states)
+            shape = (*key_states.shape[:2], self.longest, key_states.shape[-1])
+            self._all_keys, self._all_values = key_states.new_empty(shape), value_states.new_empty(shape)
+        end = start + key_states.shape[-2]
+        self._all_keys[:, :, start:end] = key_states
+        self._all_values[:, :, start:end] = value_states
+        self.keys, self.values = self._all_keys[:, :, :end], self._all_values[:, :, :end]
+        return self.keys, self.values
+
+    def batch_select_indices(self, indices: Tensor) -> None:
+        count, end = len(indices), self.get_seq_length()
+        self._all_keys[:count, :, :end] = self.keys[indices]
+        self._all_values[:count, :, :end] = self.values[indices]
+        self._all_keys, self._all_values = self._all_keys[:count], self._all_values[:count]
+        self.keys, self.values = self._all_keys[:, :, :end], self._all_values[:, :, :end]

@@ -1,0 +1,80 @@
+"""Writing in batches gives what `generate` gives, and draws each token as often as the model says."""
+
+import pytest
+import torch
+from transformers import GPT2Config, GPT2LMHeadModel, LogitsProcessor, LogitsProcessorList, set_seed
+
+from poet.decode import _choose, draw
+
+PAD, END = 0, 1
+
+
+@pytest.fixture(scope="module")
+def model() -> GPT2LMHeadModel:
+    set_seed(0)
+    config = GPT2Config(
+        vocab_size=30,
+        n_positions=40,
+        n_embd=16,
+        n_layer=2,
+        n_head=2,
+        bos_token_id=END,
+        eos_token_id=END,
+        pad_token_id=PAD,
+    )
+    model = GPT2LMHeadModel(config).eval()
+    with torch.no_grad():
+        model.transformer.wte.weight.mul_(20)  # decided enough that rounding never turns a choice
+    return model
+
+
+class EndsByItself(LogitsProcessor):
+    """Ends each row after as many tokens as its first token's number says: no two of them together."""
+
+    def __init__(self, prompt: int):
+        self.prompt = prompt
+
+    def __call__(self, input_ids, scores):
+        first = input_ids[torch.arange(len(input_ids)), input_ids.ne(PAD).long().argmax(1)]
+        over = input_ids.shape[1] - self.prompt >= first
+        scores = scores.clone()
+        scores[:, [PAD, END]] = -torch.inf
+        scores[over, END] = torch.inf
+        return scores
+
+
+def prompts() -> dict[str, torch.Tensor]:
+    rows = [[5, 9, 8], [12, 4], [3, 7, 7, 6, 20], [25], [8, 2]]
+    width = max(map(len, rows))
+    ids = torch.tensor([[PAD] * (width - len(row)) + row for row in rows])
+    return {"input_ids": ids, "attention_mask": ids.ne(PAD).long()}
+
+
+def test_rows_that_end_at_different_times_are_those_of_generate(model):
+    batch = prompts()
+    ends = LogitsProcessorList([EndsByItself(batch["input_ids"].shape[1])])
+    settings = {"do_sample": False, "max_length": 30, "logits_processor": ends}
+    expected = model.generate(**batch, **settings)
+    found = model.generate(**batch, **settings, custom_generate=draw)
+    assert torch.equal(found, expected)
+    assert found.shape == (5, 30) and (found == END).any(1).tolist() == [True, True, True, False, True]
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_one_row_alone_is_drawn_as_generate_draws_it(model, seed):
+    batch = {name: rows[:1] for name, rows in prompts().items()}
+    settings = {"do_sample": True, "max_length": 30, "temperature": 3.0}
+    written = []
+    for way in ({}, {"custom_generate": draw}):
+        torch.manual_seed(seed)
+        written.append(model.generate(**batch, **settings, **way))
+    assert torch.equal(*written)
+
+
+def test_a_batch_draws_tokens_as_often_as_their_probabilities_say():
+    torch.manual_seed(0)
+    probabilities = torch.tensor([0.0, 0.5, 0.0, 0.3, 0.15, 0.05, 0.0])
+    drawn = _choose(probabilities.log().expand(200_000, -1), sample=True)
+    shares = drawn.flatten().bincount(minlength=7) / 200_000
+    assert torch.allclose(shares, probabilities, atol=0.005)  # four standard deviations
+    assert shares[probabilities == 0].sum() == 0
