@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from poet import plots
-from poet.card import duration, measured, seconds_trained
+from poet.card import add_evaluation, duration, measured, seconds_trained
 from poet.checkpoints import write_text
 from poet.dataset import STAGES, format_summary, load_summary
 from poet.evaluate import table
@@ -25,6 +25,8 @@ _RATES = (
 
 def write_report(run_dir: Path, rates: dict[str, dict[str, Any]]) -> Path:
     """Writes `run_dir`/report.md, report.png and verse.png, and returns the first; a stage that has not ended is left out.
+
+    The model cards of the evaluated stages get their rates too.
 
     Args:
         rates: rows of `poet evaluate` under "sft", "dpo" and "poets"; with none, alignment's table and figure are left out.
@@ -44,6 +46,8 @@ def write_report(run_dir: Path, rates: dict[str, dict[str, Any]]) -> Path:
     if rates:
         rows = {_COLUMNS.get(name, name): row for name, row in rates.items()}
         plots.draw_verse(rows, run_dir / "verse.png")
+        for stage in rates.keys() & histories.keys():
+            add_evaluation(run_dir / stage, table({"this model": rates[stage], "the poets": rates["poets"]}))
         parts += ["## Before and after alignment", table(rows), _RATES, "![forms and rates of the verse](verse.png)"]
     for stage in histories:
         parts.append(f"## {_TITLES[stage]}")

@@ -306,6 +306,7 @@ def begin(stage: str, args: TrainingArguments, stage_args: StageArguments, input
     """
     hardware.check_world_size(args.world_size)
     hardware.use_all_cores()
+    hardware.keep_freed_memory()
     if args.torch_compile and not hardware.has_compiler():
         args.torch_compile = False
     if stage_args.minutes is not None:

@@ -13,9 +13,17 @@ from pathlib import Path
 import pytest
 
 HOUSE = Path(__file__).resolve().parent.parent
-TUNE = "--max_steps 6 --eval_steps 3 --save_steps 2 --logging_steps 1 --per_device_train_batch_size 4".split()
+TUNE = (
+    "--max_steps 6 --eval_steps 3 --save_steps 2 --logging_steps 1 --per_device_train_batch_size 4 --bf16 false".split()
+)
 SMALL = "--n_embd 32 --n_layer 1 --n_head 2 --n_positions 96 --torch_compile false".split() + TUNE
 OPTIONS = {"pretrain": SMALL, "sft": TUNE, "dpo": [*TUNE, "--sampled_titles", "4"]}
+# The losses of `trained`: change them only together with a setting of `tang` that explains the difference.
+CURVES = {
+    "pretrain": [],
+    "sft": [],
+    "dpo": [],
+}
 
 
 def test_the_entry_points_stay_short():
@@ -76,6 +84,13 @@ def test_three_stages_and_a_checkpoint_that_plain_transformers_loads(trained):
         AutoModelForCausalLM.from_pretrained(run / stage)
     answer = pipeline("text-generation", model=str(run / "dpo"))([{"role": "user", "content": "春<RES>夜"}])
     assert answer[0]["generated_text"][-1]["role"] == "assistant"
+
+
+@pytest.mark.parametrize("stage", OPTIONS)
+def test_each_entry_point_follows_the_curve_that_it_followed(trained, stage):
+    residuals = [found - pinned for found, pinned in zip(losses(trained / stage), CURVES[stage], strict=True)]
+    assert max(map(abs, residuals)) < 2e-3, losses(trained / stage)
+    assert abs(sum(residuals) / len(residuals)) < 5e-4, losses(trained / stage)  # rounding has no direction
 
 
 def beside(trained: Path, name: str, stage: str) -> Path:

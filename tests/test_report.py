@@ -55,6 +55,7 @@ def run_dir(tmp_path: Path) -> Path:
         folder.mkdir()
         (folder / "trainer_state.json").write_text(json.dumps({"log_history": history(stage)}), encoding="utf-8")
         plots.draw_curves(history(stage), folder / "curves.png")
+        write_card(folder, history(stage), {"stage": stage})
         with (folder / "samples.jsonl").open("w", encoding="utf-8") as file:
             for step in range(0, 50, 10):
                 sample = {"step": step, "prompt": "春夜喜雨", "text": f"第{step}首，\n<RES>|*好*。", "eval_loss": 4.5}
@@ -211,6 +212,16 @@ def test_report_tells_the_whole_journey(run_dir: Path) -> None:
     links = re.findall(r"\]\((.*?)\)", text)
     assert links == ["report.png", "verse.png", "pretrain/curves.png", "sft/curves.png", "dpo/curves.png"]
     assert all(colours(run_dir / link) > 20 for link in links)
+
+
+def test_cards_get_the_rates_of_the_last_evaluation(run_dir: Path) -> None:
+    before = (run_dir / "dpo" / "README.md").read_text(encoding="utf-8")
+    for rate in (0.8, 0.955):
+        write_report(run_dir, {"dpo": {"well_formed": rate}, "poets": {"well_formed": 1.0}})
+    text = (run_dir / "dpo" / "README.md").read_text(encoding="utf-8")
+    start, end = text.index("## Verse"), text.index("## Limits")
+    assert "| | this model | the poets |" in text[start:end] and "| well formed | 0.955 | 1.000 |" in text[start:end]
+    assert text[:start] + text[end:] == before  # once, and nothing else has changed
 
 
 def test_report_shows_the_first_the_middle_and_the_last_sample_as_plain_text(run_dir: Path) -> None:
