@@ -60,7 +60,7 @@ class Bench:
 
     def quick_rows(self) -> Iterator[dict]:
         yield from self.data()
-        self.textbook = statistics.median(textbook.step_seconds(self.ids, self.vocabulary, 30)[5:])
+        self.textbook = statistics.median(textbook.step_seconds(30)[5:])
         print(f"textbook loop: {self.textbook:.3f} s a step", flush=True)
         yield from self.throughput()
         yield from self.tuning()
@@ -122,7 +122,7 @@ class Bench:
         import torch
         from transformers import GPT2Config, GPT2LMHeadModel
 
-        from poet.hardware import has_fast_bfloat16
+        from poet.hardware import has_fast_bfloat16, keep_freed_memory
         from poet.optimizer import MuonAdamW
         from poet.scoring import score_in_tiles
 
@@ -131,6 +131,7 @@ class Bench:
         config = GPT2Config(vocab_size=self.vocabulary, **{key: settings[key] for key in names}, **dropout)
         model = GPT2LMHeadModel(config)
         model.loss_type = "ForCausalLM"
+        keep_freed_memory()
         if not has_fast_bfloat16():
             score_in_tiles(model)
         optimizer = MuonAdamW(
@@ -196,7 +197,7 @@ class Bench:
         poems = write.write_ids(model, tokenizer, titles, seed=0)
         batched = time.perf_counter() - start
         length = round(statistics.mean(map(len, poems)))
-        slow = textbook.Textbook(self.vocabulary).eval()
+        slow = textbook.Textbook().eval()
         start = time.perf_counter()
         for _ in range(4):
             slow.write(torch.zeros(1, 24, dtype=torch.long), length)

@@ -57,10 +57,6 @@ class PretrainArguments(SamplingArguments):
     tie_word_embeddings: bool = field(
         default=True, metadata={"help": "Whether output weights are the input embeddings."}
     )
-    activation_function: str = field(
-        default="gelu_new",
-        metadata={"help": "Between the two layers of a block's perceptron, such as gelu_new, relu2."},
-    )
     zero_init_projections: bool = field(
         default=False, metadata={"help": "Start with blocks that add nothing: their output projections are zero."}
     )

@@ -45,10 +45,6 @@ _LIMITS = """\
 - It may repeat lines of the poems that it was trained on. Look a line up before you call it new.
 - It knows traditional characters and the world of its corpus, with the prejudices of that world. Nobody filtered what it
   writes."""
-_VERSE = (
-    "By `poet evaluate`: losses are nats a character of held-out text, rates are shares of the poems that the model wrote for "
-    "held-out titles; in brackets, the 95 % interval."
-)
 _NAMES = {"seconds": "training time"}
 
 
@@ -104,11 +100,11 @@ def write_card(folder: Path, log_history: list[dict], facts: dict[str, Any]) -> 
     write_text(folder / "README.md", "\n\n".join(text) + "\n")
 
 
-def add_evaluation(folder: Path, table: str) -> None:
-    """Puts what `poet evaluate` found into `folder`/README.md, in place of what it found before."""
-    above, limits = (folder / "README.md").read_text(encoding="utf-8").split("## Limits", 1)
-    above = above.split("## Verse", 1)[0]
-    write_text(folder / "README.md", f"{above}## Verse\n\n{table}\n\n{_VERSE}\n\n## Limits{limits}")
+def add_evaluation(folder: Path, evaluation: str) -> None:
+    """Puts the Markdown of an evaluation into `folder`/README.md, above its limits and in place of the one before."""
+    above, heading, limits = (folder / "README.md").read_text(encoding="utf-8").partition("## Limits")
+    above = above.partition("## Verse")[0].rstrip()
+    write_text(folder / "README.md", f"{above}\n\n## Verse\n\n{evaluation}\n\n{heading}{limits}")
 
 
 def measured(stage: str, log_history: list[dict]) -> dict[str, float]:

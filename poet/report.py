@@ -47,7 +47,8 @@ def write_report(run_dir: Path, rates: dict[str, dict[str, Any]]) -> Path:
         rows = {_COLUMNS.get(name, name): row for name, row in rates.items()}
         plots.draw_verse(rows, run_dir / "verse.png")
         for stage in rates.keys() & histories.keys():
-            add_evaluation(run_dir / stage, table({"this model": rates[stage], "the poets": rates["poets"]}))
+            columns = {"this model": rates[stage], "the poets": rates["poets"]}
+            add_evaluation(run_dir / stage, f"{table(columns)}\n\n{_RATES}")
         parts += ["## Before and after alignment", table(rows), _RATES, "![forms and rates of the verse](verse.png)"]
     for stage in histories:
         parts.append(f"## {_TITLES[stage]}")

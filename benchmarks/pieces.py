@@ -1,0 +1,121 @@
+"""Single pieces of training and writing, each beside what it replaced: figures of LOG.md.
+
+    python benchmarks/pieces.py --model runs/tang/sft
+
+Times are the best of several, side by side in one run, since a machine that others use too is often slow and never fast.
+"""
+
+import argparse
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+HOUSE = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(HOUSE))
+
+VOCABULARY = 8_796  # of `tang`
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--model", default="runs/tang/sft", help="a fine-tuned checkpoint that writes (%(default)s)")
+    options = parser.parse_args()
+    muon()
+    head()
+    gelu()
+    writing(options.model)
+
+
+def best(what: Callable[[], object], times: int = 10) -> float:
+    """Milliseconds of the fastest call after the first two."""
+    seconds = []
+    for _ in range(times + 2):
+        start = time.perf_counter()
+        what()
+        seconds.append(time.perf_counter() - start)
+    return 1e3 * min(seconds[2:])
+
+
+def muon() -> None:
+    """The matrices of one step of `tang`, orthogonalized step by step and on their Gram matrices."""
+    import torch
+
+    from poet.optimizer import orthogonalize
+
+    def step_by_step(matrices):
+        x = matrices / matrices.norm(dim=(-2, -1), keepdim=True)
+        for _ in range(5):
+            gram = x @ x.mT
+            x = 3.4445 * x + (-4.7750 * gram + 2.0315 * gram @ gram) @ x
+        return x
+
+    for shape in ((16, 256, 256), (4, 256, 1024), (4, 1024, 256)):
+        matrices = torch.randn(shape)
+        wide = matrices if shape[1] <= shape[2] else matrices.mT
+        print(
+            f"Muon, {shape}: {best(lambda: step_by_step(wide)):.1f} ms step by step, "
+            f"{best(lambda: orthogonalize(matrices)):.1f} ms on the Gram matrices"
+        )
+
+
+def head() -> None:
+    """Output layer and loss, forward and backward, at the recipe's and at the tutorial's shape."""
+    import torch
+    from torch.nn import functional as F
+
+    def whole(x, weight, labels):
+        return F.cross_entropy(F.linear(x, weight), labels)
+
+    def tiled(x, weight, labels):
+        options = torch.nn.LinearCrossEntropyOptions(batch_chunk_size=512, allow_retain_graph=True)
+        return F.linear_cross_entropy(x, weight, labels, options=options)
+
+    for tokens, width in ((2048, 256), (4096, 64)):
+        x = torch.randn(tokens, width, requires_grad=True)
+        weight = (torch.randn(VOCABULARY, width) * 0.02).requires_grad_()
+        labels = torch.randint(VOCABULARY, (tokens,))
+        ways = {"eager": whole, "compiled": torch.compile(whole), "in tiles of 512": tiled}
+        found = [f"{best(lambda: way(x, weight, labels).backward()):.0f} ms {name}" for name, way in ways.items()]
+        print(f"output layer and loss, {tokens} x {width} x {VOCABULARY}: {', '.join(found)}")
+
+
+def gelu() -> None:
+    import torch
+    from transformers.activations import ACT2FN
+
+    x, slope = torch.randn(1400, 1024, requires_grad=True), torch.randn(1400, 1024)
+    found = [
+        f"{best(lambda: ACT2FN[name](x).backward(slope)):.1f} ms {name}" for name in ("gelu_new", "gelu_pytorch_tanh")
+    ]
+    print(f"one layer's GELU, 1400 x 1024, forward and backward: {', '.join(found)}")
+
+
+def writing(path: str) -> None:
+    """256 poems and one alone, by `generate` itself and by poet/decode.py; a form beside free verse."""
+    from poet import write
+    from poet.forms import FormLogitsProcessor, read_wish
+
+    model, tokenizer = write.load(path)
+    titles = ["春夜喜雨", "寄友人", "山居", "秋日登樓"] * 64
+
+    def timed(count: int, **settings) -> tuple[float, int]:
+        start = time.perf_counter()
+        poems = write.write_ids(model, tokenizer, titles[:count], **settings)
+        return time.perf_counter() - start, sum(map(len, poems))
+
+    ways = {"generate": {"custom_generate": None}, "poet/decode.py": {}}
+    for count, seeds in ((256, 1), (1, 8)):
+        for name, way in ways.items():
+            runs = [timed(count, seed=seed, **way) for seed in range(seeds + 1)][1:]  # the first warms up
+            seconds, tokens = map(sum, zip(*runs, strict=True))
+            print(f"{count} poems by {name}: {seconds / len(runs):.2f} s, {1e3 * seconds / tokens:.3f} ms a token")
+    form = {"logits_processor": [FormLogitsProcessor(tokenizer, read_wish("五言律詩"))]}
+    for name, way in {"free": {}, "五言律詩": form}.items():
+        runs = [timed(128, seed=seed, **way) for seed in range(4)][1:]
+        seconds, tokens = map(sum, zip(*runs, strict=True))
+        print(f"128 poems, {name}: {seconds / 3:.2f} s, {1e3 * seconds / tokens:.3f} ms a token")
+
+
+if __name__ == "__main__":
+    main()
