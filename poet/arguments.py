@@ -85,6 +85,19 @@ class TuningArguments(SamplingArguments):
 
 
 @dataclass
+class FinetuningArguments(TuningArguments):
+    """Options of fine-tuning: what the poems answer."""
+
+    theme_share: float = field(
+        default=0.0, metadata={"help": "Share of the poems that answer words of their own in place of their title."}
+    )
+
+    def __post_init__(self):
+        if not 0 <= self.theme_share <= 1:
+            raise ValueError(f"theme_share is a share from 0 to 1, not {self.theme_share}")
+
+
+@dataclass
 class AlignmentArguments(TuningArguments):
     """Options of alignment: pairs of the model's own poems beside those of the corpus."""
 

@@ -13,6 +13,7 @@ import os
 import sys
 from collections.abc import Callable, Iterable
 from pathlib import Path
+from typing import Any
 
 from poet import errors
 from poet.errors import UserError
@@ -42,7 +43,8 @@ def _parse(arguments: list[str]) -> argparse.Namespace:
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
 
     writer = commands.add_parser("write", help="write poems for a title", allow_abbrev=False)
-    writer.add_argument("title", help="in traditional or simplified characters")
+    writer.add_argument("title", nargs="?", help="in traditional or simplified characters")
+    writer.add_argument("--theme", nargs="+", metavar="WORD", help="words to speak of, in place of a title: 秋 雁 故鄉")
     writer.add_argument("-n", type=int, default=1, help="how many poems (%(default)s)")
     writer.add_argument("--seed", type=int, help="the same seed gives the same poems")
     writer.add_argument(
@@ -104,9 +106,11 @@ def _quiet() -> None:
 def _write(options: argparse.Namespace) -> None:
     if options.n < 1:
         raise UserError(f"-n is {options.n}: ask for at least one poem")
-    title = options.title.strip()
+    if options.theme and options.title is not None:
+        raise UserError("a title and a theme are two wishes, and a poem answers one: leave one of them out")
+    title = (" ".join(options.theme) if options.theme else options.title or "").strip()
     if not title:
-        raise UserError("the title is empty: give the poem a subject, like 春夜喜雨")
+        raise UserError("the title is empty: give the poem a subject, like 春夜喜雨, or words to speak of with --theme")
     try:
         title.encode()
     except UnicodeEncodeError as error:
@@ -121,27 +125,29 @@ def _write(options: argparse.Namespace) -> None:
     if asked and options.form is None:
         raise UserError(f"--{asked.replace('_', '-')} needs a form to stand in: add --form 五言律詩, say")
 
-    from poet import forms, script, write
+    from poet import forms, script, themes, write
 
     wish = None if options.form is None else forms.read_wish(options.form, **wishes)
     sampling = {key: getattr(options, key) for key in ("temperature", "top_k", "top_p")}
-    sampling = {key: value for key, value in sampling.items() if value is not None}
-    write.check_sampling(**sampling)
-    if sampling:
-        sampling["do_sample"] = True
+    settings: dict[str, Any] = {key: value for key, value in sampling.items() if value is not None}
+    write.check_sampling(**settings)
+    if settings:
+        settings["do_sample"] = True
+    if options.theme:
+        settings["instruction"] = themes.INSTRUCTION
     _quiet()
     model, tokenizer = write.load(folder)
     title = script.to_traditional(title)
     printer = _Printer(script.to_simplified if options.script == "simplified" else None)
     if wish:  # the best is known when all are written, so nothing is streamed
-        best, *others = forms.write_to_form(model, tokenizer, title, wish, options.n, seed=options.seed, **sampling)
+        best, *others = forms.write_to_form(model, tokenizer, title, wish, options.n, seed=options.seed, **settings)
         printer.show(best)
         printer.end()
     else:
-        write.stream_poem(model, tokenizer, title, printer.show, seed=options.seed, **sampling)
+        write.stream_poem(model, tokenizer, title, printer.show, seed=options.seed, **settings)
         printer.end()
         seed = None if options.seed is None else options.seed + 1
-        others = write.write_poems(model, tokenizer, [title] * (options.n - 1), seed=seed, **sampling)
+        others = write.write_poems(model, tokenizer, [title] * (options.n - 1), seed=seed, **settings)
     for poem in others:
         print()
         printer.show(poem)

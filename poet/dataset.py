@@ -117,8 +117,14 @@ def pretraining_rows(text: str, held_out: float) -> tuple[list[Row], list[Row]]:
     return [{"text": row} for row in train.split("\n\n")], [{"text": row} for row in test.split("\n\n")]
 
 
+def ask(title: str, instruction: str | None = None) -> list[Message]:
+    """The messages that ask for a poem; another instruction than the tokenizer's own is a system message."""
+    system = [] if instruction is None else [{"role": "system", "content": instruction}]
+    return [*system, {"role": "user", "content": title}]
+
+
 def sft_row(poem: Poem) -> Row:
-    return {"prompt": [_user(poem.title)], "completion": [_assistant(poem.text)]}
+    return {"prompt": ask(poem.title), "completion": [_assistant(poem.text)]}
 
 
 def pair_poems(split: Split, prefers: preferences.Predicate) -> list[Pair]:
@@ -147,14 +153,10 @@ def dpo_row(pair: Pair) -> Row:
     """
     chosen, rejected = pair
     return {
-        "prompt": [_user(chosen.title)],
+        "prompt": ask(chosen.title),
         "chosen": [_assistant(chosen.text)],
         "rejected": [_assistant(rejected.text)],
     }
-
-
-def _user(content: str) -> Message:
-    return {"role": "user", "content": content}
 
 
 def _assistant(content: str) -> Message:

@@ -17,7 +17,7 @@ from typing import Any
 
 import torch
 
-from poet import dataset, write
+from poet import dataset, themes, write
 from poet.blocks import POEM_SEPARATOR
 from poet.corpus import Poem, read_corpus
 from poet.errors import UserError
@@ -25,6 +25,7 @@ from poet.prosody import judge, line_length, verse_lines
 from poet_tokenizer import encode_text
 
 TITLES = 500  # poems a checkpoint writes
+THEMES = 100  # poems that it writes for words in place of a title
 TITLE_LIMIT = 40  # characters; longer titles are prefaces
 Verse = tuple[str, str]  # title, poem
 Nats = tuple[float, int]  # of a poem, and of how many characters
@@ -160,7 +161,7 @@ def _text_nats(model, tokenizer, poems: Sequence[str]) -> list[Nats]:
 
 def _poem_nats(model, tokenizer, verses: Sequence[Verse]) -> list[Nats]:
     """(poems) -> nats and tokens of each, the end mark among them; what is behind the model's last position is left out."""
-    chats = [[{"role": "user", "content": title}] for title, _ in verses]
+    chats = [dataset.ask(title) for title, _ in verses]
     prompts = tokenizer.apply_chat_template(chats, add_generation_prompt=True)["input_ids"]
     wholes = [
         prompt + encode_text(tokenizer, poem) + [tokenizer.eos_token_id]
@@ -357,15 +358,18 @@ def evaluate_checkpoints(
         random.Random(seed).shuffle(verses)
         verses = verses[:titles]
         training = Training(held_out.training)
+        asked = _Themes([poem for _, poem in verses], held_out.training, seed)
         for path in checkpoints:
-            result["checkpoints"][str(path)] = _row(path, held_out, verses, seed, training)
+            result["checkpoints"][str(path)] = _row(path, held_out, verses, asked, seed, training)
         result |= {"poets": rates([poem for _, poem in verses], training), "titles": len(verses)}
     if poems:
         result["poems"] = rates(poems, training)
     return result
 
 
-def _row(path: str | Path, held_out: HeldOut, verses: list[Verse], seed: int, training: Training) -> Row:
+def _row(
+    path: str | Path, held_out: HeldOut, verses: list[Verse], asked: "_Themes", seed: int, training: Training
+) -> Row:
     model, tokenizer = write.load(path)
     row: Row = {"interval": {}}
     _say(f"{path}: the loss of the evaluation part")
@@ -375,6 +379,8 @@ def _row(path: str | Path, held_out: HeldOut, verses: list[Verse], seed: int, tr
         return row
     seen = [training.has_seen(poem) for _, poem in held_out.verses]
     for key, (value, interval) in _title_figures(model, tokenizer, held_out.verses, seen, verses):
+        row[key], row["interval"][key] = value, interval
+    for key, (value, interval) in asked.figures(model, tokenizer, seed):
         row[key], row["interval"][key] = value, interval
     row["leaked_poems"] = sum(seen)
     _say(f"{path}: {len(verses)} poems")
@@ -405,6 +411,29 @@ def _title_figures(
         yield "poem_loss_five_character", _ratio(five)
     own = dict(zip(verses, nats, strict=True))
     yield "title_gain", title_gain(model, tokenizer, sample, [own[verse] for verse in sample])
+
+
+class _Themes:
+    """Words out of held-out poems, and whether what a model writes on them speaks of them or of their kin.
+
+    By chance: of the words that another of its poems was asked for.
+    """
+
+    def __init__(self, poems: Sequence[str], training: Sequence[str], seed: int):
+        lexicon, draw = themes.Lexicon(training), random.Random(seed)
+        found = (lexicon.theme(poem, draw) for poem in poems)
+        self.themes = list(itertools.islice(filter(None, found), THEMES))
+        self.kin = lexicon.kin({word for theme in self.themes for word in theme.split()})
+
+    def figures(self, model, tokenizer, seed: int) -> Iterator[tuple[str, Any]]:
+        if not self.themes:  # a corpus of no repeated words
+            return
+        written = write.write_poems(model, tokenizer, self.themes, seed=seed, instruction=themes.INSTRUCTION)
+        for suffix, poems in (("", written), ("_by_chance", written[1:] + written[:1])):
+            counts = [themes.spoken_of(poem, theme, self.kin) for poem, theme in zip(poems, self.themes, strict=True)]
+            sizes = [len(theme.split()) for theme in self.themes]
+            for number, key in enumerate(("theme_words", "theme_words_or_kin")):
+                yield key + suffix, _ratio([(count[number], n) for count, n in zip(counts, sizes, strict=True)])
 
 
 def _whole_poems(model, tokenizer, titles: list[str], seed: int) -> list[str]:

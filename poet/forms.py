@@ -18,6 +18,7 @@ import torch
 from transformers import LogitsProcessor, PreTrainedModel, PreTrainedTokenizerFast
 
 from poet import prosody
+from poet.dataset import ask
 from poet.errors import UserError
 from poet.prosody import EITHER, LEVEL, OBLIQUE
 from poet.script import to_traditional
@@ -489,7 +490,7 @@ def write_to_form(
         UserError: a wish that this vocabulary cannot fulfil, or a form that has no room behind the title.
     """
     processor = FormLogitsProcessor(tokenizer, wish)
-    chat = [{"role": "user", "content": title}]
+    chat = ask(title, settings.get("instruction"))
     prompt = len(tokenizer.apply_chat_template(chat, add_generation_prompt=True)["input_ids"])
     positions = model.config.max_position_embeddings
     if prompt + wish.tokens > positions:

@@ -24,6 +24,7 @@ from transformers import (
 )
 from transformers.generation import BaseStreamer
 
+from poet.dataset import ask
 from poet.decode import draw
 from poet.errors import UserError, first_line
 from poet_tokenizer import END, SPECIAL_TOKENS, byte_token_ids, encode_text
@@ -99,6 +100,7 @@ def write_ids(
     *,
     batch_size: int = 128,
     seed: int | None = None,
+    instruction: str | None = None,
     streamer: BaseStreamer | None = None,
     **generation,
 ) -> list[list[int]]:
@@ -107,6 +109,7 @@ def write_ids(
     Args:
         batch_size: poems written side by side, left-padded, with a cache of keys and values.
         seed: of the drawing; None draws anew each time. The caller's random state is left as it was.
+        instruction: what is asked for, where it is not a poem for a title (`poet.themes.INSTRUCTION`).
         generation: what departs from the checkpoint's own defaults, named as for `generate`. With `max_new_tokens`
             too, prompt and poem together never get longer than the model's positions.
 
@@ -115,7 +118,7 @@ def write_ids(
     """
     positions = model.config.max_position_embeddings
     limit = generation.pop("max_new_tokens", positions)
-    chats = [[{"role": "user", "content": title}] for title in titles]
+    chats = [ask(title, instruction) for title in titles]
     prompts = tokenizer.apply_chat_template(chats, add_generation_prompt=True)["input_ids"] if chats else []
     for title, prompt in zip(titles, prompts, strict=True):
         if len(prompt) >= positions:
@@ -158,19 +161,21 @@ def write_best(model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, title
     settings and errors are those of `write_ids`.
     """
     written = write_ids(model, tokenizer, [title] * n, **settings)
-    likelihoods = mean_log_probabilities(model, tokenizer, title, written)
+    likelihoods = mean_log_probabilities(model, tokenizer, title, written, settings.get("instruction"))
     best_first = sorted(range(n), key=lambda i: -likelihoods[i])
     return tokenizer.batch_decode([written[i] for i in best_first], skip_special_tokens=True)
 
 
 @torch.inference_mode()
 def mean_log_probabilities(
-    model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, title: str, written: list[list[int]]
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerFast,
+    title: str,
+    written: list[list[int]],
+    instruction: str | None = None,
 ) -> list[float]:
     """The tokens of poems (from `write_ids`) -> what the model gives each poem after its title, in nats a token."""
-    prompt = tokenizer.apply_chat_template([{"role": "user", "content": title}], add_generation_prompt=True)[
-        "input_ids"
-    ]
+    prompt = tokenizer.apply_chat_template(ask(title, instruction), add_generation_prompt=True)["input_ids"]
     means = []
     for ids in written:
         row = torch.tensor([prompt + ids], device=model.device)

@@ -52,6 +52,7 @@ def test_help_and_mistakes_wait_for_no_library(tmp_path):
         (["write"], "title"),
         ([], "COMMAND"),
         (["write", "  "], "the title is empty"),
+        (["write", "春", "--theme", "秋", "雁"], "a title and a theme are two wishes"),
         (["write", "\udcb4\udcba"], "not UTF-8"),
         (["write", "春", "-n", "many"], "-n: invalid int value: 'many'"),
         (["write", "春", "-n", "0"], "at least one"),
@@ -181,3 +182,9 @@ def test_wishes_that_clash_get_one_sentence_and_exit_code_2(poet, formal, words,
     code, out, err = poet("write", "春夜", *words, "--model", formal)
     assert (code, out) == (2, "")
     assert sentence in err and err.count("\n") == 1
+
+
+def test_theme_words_are_asked_for_as_in_training(poet, checkpoint):
+    code, out, _ = poet("write", "--theme", "秋", "归雁", "--seed", 3, "--model", checkpoint)
+    (poem,) = write_poems(*load(checkpoint), ["秋 歸雁"], seed=3, instruction="請用以下主題寫一首詩")
+    assert code == 0 and out == "\n".join(filter(None, poem.split("\n"))) + "\n"

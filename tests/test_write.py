@@ -143,3 +143,12 @@ def test_a_checkpoint_that_is_none_is_refused_in_one_sentence(checkpoint, tmp_pa
         with pytest.raises(UserError, match=sentence) as raised:
             load(folder)
         assert "\n" not in str(raised.value)
+
+
+def test_another_instruction_is_what_pipeline_makes_of_a_system_message(checkpoint, poet):
+    write_as_pipeline = pipeline("text-generation", model=str(checkpoint))
+    set_seed(3)
+    messages = [{"role": "system", "content": "春夜"}, {"role": "user", "content": "秋 雁"}]
+    answer = write_as_pipeline(messages)[0]["generated_text"][-1]["content"]
+    assert write_poems(*poet, ["秋 雁"], seed=3, instruction="春夜") == [answer]
+    assert write_poems(*poet, ["秋 雁"], seed=3) != [answer]
