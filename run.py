@@ -34,13 +34,13 @@ def main() -> int:
     say(2, "The configuration")
     print(describe_configuration(recipe, run), flush=True)
     for number, stage in enumerate(("pretrain", "sft", "dpo"), 3):
-        if stage in options.stages:
+        if stage in options.stages and (recipe / f"{stage}.yaml").is_file():
             say(number, STAGES[stage])
             code = train(stage, recipe, run, options.minutes)
             if code:
                 return code
     if "dpo" in options.stages:
-        report(run)
+        report(recipe, run)
     return 0
 
 
@@ -80,16 +80,27 @@ def make_data(recipe: Path, run: Path, corpus: str | None) -> None:
 
 def describe_configuration(recipe: Path, run: Path) -> str:
     """The model that the recipe asks for, and what each number means for it."""
-    import yaml
-
     from poet.dataset import characters
 
-    recipe_numbers = yaml.safe_load((recipe / "pretrain.yaml").read_text(encoding="utf-8"))
+    if origin(recipe):
+        return f"The model is that of {origin(recipe)}, fine-tuned already."
+    recipe_numbers = read(recipe / "pretrain.yaml")
     width, layers, context = (recipe_numbers[key] for key in ("n_embd", "n_layer", "n_positions"))
     return (
         f"A GPT-2 with {layers} layers, {width} numbers a character, {recipe_numbers['n_head']} attention heads, "
         f"and sight of {context} characters.\nIt knows {len(characters(run)):,} characters; others are written in bytes."
     )
+
+
+def origin(recipe: Path) -> str | None:
+    """The model that a recipe which only aligns starts from."""
+    return read(recipe / "dpo.yaml").get("model_name_or_path")
+
+
+def read(path: Path) -> dict:
+    import yaml
+
+    return yaml.safe_load(path.read_text(encoding="utf-8"))
 
 
 def train(stage: str, recipe: Path, run: Path, minutes: float | None) -> int:
@@ -109,11 +120,11 @@ def train(stage: str, recipe: Path, run: Path, minutes: float | None) -> int:
             continue
 
 
-def report(run: Path) -> None:
+def report(recipe: Path, run: Path) -> None:
     from poet.evaluate import evaluate
     from poet.report import write_report
 
-    print(f"\nThe report: {write_report(run, evaluate(run))}", flush=True)
+    print(f"\nThe report: {write_report(run, evaluate(run, origin(recipe)))}", flush=True)
 
 
 if __name__ == "__main__":

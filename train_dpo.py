@@ -3,13 +3,20 @@
     python train_dpo.py --config configs/tang/dpo.yaml
     accelerate launch train_dpo.py --config configs/tang/dpo.yaml --beta 0.2
 
-It starts from OUTPUT_DIR/../sft, which is also its reference, and the data beside it. Every option is a field of
+It starts from OUTPUT_DIR/../sft, which is also its reference, and the data beside it; with `--rounds 3` it then samples, judges and
+trains anew from what it has become. Every option is a field of
 `AlignmentArguments` (poet/arguments.py) or of trl's `DPOConfig`.
 """
 
 import copy
+from typing import TYPE_CHECKING
 
 from poet import errors
+
+if TYPE_CHECKING:
+    from trl import DPOConfig
+
+    from poet.arguments import AlignmentArguments
 
 
 def main() -> None:
@@ -19,6 +26,14 @@ def main() -> None:
 
     stage_args, args = parse(AlignmentArguments, DPOConfig)
 
+    from poet import sampling
+
+    for stage_args_of_round, args_of_round, number in sampling.rounds(stage_args, args):
+        align(stage_args_of_round, args_of_round, number)
+
+
+def align(stage_args: "AlignmentArguments", args: "DPOConfig", number: int) -> None:
+    """One round, of which there is one unless `rounds` says otherwise: it begins, judges and trains as if by itself."""
     from trl import DPOTrainer
 
     from poet import dataset, sampling, scoring, write
@@ -45,7 +60,7 @@ def main() -> None:
     # The model's own poems: its well-formed ones of the preferred kind against the others, title by title.
     if stage_args.sampled_titles:
         rows["train"] = sampling.add_sampled_pairs(
-            rows["train"], reference, tokenizer, made_from["preference"], stage_args, args.seed
+            rows["train"], reference, tokenizer, made_from["preference"], stage_args, args.seed, number
         )
 
     trainer = Aligner(
@@ -69,7 +84,7 @@ def main() -> None:
             run.samples,
         )
     )
-    train(trainer, {"stage": "dpo", "corpus": made_from["corpus"]})
+    train(trainer, {"stage": "dpo", "corpus": made_from["corpus"]}, parting=number == stage_args.rounds - 1)
 
 
 if __name__ == "__main__":

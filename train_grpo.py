@@ -20,7 +20,7 @@ def main() -> None:
     from trl import GRPOTrainer
 
     from poet import dataset, rewards, scoring, write
-    from poet.callbacks import ShowVerse
+    from poet.callbacks import ShowVerse, WarnOfEqualRewards
     from poet.training import Stage, begin, fit_titles, load_model, locate, train
 
     class Reinforcer(Stage, GRPOTrainer):
@@ -50,6 +50,7 @@ def main() -> None:
     )
     trainer.stage_args = stage_args
     title = stage_args.sample_title
+    trainer.add_callback(WarnOfEqualRewards())
     trainer.add_callback(
         ShowVerse(title, lambda: {"text": write.write_poems(model, tokenizer, [title], seed=args.seed)[0]}, run.samples)
     )

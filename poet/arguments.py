@@ -106,10 +106,25 @@ class AlignmentArguments(TuningArguments):
         metadata={"help": "For so many titles the model writes poems, and the preference and their form pair them."},
     )
     samples_per_title: int = field(default=4, metadata={"help": "Poems that it writes for each of them."})
+    slips: int = field(
+        default=0,
+        metadata={
+            "help": "Above 0: one regulated poem for each title, written under the mask of a form, against the same with so many "
+            "characters that break its rules."
+        },
+    )
+    corpus_pairs: bool = field(default=True, metadata={"help": "Whether the corpus's own pairs train too."})
+    rounds: int = field(
+        default=1, metadata={"help": "Sample, judge and train so many times, each from what the one before has left."}
+    )
 
     def __post_init__(self):
-        if self.sampled_titles < 0 or self.samples_per_title < 2:
-            raise ValueError("sampled_titles is at least 0, and samples_per_title at least 2: a pair has two sides")
+        if self.sampled_titles < 0 or self.slips < 0 or self.samples_per_title < 2:
+            raise ValueError(
+                "sampled_titles and slips are at least 0, and samples_per_title at least 2: a pair has two sides"
+            )
+        if self.rounds < 1 or (self.rounds > 1 or not self.corpus_pairs) and not self.sampled_titles:
+            raise ValueError("several rounds, or none of the corpus's pairs, need the model's own: set sampled_titles")
 
 
 @dataclass

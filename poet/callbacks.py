@@ -87,6 +87,21 @@ class StopWhenAsked(TrainerCallback):
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
 
+class WarnOfEqualRewards(TrainerCallback):
+    """Says once, where all poems of each title earn the same, that such a step of reinforcement teaches nothing."""
+
+    def __init__(self):
+        self.said = False
+
+    def on_log(self, args, state, control, logs, **kwargs):
+        if logs.get("frac_reward_zero_std") == 1 and not self.said and state.is_world_process_zero:
+            self.said = True
+            tqdm.write(
+                f"step {state.global_step}: all poems of a title earn the same, for every title, so nothing is learned here; if it "
+                "stays so, raise num_generations, or add a reward that tells them apart"
+            )
+
+
 class RefuseWrongReference(TrainerCallback):
     """Before the first step policy and reference are one model: rewards are 0 and DPO's loss is ln 2.
 

@@ -2,15 +2,17 @@
 
 Knows `generate`'s parts, to which it is handed as `custom_generate`; knows nothing of titles, poems or tokenizers. What it
 does otherwise than `generate`: a row that has ended leaves the batch, keys and values are never copied to make room for
-the next ones, and a batch is drawn with one random number a row in place of one a character of the vocabulary. One row
-alone is drawn as `generate` draws it, so that the same seed gives the same poem as `pipeline`.
+the next ones, a batch is drawn with one random number a row in place of one a character of the vocabulary, and GPT-2's step for
+one more token is computed by its layers alone. One row is drawn as `generate` draws it, so that the same seed gives the same
+poem as `pipeline`.
 """
 
 import inspect
 
 import torch
 from torch import Tensor
-from transformers import GenerationConfig, LogitsProcessorList, PreTrainedModel, StoppingCriteriaList
+from torch.nn import functional as F
+from transformers import GenerationConfig, GPT2LMHeadModel, LogitsProcessorList, PreTrainedModel, StoppingCriteriaList
 from transformers.cache_utils import Cache, DynamicLayer
 from transformers.generation import BaseStreamer
 
@@ -36,11 +38,16 @@ def draw(
     rows = torch.arange(len(input_ids), device=input_ids.device)  # those still being written
     written = input_ids.new_full((len(rows), longest), generation_config.pad_token_id)
     new = input_ids
+    plain = isinstance(model, GPT2LMHeadModel) and not model.config.scale_attn_by_inverse_layer_idx
     while len(rows):
         positions = (attention_mask.cumsum(1) - 1).clamp(min=0)[:, -new.shape[1] :]
-        inputs = {"attention_mask": attention_mask, "position_ids": positions, **cache}
-        logits = model(new, use_cache=True, logits_to_keep=1, **inputs).logits
-        scores = logits_processor(input_ids, logits[:, -1].float())  # (rows, vocabulary)
+        # A model in training casts by itself to bfloat16, which its layers alone do not.
+        if plain and new is not input_ids and room[0].keys.dtype == model.dtype:
+            logits = _gpt2_step(model, new, positions, attention_mask, room)
+        else:
+            inputs = {"attention_mask": attention_mask, "position_ids": positions, **cache}
+            logits = model(new, use_cache=True, logits_to_keep=1, **inputs).logits[:, -1]
+        scores = logits_processor(input_ids, logits.float())  # (rows, vocabulary)
         new = _choose(scores, generation_config.do_sample)
         input_ids = torch.cat([input_ids, new], dim=1)
         attention_mask = torch.nn.functional.pad(attention_mask, (0, 1), value=1)
@@ -57,6 +64,24 @@ def draw(
     if streamer is not None:
         streamer.end()
     return written[:, :length]
+
+
+def _gpt2_step(
+    model: GPT2LMHeadModel, new: Tensor, positions: Tensor, attention_mask: Tensor, room: list["_Room"]
+) -> Tensor:
+    """One token of each row (rows, 1) -> the scores of the next (rows, vocabulary), as `model` computes them.
+
+    With so small a model most of the time of a step is what transformers does around its layers.
+    """
+    mask = None if attention_mask.all() else attention_mask.bool()[:, None, None]  # (rows, 1, 1, tokens)
+    hidden = model.transformer.wte(new) + model.transformer.wpe(positions)  # (rows, 1, width)
+    for block, layer in zip(model.transformer.h, room, strict=True):
+        parts = block.attn.c_attn(block.ln_1(hidden)).view(len(new), 1, 3, model.config.n_head, -1)
+        query, key, value = parts.permute(2, 0, 3, 1, 4)  # (rows, heads, 1, width of a head) each
+        seen = F.scaled_dot_product_attention(query, *layer.update(key, value), attn_mask=mask)
+        hidden = hidden + block.attn.c_proj(seen.reshape(hidden.shape))
+        hidden = hidden + block.mlp(block.ln_2(hidden))
+    return model.lm_head(model.transformer.ln_f(hidden))[:, -1]
 
 
 def _choose(scores: Tensor, sample: bool) -> Tensor:

@@ -445,10 +445,16 @@ def _whole_poems(model, tokenizer, titles: list[str], seed: int) -> list[str]:
     ]
 
 
-def evaluate(run: Path, titles: int = TITLES, seed: int = 0) -> dict[str, Row]:
-    """The rows "sft", "dpo" and "poets" of a run, for the same held-out titles."""
-    result = evaluate_checkpoints([run / "sft", run / "dpo"], of_run(run), titles, seed)
-    return {Path(path).name: row for path, row in result["checkpoints"].items()} | {"poets": result["poets"]}
+def evaluate(run: Path, before: str | Path | None = None, titles: int = TITLES, seed: int = 0) -> dict[str, Row]:
+    """The rows "sft", "dpo" and "poets" of a run, for the same held-out titles.
+
+    Args:
+        before: the fine-tuned model that was aligned, where it is not the run's own.
+    """
+    before = before or run / "sft"
+    result = evaluate_checkpoints([before, run / "dpo"], of_run(run), titles, seed)
+    rows = result["checkpoints"]
+    return {"sft": rows[str(before)], "dpo": rows[str(run / "dpo")], "poets": result["poets"]}
 
 
 def _say(what: str) -> None:

@@ -4,18 +4,22 @@ Pairs of the corpus teach a model to tell poems apart that it would never write;
 those to write (Tajwar et al., arXiv:2404.14367). Knows how to write and how to ask a predicate; trains nothing.
 """
 
-from collections import Counter
-from collections.abc import Sequence
+import copy
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+import torch
 from datasets import Dataset, concatenate_datasets
 from tqdm import tqdm
-from transformers import PreTrainedModel, PreTrainedTokenizerFast
+from transformers import PreTrainedModel, PreTrainedTokenizerFast, TrainingArguments
 
 from poet import preferences, write
 from poet.arguments import AlignmentArguments
 from poet.corpus import Poem
-from poet.dataset import Row, dpo_row
+from poet.dataset import Row, ask, dpo_row
+from poet.errors import UserError
+from poet.forms import FormLogitsProcessor, read_wish, regulated_form
 from poet.preferences import Predicate
 from poet.prosody import line_length
 
@@ -58,9 +62,7 @@ def sample_pairs(
     rows: list[Row] = []
     counts = Counter[str]()
     dropped = Counter[str]()
-    starts = range(0, len(titles), _TITLES_AT_ONCE)
-    for start in tqdm(starts, desc="sampling pairs", unit="batch", leave=False, delay=2):
-        some = titles[start : start + _TITLES_AT_ONCE]
+    for start, some in _batches(titles):
         repeated = [title for title in some for _ in range(per_title)]
         written = write.write_ids(model, tokenizer, repeated, seed=seed + start, max_new_tokens=_LONGEST)
         for number, title in enumerate(some):
@@ -68,8 +70,7 @@ def sample_pairs(
             # A poem cut off at the last position would be shown to the trainer with an end mark that it never had.
             whole = [ids for ids in drawn if ids[-1:] == [tokenizer.eos_token_id]]
             dropped["poems without an end"] += len(drawn) - len(whole)
-            texts = tokenizer.batch_decode(whole, skip_special_tokens=True)
-            poems = [Poem(title, tuple(text.split("\n"))) for text in texts]
+            poems = [_poem(tokenizer, title, ids) for ids in whole]
             chosen: list[Poem] = []
             rejected: list[Poem] = []
             for poem in poems:
@@ -87,6 +88,83 @@ def sample_pairs(
     return SampledPairs(rows, counts["poems"], counts["preferred"], dict(+dropped))
 
 
+def slip_pairs(
+    model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, poems: Sequence[Poem], slips: int, seed: int
+) -> list[Row]:
+    """(poems) -> pairs that differ in a few characters, for those that have the length and lines of a regulated form.
+
+    The preferred side is a new poem of the same title and form, written by the model under the mask that keeps the rules of
+    regulated verse (poet/forms.py). The other is the same with characters that the mask forbids, at the places where the model
+    gives these most and as it would have drawn them: what it is taught is where its own next slip would be.
+
+    Args:
+        slips: characters in which the sides of a pair differ.
+    """
+    of_form: dict[str, list[str]] = defaultdict(list)
+    for poem in poems:
+        form = regulated_form(poem.text)
+        if form:
+            of_form[form].append(poem.title)
+    rows = []
+    for form, titles in of_form.items():
+        wish = read_wish(form)
+        mask = FormLogitsProcessor(tokenizer, wish)
+        for start, some in _batches(titles, form):
+            written = write.write_ids(
+                model, tokenizer, some, seed=seed + start, max_new_tokens=wish.tokens, logits_processor=[mask]
+            )
+            whole = [n for n, ids in enumerate(written) if len(ids) == wish.tokens]  # a long title leaves no room
+            if not whole:
+                continue
+            asked, kept = [some[n] for n in whole], [written[n] for n in whole]
+            slipped = _slip(model, tokenizer, asked, kept, mask, slips, seed + start)
+            for title, good, bad in zip(asked, kept, slipped, strict=True):
+                rows.append(dpo_row((_poem(tokenizer, title, good), _poem(tokenizer, title, bad))))
+    return rows
+
+
+@torch.no_grad()
+def _slip(
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerFast,
+    titles: list[str],
+    written: list[list[int]],
+    mask: FormLogitsProcessor,
+    slips: int,
+    seed: int,
+) -> list[list[int]]:
+    """Poems of one form in tokens -> the same with `slips` tokens in each that the mask forbids."""
+    prompts = tokenizer.apply_chat_template([ask(title) for title in titles], add_generation_prompt=True)["input_ids"]
+    whole = [prompt + ids for prompt, ids in zip(prompts, written, strict=True)]
+    batch = tokenizer.pad({"input_ids": whole}, padding_side="left", return_tensors="pt").to(model.device)
+    ids, length = batch["input_ids"], len(written[0])
+    positions = (batch["attention_mask"].cumsum(1) - 1).clamp(min=0)
+    logits = model(**batch, position_ids=positions, logits_to_keep=length + 1).logits[:, :-1].float()
+    logits /= model.generation_config.temperature or 1.0  # (poems, length, vocabulary)
+    logits[..., model.generation_config.suppress_tokens or []] = -torch.inf
+    draw = torch.Generator(model.device).manual_seed(seed)
+    chances, drawn = [], []
+    for place in range(length):
+        start = ids.shape[1] - length + place
+        allowed = mask(ids[:, :start], torch.zeros_like(logits[:, 0])).isfinite()
+        forbidden = logits[:, place].softmax(-1).masked_fill(allowed, 0.0)  # (poems, vocabulary)
+        chances.append(forbidden.sum(-1))
+        drawn.append(torch.multinomial(forbidden + 1e-20, 1, generator=draw).flatten())
+    places = torch.multinomial(torch.stack(chances, 1) + 1e-20, slips, generator=draw)  # (poems, slips)
+    slipped = ids[:, -length:].scatter(1, places, torch.stack(drawn, 1).gather(1, places))
+    return slipped.tolist()
+
+
+def _poem(tokenizer: PreTrainedTokenizerFast, title: str, ids: list[int]) -> Poem:
+    return Poem(title, tuple(tokenizer.decode(ids, skip_special_tokens=True).split("\n")))
+
+
+def _batches(titles: Sequence[str], what: str = "sampling pairs") -> Iterator[tuple[int, list[str]]]:
+    """Where a batch starts, and its titles; with a bar where it takes long."""
+    for start in tqdm(range(0, len(titles), _TITLES_AT_ONCE), desc=what, unit="batch", leave=False, delay=2):
+        yield start, list(titles[start : start + _TITLES_AT_ONCE])
+
+
 def add_sampled_pairs(
     pairs: Dataset,
     model: PreTrainedModel,
@@ -94,26 +172,58 @@ def add_sampled_pairs(
     preference: str,
     arguments: AlignmentArguments,
     seed: int,
+    number: int,
 ) -> Dataset:
-    """The corpus's pairs and those of the model's own poems for the first of their titles.
+    """The corpus's pairs, unless they are not wanted, and those of the model's own poems for some of their titles.
 
     Preferred is what the preference names and is well formed besides: a poem of the corpus always is.
+
+    Args:
+        number: of the round, from 0. Each has its own titles, as long as there are some.
     """
-    predicate = preferences.get(preference)
-    titles = list(dict.fromkeys(row[0]["content"] for row in pairs["prompt"]))[: arguments.sampled_titles]
-    sampled = sample_pairs(
-        model,
-        tokenizer,
-        titles,
-        lambda poem: line_length(poem.text) is not None and predicate(poem),
-        arguments.samples_per_title,
-        seed,
-    )
-    print(
-        f"the model's own poems: {sampled.preferred:,} of {sampled.poems:,} are preferred, which makes "
-        f"{len(sampled.rows):,} pairs beside the corpus's {len(pairs):,}",
-        flush=True,
-    )
-    if not sampled.rows:
-        return pairs
-    return concatenate_datasets([pairs, Dataset.from_list(sampled.rows, features=pairs.features)])
+    poems = {row["prompt"][0]["content"]: row["chosen"][0]["content"] for row in pairs}
+    titles = list(poems)
+    first = number * arguments.sampled_titles % len(titles)
+    titles = (titles[first:] + titles[:first])[: arguments.sampled_titles]
+    if arguments.slips:
+        patterns = [Poem(title, tuple(poems[title].split("\n"))) for title in titles]
+        rows = slip_pairs(model, tokenizer, patterns, arguments.slips, seed + number)
+    else:
+        predicate = preferences.get(preference)
+        sampled = sample_pairs(
+            model,
+            tokenizer,
+            titles,
+            lambda poem: line_length(poem.text) is not None and predicate(poem),
+            arguments.samples_per_title,
+            seed + number,
+        )
+        print(f"the model's own poems: {sampled.preferred:,} of {sampled.poems:,} are preferred", flush=True)
+        rows = sampled.rows
+    kept = pairs if arguments.corpus_pairs else pairs.select([])
+    print(f"{len(rows):,} pairs of the model's own poems beside {len(kept):,} of the corpus", flush=True)
+    if not rows and not len(kept):
+        raise UserError(
+            f"no pair could be made of the model's poems for {arguments.sampled_titles} titles; raise sampled_titles, "
+            "or set corpus_pairs"
+        )
+    return concatenate_datasets([kept, Dataset.from_list(rows, features=pairs.features)]) if rows else kept
+
+
+def rounds(
+    stage_args: AlignmentArguments, args: TrainingArguments
+) -> Iterator[tuple[AlignmentArguments, TrainingArguments, int]]:
+    """The options -> those of each round and its number: it starts from the model that the round before has left.
+
+    The last one writes OUTPUT_DIR, the others OUTPUT_DIR-round-1, OUTPUT_DIR-round-2 … beside it.
+    """
+    output, start = args.output_dir, stage_args.model_name_or_path
+    for number in range(stage_args.rounds):
+        own_stage_args, own_args = copy.copy(stage_args), copy.copy(args)
+        own_stage_args.model_name_or_path = start
+        if stage_args.minutes is not None:
+            own_stage_args.minutes = stage_args.minutes / stage_args.rounds
+        if number < stage_args.rounds - 1:
+            own_args.output_dir = f"{output}-round-{number + 1}"
+        yield own_stage_args, own_args, number
+        start = own_args.output_dir

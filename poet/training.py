@@ -322,11 +322,12 @@ def begin(stage: str, args: TrainingArguments, stage_args: StageArguments, input
     return not checkpoints.is_finished(folder)
 
 
-def train(trainer: Stage, facts: dict) -> None:
+def train(trainer: Stage, facts: dict, parting: bool = True) -> None:
     """Trains from the last whole checkpoint to the end and leaves a folder that `from_pretrained` takes as it is.
 
     Args:
         facts: what the model card says beside what is measured here: `stage`, and `corpus`.
+        parting: whether nothing is trained after it, so that processes which train together go apart.
     """
     folder = Path(trainer.args.output_dir)
     stop = StopWhenAsked()
@@ -360,7 +361,8 @@ def train(trainer: Stage, facts: dict) -> None:
                 "--exclude '_*' --exclude 'checkpoint-*'` does it later"
             ) from error
     trainer.accelerator.wait_for_everyone()
-    trainer.end()
+    if parting:
+        trainer.end()
 
 
 def _publish(trainer: Stage, folder: Path) -> None:

@@ -177,6 +177,18 @@ def test_checkpoints_and_poets_are_measured_alike(tmp_path):
     assert table[0].endswith("sft | poems | poets |") and all(line.count("|") == 5 for line in table)
 
 
+def test_poems_for_theme_words_are_searched_for_them(tmp_path):
+    training = [FIVE.replace("一二", "明月").replace("三", chr(0x5000 + i)) for i in range(30)]
+    checkpoint = make_checkpoint(tmp_path / "run" / "sft", characters="明月，\n")
+    held_out = HeldOut([("春", training[0]), ("夜", training[1])], FIVE + SEVEN + FIVE, training)
+    result = evaluate.evaluate_checkpoints([checkpoint], held_out, titles=2)
+    row = result["checkpoints"][str(checkpoint)]
+    assert 0 <= row["theme_words"] <= row["theme_words_or_kin"] <= 1
+    assert row["theme_words_or_kin"] > 0  # a model of two characters can hardly miss them
+    low, high = row["interval"]["theme_words_by_chance"]
+    assert low <= row["theme_words_by_chance"] <= high
+
+
 def test_a_poem_that_was_cut_off_is_not_well_formed(tmp_path, monkeypatch):
     model, tokenizer = load(make_checkpoint(tmp_path, characters=FIVE))
     ids = encode_text(tokenizer, FIVE)

@@ -102,20 +102,60 @@ def beside(trained: Path, name: str, stage: str) -> Path:
     return run / stage
 
 
-def test_reinforcement_logs_each_reward_apart(trained):
+def test_each_round_starts_from_what_the_one_before_has_left(trained):
+    folder = beside(trained, "rounds", "dpo")
+    done = call(*command("dpo", folder), "--rounds", "2")
+    assert done.returncode == 0, done.stderr
+    first = folder.with_name("dpo-round-1")
+    evaluations = {
+        name: json.loads((name / "trainer_state.json").read_text(encoding="utf-8"))["log_history"][0]
+        for name in (first, folder, trained / "dpo")
+    }
+    for evaluation in evaluations.values():  # the reference is the model that the round starts from
+        assert evaluation["eval_rewards/chosen"] == pytest.approx(0, abs=1e-5)
+    assert losses(first) == losses(trained / "dpo")
+    assert evaluations[folder]["eval_logps/chosen"] > evaluations[first]["eval_logps/chosen"]
+    shutil.rmtree(folder)
+    again = call(*command("dpo", folder), "--rounds", "2")
+    assert again.returncode == 0, again.stderr
+    assert again.stdout.count("the model's own poems") == 1  # the first round is done
+
+
+def reinforce(trained: Path, folder: Path) -> list[str]:
     small = (
         "--num_generations 4 --per_device_train_batch_size 8 --per_device_eval_batch_size 8 --max_completion_length 40"
     )
-    config = ["--config", "configs/tang-regulated/grpo.yaml", *small.split(), "--max_steps", "2", "--eval_steps", "2"]
-    folder = beside(trained, "short", "grpo")
-    done = call("train_grpo.py", *config, "--save_steps", "2", "--output_dir", str(folder))
+    steps = "--max_steps 3 --eval_steps 3 --save_steps 1"
+    start = ["--model_name_or_path", str(trained / "sft"), "--output_dir", str(folder)]
+    return ["train_grpo.py", "--config", "configs/tang-regulated/grpo.yaml", *small.split(), *steps.split(), *start]
+
+
+def test_reinforcement_logs_each_reward_apart_and_goes_on_after_a_kill(trained):
+    folder = beside(trained, "reinforced", "grpo")
+    done = call(*reinforce(trained, folder))
     assert done.returncode == 0, done.stderr
+    assert "nothing is learned here" in done.stdout + done.stderr  # a random model's poems earn nothing
     state = json.loads((folder / "trainer_state.json").read_text(encoding="utf-8"))
     logs = [log for log in state["log_history"] if "reward" in log]
-    assert len(logs) == 2
+    assert len(logs) == 3
     for name in ("well_formed", "rhymed", "tones", "regulated"):
         assert 0 <= logs[0][f"rewards/{name}/mean"] <= 1
     assert (folder / "model.safetensors").is_file()
+
+    killed = beside(trained, "reinforced-and-killed", "grpo")
+    process = subprocess.Popen(
+        [sys.executable, *reinforce(trained, killed)], cwd=HOUSE, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
+    while not (killed / "checkpoint-1").exists() and process.poll() is None:
+        time.sleep(0.001)
+    process.kill()
+    process.wait()
+    assert not (killed / "trainer_state.json").exists()
+    again = call(*reinforce(trained, killed))
+    assert again.returncode == 0 and "going on from" in again.stdout, again.stderr
+    resumed = json.loads((killed / "trainer_state.json").read_text(encoding="utf-8"))["log_history"]
+    lengths = [log["completions/mean_length"] for log in resumed if "reward" in log]
+    assert lengths == [log["completions/mean_length"] for log in logs]  # the same poems were drawn
 
 
 @pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="there is no SIGKILL on this system")
@@ -226,6 +266,7 @@ def test_a_mistake_behind_the_command_line_leaves_no_folder(run, options, senten
     [
         ("train_dpo.py", "tang/dpo", ["--samples_per_title", "1"], "a pair has two sides"),
         ("train_dpo.py", "tang/dpo", ["--sampled_titles", "-1"], "sampled_titles is at least 0"),
+        ("train_dpo.py", "tang/dpo", ["--sampled_titles", "0", "--rounds", "2"], "set sampled_titles"),
         ("train_grpo.py", "tang-regulated/grpo", ["--rewards", "fame"], "there is no reward fame"),
         ("train_grpo.py", "tang-regulated/grpo", ["--reward_weights", "1"], "there are 4 rewards and 1 reward_weights"),
         ("train_grpo.py", "tang-regulated/grpo", ["--num_generations", "7"], "num_generations"),
@@ -234,7 +275,7 @@ def test_a_mistake_behind_the_command_line_leaves_no_folder(run, options, senten
     ],
 )
 def test_a_mistake_about_alignment_leaves_no_folder(trained, script, config, options, sentence):
-    small = ["--max_completion_length", "40"] if "grpo" in script else []
+    small = ["--max_completion_length", "40", "--model_name_or_path", str(trained / "sft")] if "grpo" in script else []
     config = ["--config", f"configs/{config}.yaml", "--output_dir", str(trained / "mistake"), *small]
     done = call(script, *config, *options)
     assert done.returncode == 2, done.stderr

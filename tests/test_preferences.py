@@ -3,13 +3,16 @@
 import random
 
 import pytest
+from test_forms import make_model, rhyme_words
 from test_write import make_checkpoint
 
 from poet import preferences, sampling
 from poet.corpus import Poem, Split
 from poet.dataset import DataArguments, build_datasets, load_stage, pair_poems
 from poet.errors import UserError
-from poet.sampling import sample_pairs
+from poet.forms import regulated_form
+from poet.prosody import all_groups, judge
+from poet.sampling import sample_pairs, slip_pairs
 from poet.write import load
 from poet_tokenizer import encode_text
 
@@ -130,3 +133,29 @@ def test_the_text_of_a_pair_is_what_the_model_wrote(poet, monkeypatch):
 def test_a_title_without_room_for_a_poem_is_refused(poet):
     with pytest.raises(UserError, match="too long"):
         sample_pairs(*poet, ["春" * 80], begins_with_spring, per_title=2, seed=0)
+
+
+@pytest.fixture(scope="module")
+def rhymer(tmp_path_factory):
+    return load(make_model(tmp_path_factory.mktemp("rhymer"), rhyme_words(all_groups(), 12)))
+
+
+def test_the_form_of_regulated_verse_goes_by_length_and_lines():
+    seven = "石徑幽泉細雨聲，松窗夜雨白雲生。"
+    assert regulated_form(REGULATED.text) == "五言絕句" == regulated_form(PLAIN.text)
+    assert regulated_form("\n".join([seven] * 4)) == "七言律詩" and regulated_form("\n".join([seven] * 6)) == "七言排律"
+    assert regulated_form("\n".join([seven] * 3)) is None and regulated_form("石徑") is None
+
+
+def test_a_pair_differs_where_the_rules_are_broken(rhymer):
+    seven = Poem("早行", ("石徑幽泉細雨聲，松窗夜雨白雲生。",) * 4)
+    shapeless = Poem("望月", ("石徑",))
+    rows = slip_pairs(*rhymer, [REGULATED, seven, shapeless, PLAIN], slips=2, seed=0)
+    assert [row["prompt"][0]["content"] for row in rows] == ["登樓", "登樓", "早行"]  # form by form
+    for row, form in zip(rows, ["五言絕句", "五言絕句", "七言律詩"], strict=True):
+        good, bad = (row[side][0]["content"] for side in ("chosen", "rejected"))
+        assert judge(good).regulated and judge(good).form == form
+        assert not judge(bad).regulated or good.count("\n") != bad.count("\n")
+        assert len(good) == len(bad) and sum(a != b for a, b in zip(good, bad)) == 2
+    assert rows[0]["chosen"] != rows[1]["chosen"]
+    assert slip_pairs(*rhymer, [REGULATED, seven, shapeless, PLAIN], slips=2, seed=0) == rows
