@@ -2,10 +2,14 @@
 
     python train_sft.py --config configs/tang/sft.yaml
     accelerate launch train_sft.py --config configs/tang/sft.yaml --num_train_epochs 3
+    python train_sft.py --config configs/tang/author.yaml --author 李白
 
-It starts from OUTPUT_DIR/../pretrain and the data beside it. Every option is a field of `FinetuningArguments`
-(poet/arguments.py) or of trl's `SFTConfig`.
+It starts from OUTPUT_DIR/../pretrain and the data beside it; with --author from OUTPUT_DIR/../sft, and trains an adapter
+on that author's poems. Every option is a field of `FinetuningArguments` or `AuthorArguments` (poet/arguments.py) or of
+trl's `SFTConfig`.
 """
+
+from dataclasses import asdict
 
 from poet import errors
 
@@ -13,13 +17,13 @@ from poet import errors
 def main() -> None:
     from trl import SFTConfig
 
-    from poet.arguments import FinetuningArguments, parse
+    from poet.arguments import AuthorArguments, FinetuningArguments, parse
 
-    stage_args, args = parse(FinetuningArguments, SFTConfig)
+    stage_args, args, author_args = parse(FinetuningArguments, SFTConfig, AuthorArguments)
 
     from trl import SFTTrainer
 
-    from poet import dataset, scoring, themes, write
+    from poet import author, dataset, scoring, themes, write
     from poet.callbacks import ShowVerse
     from poet.training import Stage, begin, fit_lengths, load_model, locate, train
 
@@ -28,16 +32,25 @@ def main() -> None:
 
     scoring.score_only_what_counts()
     run = locate(args)
-    model, tokenizer, origin = load_model(stage_args.model_name_or_path or run.folder / "pretrain", stage_args)
+    stage, before = ("author", "sft") if author_args.author else ("sft", "pretrain")
+    model, tokenizer, origin = load_model(stage_args.model_name_or_path or run.folder / before, stage_args)
 
     # Data: a title as the prompt, or words of the poem; the poem as the completion.
-    rows = dataset.load_stage(run.folder, "sft")
+    if author_args.author:
+        voice = author.find_voice(run.folder, author_args.author)
+        author_args.author, rows = voice.author, voice.rows()
+    else:
+        rows = dataset.load_stage(run.folder, "sft")
     if stage_args.theme_share:
         rows["train"] = themes.ask_by_theme(rows["train"], stage_args.theme_share, args.seed)
     rows = fit_lengths(rows, tokenizer, args, model.config.n_positions)
 
+    # Weights: all of the model's, or those of an adapter beside them.
+    adapter = author.adapter_config(author_args, stage_args, model, args.seed)
+
     made_from = dataset.load_summary(run.folder)["made_from"]
-    if not begin("sft", args, stage_args, {"data": made_from, "model": origin}):
+    inputs = {"data": made_from, "model": origin, **(asdict(author_args) if adapter else {})}
+    if not begin(stage, args, stage_args, inputs):
         return
 
     trainer = Tuner(
@@ -46,13 +59,14 @@ def main() -> None:
         train_dataset=rows["train"],
         eval_dataset=rows["test"],
         processing_class=tokenizer,
+        peft_config=adapter,
     )
     trainer.stage_args = stage_args
     title = stage_args.sample_title
     trainer.add_callback(
         ShowVerse(title, lambda: {"text": write.write_poems(model, tokenizer, [title], seed=args.seed)[0]}, run.samples)
     )
-    train(trainer, {"stage": "sft", "corpus": made_from["corpus"]})
+    train(trainer, {"stage": stage, "corpus": made_from["corpus"], "author": author_args.author})
 
 
 if __name__ == "__main__":

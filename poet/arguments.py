@@ -98,6 +98,32 @@ class FinetuningArguments(TuningArguments):
 
 
 @dataclass
+class AuthorArguments:
+    """Options of an author's voice: whose, and the size of the adapter (LoRA, arXiv:2106.09685), named as trl names it."""
+
+    author: str | None = field(
+        default=None,
+        metadata={"help": "Train an adapter on this author's poems; in traditional or simplified characters."},
+    )
+    lora_r: int = field(default=0, metadata={"help": "Rank of the adapter's matrices; 0: no adapter."})
+    lora_alpha: int = field(default=16, metadata={"help": "What the adapter adds is scaled by lora_alpha / lora_r."})
+    lora_dropout: float = field(default=0.0, metadata={"help": "Dropout of what goes into the adapter."})
+    lora_target_modules: list[str] = field(
+        default_factory=lambda: ["c_attn", "c_proj", "c_fc"],
+        metadata={"help": "Names of the layers that it adds to: by default all matrices of GPT-2's blocks."},
+    )
+
+    def __post_init__(self):
+        if bool(self.author) != (self.lora_r > 0):
+            raise ValueError(
+                "an author and a lora_r above 0 go together: python train_sft.py --config configs/tang/author.yaml "
+                "--author 李白"
+            )
+        if not 0 <= self.lora_dropout < 1:
+            raise ValueError(f"lora_dropout must be at least 0 and below 1, not {self.lora_dropout}")
+
+
+@dataclass
 class AlignmentArguments(TuningArguments):
     """Options of alignment: pairs of the model's own poems beside those of the corpus."""
 

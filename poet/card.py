@@ -19,6 +19,9 @@ _WHAT = {
     "poems with their titles and follows no instruction: that is what the next stage teaches.",
     "sft": "It writes a poem in classical Chinese for a title. It was first trained to continue verse, then fine-tuned "
     "on titles and their poems; only the poem's characters counted in the loss.",
+    "author": "It is an adapter (LoRA, https://arxiv.org/abs/2106.09685) and needs the model that it was trained on, which "
+    "writes a poem in classical Chinese for a title: with the adapter the poem leans towards the verse of one author, whose "
+    "titles and poems it was fine-tuned on.",
     "dpo": "It writes a poem in classical Chinese for a title, in the kind of verse that was preferred. It was first "
     "trained to continue verse, then fine-tuned on titles and their poems, then aligned with pairs of a preferred and "
     "a rejected poem (direct preference optimization, https://arxiv.org/abs/2305.18290).",
@@ -53,8 +56,8 @@ def write_card(folder: Path, log_history: list[dict], facts: dict[str, Any]) -> 
 
     Args:
         log_history: `trainer.state.log_history`; its last values are the results.
-        facts: `stage` (pretrain, sft, dpo or grpo), and where they are known `corpus` (a source's name or a Hub id),
-            `base_model`, `dataset` (Hub ids), `license`, `parameters`, `seconds`, `device`. Anything else becomes a row
+        facts: `stage` (pretrain, sft, author, dpo or grpo), and where they are known `corpus` (a source's name or a Hub id),
+            `author`, `base_model`, `dataset` (Hub ids), `license`, `parameters`, `seconds`, `device`. Anything else becomes a row
             of the table under its own name, `_` read as a space; a path is left out.
     """
     stage, corpus = facts["stage"], facts.get("corpus")
@@ -62,7 +65,7 @@ def write_card(folder: Path, log_history: list[dict], facts: dict[str, Any]) -> 
     header = ModelCardData(
         language="zh",
         license=facts.get("license") or ("mit" if corpus in _CORPORA else None),
-        library_name="transformers",
+        library_name="peft" if stage == "author" else "transformers",
         pipeline_tag="text-generation",
         tags=["poetry", "classical-chinese", stage] + (["trl"] if stage != "pretrain" else []),
         base_model=_hub_id(facts.get("base_model")),
@@ -145,11 +148,15 @@ def duration(seconds: float) -> str:
 def _usage(stage: str) -> str:
     given = _RAW_INPUT if stage == "pretrain" else _CHAT_INPUT
     taken = _OUTPUT.get(stage, '["generated_text"][-1]["content"]')
-    return (
-        "from transformers import pipeline\n\n"
-        'poet = pipeline("text-generation", model=".")  # this folder, or its id on a hub\n'
-        f"print(poet({given})[0]{taken})"
-    )
+    loaded = 'from transformers import pipeline\n\npoet = pipeline("text-generation", model=".")'
+    if stage == "author":
+        loaded = (
+            "from peft import PeftModel\nfrom transformers import AutoModelForCausalLM, AutoTokenizer, pipeline\n\n"
+            'base = AutoModelForCausalLM.from_pretrained("../sft")  # the fine-tuned model that it was trained on\n'
+            'model = PeftModel.from_pretrained(base, ".").merge_and_unload()\n'
+            'poet = pipeline("text-generation", model=model, tokenizer=AutoTokenizer.from_pretrained("."))'
+        )
+    return f"{loaded}  # this folder, or its id on a hub\nprint(poet({given})[0]{taken})"
 
 
 def _explain(stage: str) -> str:

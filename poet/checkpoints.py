@@ -16,12 +16,28 @@ from poet.errors import UserError, first_line
 UNFINISHED = "unfinished"
 _ARGUMENTS = "_arguments.json"  # may name folders of this machine: a push leaves out what begins with _
 _DONE = "trainer_state.json"
-_PARTS = ("model.safetensors", "optimizer.pt", "scheduler.pt", "trainer_state.json")
+_PARTS = ("optimizer.pt", "scheduler.pt", "trainer_state.json")
+_WEIGHTS = ("model.safetensors", "adapter_model.safetensors")  # of a whole model; of an adapter, which needs its base
 
 
 def is_finished(folder: Path) -> bool:
     """Whether a stage ended and left its checkpoint in `folder`."""
     return (folder / _DONE).is_file()
+
+
+def is_adapter(folder: Path) -> bool:
+    """Whether `folder` holds an adapter in the form of PEFT, and no model of its own."""
+    return (folder / "adapter_config.json").is_file()
+
+
+def has_weights(folder: Path) -> bool:
+    return any((folder / name).is_file() for name in _WEIGHTS)
+
+
+def arguments_of(folder: Path) -> dict:
+    """What a stage was trained with; empty where the folder came from elsewhere."""
+    record = folder / _ARGUMENTS
+    return json.loads(record.read_text(encoding="utf-8")) if record.is_file() else {}
 
 
 def claim(folder: Path, arguments: dict) -> None:
@@ -34,8 +50,7 @@ def claim(folder: Path, arguments: dict) -> None:
         raise UserError(f"{folder} is a file, and a folder for the checkpoints is wanted; pass another --output_dir")
     record = folder / _ARGUMENTS
     arguments = json.loads(json.dumps(arguments, default=str))
-    if record.is_file():
-        earlier = json.loads(record.read_text(encoding="utf-8"))
+    if earlier := arguments_of(folder):
         other = sorted(key for key in earlier.keys() | arguments.keys() if earlier.get(key) != arguments.get(key))
         if other:
             changes = ", ".join(f"{key} {earlier.get(key)} there, {arguments.get(key)} now" for key in other[:3])
@@ -52,7 +67,7 @@ def last_checkpoint(folder: Path) -> Path | None:
     steps = {int(m[1]): p for p in folder.glob("checkpoint-*") if (m := re.fullmatch(r"checkpoint-(\d+)", p.name))}
     sharded = any(p.suffix == ".yaml" or p.name.startswith("global_step") for p in folder.glob("checkpoint-*/*"))
     for step in sorted(steps, reverse=True):
-        if sharded or all((steps[step] / part).is_file() for part in _PARTS):
+        if sharded or has_weights(steps[step]) and all((steps[step] / part).is_file() for part in _PARTS):
             return steps[step]
     return None
 

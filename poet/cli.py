@@ -50,6 +50,9 @@ def _parse(arguments: list[str]) -> argparse.Namespace:
     writer.add_argument(
         "--model", metavar="DIR", help=f"a checkpoint folder ({', else '.join(_MODELS)}; for 七言 sft in place of dpo)"
     )
+    writer.add_argument(
+        "--adapter", metavar="DIR", help="an author's voice over --model, or over what it was trained on"
+    )
     writer.add_argument("--script", choices=["traditional", "simplified"], default="traditional")
     writer.add_argument("--temperature", type=float, help="below 1 likelier, above 1 rarer characters")
     writer.add_argument("--top-k", type=int, help="draw from so many likeliest characters; 0: from all")
@@ -116,7 +119,9 @@ def _write(options: argparse.Namespace) -> None:
     except UnicodeEncodeError as error:
         raise UserError("the title is not UTF-8, which this command reads") from error
     usual = _BEFORE_ALIGNMENT if (options.form or "").startswith("七") else _MODELS
-    folder = options.model or next((name for name in usual if Path(name, "config.json").is_file()), None)
+    folder = (
+        options.adapter or options.model or next((name for name in usual if Path(name, "config.json").is_file()), None)
+    )
     if folder is None:
         raise UserError(f"there is no model in {' or '.join(usual)}; make one by `make run`, or name one with --model")
 
@@ -136,7 +141,7 @@ def _write(options: argparse.Namespace) -> None:
     if options.theme:
         settings["instruction"] = themes.INSTRUCTION
     _quiet()
-    model, tokenizer = write.load(folder)
+    model, tokenizer = write.load_adapter(folder, options.model) if options.adapter else write.load(folder)
     title = script.to_traditional(title)
     printer = _Printer(script.to_simplified if options.script == "simplified" else None)
     if wish:  # the best is known when all are written, so nothing is streamed

@@ -4,6 +4,7 @@ Knows checkpoints, run folders and the judge of verse; trains nothing. Losses ar
 poems that were asked for, and a poem that does not end by itself is no whole poem.
 """
 
+import bisect
 import itertools
 import math
 import random
@@ -18,6 +19,7 @@ from typing import Any
 import torch
 
 from poet import dataset, themes, write
+from poet.author import Bayes, Voice, find_voice_of
 from poet.blocks import POEM_SEPARATOR
 from poet.corpus import Poem, read_corpus
 from poet.errors import UserError
@@ -298,6 +300,25 @@ def wilson(rate: float, n: int) -> tuple[float, float]:
     return max(0.0, (middle - half) / (1 + z * z / n)), min(1.0, (middle + half) / (1 + z * z / n))
 
 
+def area_under_curve(own: Sequence[float], others: Sequence[float]) -> tuple[float, tuple[float, float]]:
+    """How often a value of `own` is above one of `others`, ties counted half, and the 95 % interval: 0.5 tells nothing.
+
+    The interval is Newcombe's fifth (Statistics in Medicine 25, 2006), which like Wilson's has a width at 0 and 1 too.
+    """
+    ranked, n = sorted(others), (len(own), len(others))
+    area = sum(bisect.bisect_left(ranked, x) + bisect.bisect_right(ranked, x) for x in own) / (2 * n[0] * n[1])
+    k = sum(n) / 2 - 1
+
+    def bound(inside: float, outside: float) -> float:
+        for _ in range(40):
+            t = (inside + outside) / 2
+            variance = t * (1 - t) * (1 + k * (1 - t) / (2 - t) + k * t / (1 + t)) / (n[0] * n[1])
+            inside, outside = (t, outside) if abs(t - area) <= 1.96 * variance**0.5 else (inside, t)
+        return inside
+
+    return area, (bound(area, 0.0), bound(area, 1.0))
+
+
 def _share(flags: Iterable[bool]) -> tuple[float, tuple[float, float]]:
     values = list(flags)
     rate = sum(values) / max(1, len(values))
@@ -346,7 +367,8 @@ def evaluate_checkpoints(
         titles: how many poems each checkpoint writes, for titles of the evaluation part drawn by `seed`; "poets" are
             the real poems of the same titles. A checkpoint named pretrain knows no titles: it gets its loss alone.
             A loss `_unseen` is that without the poems that leak (`Training.has_seen`) from any of the three training
-            parts; `leaked_poems` says how many `poem_loss_unseen` leaves out.
+            parts; `leaked_poems` says how many `poem_loss_unseen` leaves out. An adapter's row says besides whether it
+            sounds like its author: `voice_auc` and what stands beside it, over held-out poems of the whole run.
         poems: verse from elsewhere, judged as the row "poems".
     """
     result: dict[str, Any] = {"checkpoints": {}, "titles": 0, "seed": seed}
@@ -384,8 +406,20 @@ def _row(
         row[key], row["interval"][key] = value, interval
     row["leaked_poems"] = sum(seen)
     _say(f"{path}: {len(verses)} poems")
-    written = rates(_whole_poems(model, tokenizer, [title for title, _ in verses], seed), training)
-    return row | {**written, "interval": row["interval"] | written["interval"]}
+    poems = _whole_poems(model, tokenizer, [title for title, _ in verses], seed)
+    written = rates(poems, training)
+    row |= {**written, "interval": row["interval"] | written["interval"]}
+    voice = find_voice_of(_stage(path))
+    if voice is not None:
+        base, _ = write.load(write.base_of(Path(path)))
+        base.generation_config = model.generation_config  # so that the weights alone make the difference
+        _say(f"{path}: whether it sounds like {voice.author}")
+        before = _whole_poems(base, tokenizer, [title for title, _ in verses], seed)
+        for key, (value, interval) in itertools.chain(
+            _voice_figures(model, base, tokenizer, voice, seed), _bayes_figures(voice, poems, before, seed)
+        ):
+            row[key], row["interval"][key] = value, interval
+    return row
 
 
 def _text_figures(model, tokenizer, poems: Sequence[str], training: Training) -> Iterator[tuple[str, Any]]:
@@ -434,6 +468,32 @@ class _Themes:
             sizes = [len(theme.split()) for theme in self.themes]
             for number, key in enumerate(("theme_words", "theme_words_or_kin")):
                 yield key + suffix, _ratio([(count[number], n) for count, n in zip(counts, sizes, strict=True)])
+
+
+def _voice_figures(model, base, tokenizer, voice: Voice, seed: int) -> Iterator[tuple[str, Any]]:
+    """What the adapter saves on held-out poems against its base, and how well that tells the author's from the others'."""
+    own, others = (
+        [(poem.title, poem.text) for poem in poems if len(poem.title) <= TITLE_LIMIT]
+        for poems in (voice.held_out, voice.others_held_out)
+    )
+    if not own or not others:
+        return
+    others = random.Random(seed).sample(others, min(len(others), max(len(own), TITLES)))
+    after, before = (_poem_nats(each, tokenizer, own + others) for each in (model, base))
+    saved = [(b - a) / max(1, n) for (a, n), (b, _) in zip(after, before, strict=True)]
+    yield "voice_auc", area_under_curve(saved[: len(own)], saved[len(own) :])
+    for name, part in (("author", slice(len(own))), ("others", slice(len(own), None))):
+        yield f"{name}_loss", _ratio(after[part])
+        yield f"{name}_loss_before", _ratio(before[part])
+
+
+def _bayes_figures(voice: Voice, poems: Sequence[str], before: Sequence[str], seed: int) -> Iterator[tuple[str, Any]]:
+    """Shares of poems that are taken for the author's: written with the adapter and without, held-out, the others'."""
+    bayes = Bayes(voice, seed)
+    yield "taken_for_author", _share(map(bayes.takes, poems))
+    yield "taken_for_author_before", _share(map(bayes.takes, before))
+    yield "own_poems_taken_for_author", _share(bayes.takes(poem.text) for poem in voice.held_out)
+    yield "others_poems_taken_for_author", _share(bayes.takes(poem.text) for poem in voice.others_held_out)
 
 
 def _whole_poems(model, tokenizer, titles: list[str], seed: int) -> list[str]:

@@ -24,7 +24,7 @@ from transformers import (
 from transformers.trainer_pt_utils import LengthGroupedSampler
 from transformers.trainer_utils import rotate_checkpoints
 
-from poet import card, checkpoints, dataset, hardware, plots, write
+from poet import author, card, checkpoints, dataset, hardware, plots, write
 from poet.arguments import PretrainArguments, SamplingArguments, StageArguments
 from poet.callbacks import StopWhenAsked
 from poet.clock import UNKNOWN, TrainByTheClock
@@ -91,8 +91,12 @@ class Stage(Trainer):
 
     def save_model(self, output_dir=None, _internal_call=False):
         super().save_model(output_dir, _internal_call)
-        if self.args.should_save:  # a pickle, with paths of this machine in it; the arguments stand in a JSON file
-            Path(output_dir or self.args.output_dir, "training_args.bin").unlink(missing_ok=True)
+        if self.args.should_save:
+            folder = Path(output_dir or self.args.output_dir)
+            # A pickle, with paths of this machine in it; the arguments stand in a JSON file.
+            (folder / "training_args.bin").unlink(missing_ok=True)
+            if checkpoints.is_adapter(folder):
+                author.complete_adapter(folder, self.model)
 
     def training_step(self, *args, **kwargs):
         loss = super().training_step(*args, **kwargs)
@@ -234,6 +238,8 @@ def load_model(
             f"there is no checkpoint in {path}; make it by `python train_{stage}.py --config configs/RECIPE/{stage}.yaml`, "
             "or name another with --model_name_or_path"
         )
+    if checkpoints.is_adapter(Path(path)):
+        raise UserError(f"{path} holds an adapter, and training starts from a whole model: pass --model_name_or_path")
     model, tokenizer = write.load(path)
     model.loss_type = "ForCausalLM"  # else Trainer's losses are (n-1)/n of the truth (transformers#46204)
     model.generation_config = write.generation_defaults(
@@ -371,7 +377,7 @@ def _publish(trainer: Stage, folder: Path) -> None:
     trainer.save_model(str(unfinished), _internal_call=True)  # else it pushes, before the rest is there
     if not trainer.args.should_save:
         return
-    if not (unfinished / "model.safetensors").is_file():
+    if not checkpoints.has_weights(unfinished):
         raise RuntimeError(f"{unfinished} has no model.safetensors: the weights were saved in shards")
     trainer.state.save_to_json(str(unfinished / "trainer_state.json"))
     plots.draw_curves(trainer.state.log_history, unfinished / "curves.png")

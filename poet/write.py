@@ -7,6 +7,7 @@ The same title, seed and settings give the same poem here and in `pipeline("text
 the checkpoint's own generation defaults (`generation_defaults`, saved beside the weights).
 """
 
+import json
 import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -15,6 +16,7 @@ from pathlib import Path
 
 import torch
 from safetensors import SafetensorError
+from safetensors.torch import load_file
 from transformers import (
     AutoModelForCausalLM,
     AutoTokenizer,
@@ -24,6 +26,7 @@ from transformers import (
 )
 from transformers.generation import BaseStreamer
 
+from poet import checkpoints
 from poet.dataset import ask
 from poet.decode import draw
 from poet.errors import UserError, first_line
@@ -66,7 +69,7 @@ def check_sampling(temperature: float = 1.0, top_k: int = 0, top_p: float = 1.0)
 
 
 def load(path: str | Path) -> tuple[PreTrainedModel, PreTrainedTokenizerFast]:
-    """A checkpoint folder -> its model (float32, evaluation mode) and its tokenizer.
+    """A checkpoint folder, or an adapter's -> its model (float32, evaluation mode) and its tokenizer.
 
     Raises:
         UserError: no such folder, a file, no checkpoint, or a tokenizer that belongs to another model.
@@ -76,6 +79,8 @@ def load(path: str | Path) -> tuple[PreTrainedModel, PreTrainedTokenizerFast]:
         raise UserError(f"there is no checkpoint folder {path}")
     if not path.is_dir():
         raise UserError(f"{path} is a file; a checkpoint is the folder that holds config.json and model.safetensors")
+    if checkpoints.is_adapter(path):
+        return load_adapter(path)
     missing = [name for name in ("config.json", "tokenizer.json") if not (path / name).is_file()]
     if missing:
         raise UserError(f"{path} is not a checkpoint: it has no {' and no '.join(missing)}")
@@ -91,6 +96,55 @@ def load(path: str | Path) -> tuple[PreTrainedModel, PreTrainedTokenizerFast]:
             "they come from different runs, so copy the tokenizer from the folder where the model was trained"
         )
     return model, tokenizer
+
+
+def load_adapter(path: str | Path, base: str | Path | None = None) -> tuple[PreTrainedModel, PreTrainedTokenizerFast]:
+    """An adapter's folder -> the model that it was trained on, or `base`, with the adapter merged into its weights.
+
+    Raises:
+        UserError: no adapter, no PEFT, a base that is not there, or one that the adapter does not fit.
+    """
+    path = Path(path)
+    if not checkpoints.is_adapter(path):
+        raise UserError(f"{path} is not an adapter: it has no adapter_config.json; train_sft.py --author makes one")
+    base = base or base_of(path)
+    model, tokenizer = load(base)
+    try:
+        from peft import PeftConfig, PeftModelForCausalLM, get_peft_model_state_dict, set_peft_model_state_dict
+    except ImportError as error:
+        raise UserError("an adapter needs PEFT, which is not installed here: pip install peft") from error
+    try:
+        weights = load_file(path / "adapter_model.safetensors")
+        own_tokenizer = AutoTokenizer.from_pretrained(path)
+        adapted = PeftModelForCausalLM(model, PeftConfig.from_pretrained(path))
+        model.generation_config = GenerationConfig.from_pretrained(path)
+    except (OSError, ValueError, TypeError, SafetensorError) as error:
+        raise UserError(f"{path} is not a whole adapter of {base}: {first_line(error)}") from error
+    # PEFT itself leaves out what the model has no place for, and leaves untrained what the adapter lacks.
+    places = {
+        name: weight.shape for name, weight in get_peft_model_state_dict(adapted, save_embedding_layers=False).items()
+    }
+    if places != {name: weight.shape for name, weight in weights.items()}:
+        raise UserError(f"the adapter {path} was trained on a model of another shape than {base}")
+    if own_tokenizer.get_vocab() != tokenizer.get_vocab():
+        raise UserError(f"the adapter {path} was trained with another tokenizer than that of {base}: use its own run's")
+    set_peft_model_state_dict(adapted, weights)
+    return adapted.merge_and_unload(), tokenizer
+
+
+def base_of(adapter: Path) -> Path:
+    """The folder of the model that an adapter names as its base, or the one of that name beside the adapter."""
+    try:
+        named = Path(json.loads((adapter / "adapter_config.json").read_text("utf-8"))["base_model_name_or_path"])
+    except (ValueError, KeyError, TypeError) as error:
+        raise UserError(f"{adapter}/adapter_config.json names no base model; name it with --model") from error
+    beside = [folder / named.name for folder in adapter.resolve().parents[:2]]  # of a stage, and of its checkpoints
+    found = next((folder for folder in (named, *beside) if folder.is_dir()), None)
+    if found is None:
+        raise UserError(
+            f"the adapter {adapter} names {named} as its base model, which is not here; name it with --model"
+        )
+    return found
 
 
 def write_ids(

@@ -1,0 +1,247 @@
+"""An adapter to one author's voice, on a corpus of two authors who have no character in common."""
+
+import json
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+from test_cli import poet  # noqa: F401
+from test_journey import HOUSE, call, losses
+from test_write import make_checkpoint, random_model
+from transformers import AutoConfig, AutoModelForCausalLM, set_seed
+from trl import SFTConfig
+
+from poet import author, dataset, evaluate, write
+from poet.arguments import AuthorArguments, TuningArguments, parse
+from poet.errors import UserError
+from poet.training import load_model
+from poet_tokenizer import build_tokenizer
+
+POSITIONS = 64
+WORDS = {"劉長卿": [chr(0x5000 + i) for i in range(30)], "李白": [chr(0x6000 + i) for i in range(30)]}
+SMALL = (
+    "--max_steps 12 --per_device_train_batch_size 16 --learning_rate 2e-2 --logging_steps 1 --bf16 false "
+    "--save_strategy steps --save_steps 4 --eval_strategy steps --eval_steps 12"
+).split()
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory) -> Path:
+    """Data of 240 poems, three of them by somebody else, and in sft/ a model of sixteen numbers that has read them."""
+    folder = tmp_path_factory.mktemp("author")
+    draw = random.Random(0)
+    poems = []
+    for k in range(240):
+        name = list(WORDS)[k % 2]
+        width = draw.choice([5, 7])
+        lines = ["，".join("".join(draw.choices(WORDS[name], k=width)) for _ in "ab") + "。" for _ in "ab"]
+        title = "".join(draw.choices("春夜喜雨山中", k=4))
+        poems.append({"title": title, "author": "李白之" if k < 3 else name, "paragraphs": lines})
+    (folder / "poems.json").write_text(json.dumps(poems, ensure_ascii=False), encoding="utf-8")
+    cut = {"seed": 2024, "split": [5, 3, 2], "held_out": 0.2, "min_lines": 2, "equal_lines": True, "forbidden": ""}
+    arguments = dataset.DataArguments(corpus=str(folder / "poems.json"), preference="five-character", **cut)
+    dataset.build_datasets(arguments, folder / "run")
+    make_base(folder / "run")
+    return folder / "run"
+
+
+def make_base(run: Path) -> None:
+    set_seed(0)
+    tokenizer = build_tokenizer(dataset.characters(run), POSITIONS)
+    model = random_model(tokenizer, POSITIONS)
+    rows = dataset.load_stage(run, "sft")["train"]
+    encoded = tokenizer.apply_chat_template([r["prompt"] + r["completion"] for r in rows], padding=True)["input_ids"]
+    ids = torch.tensor(encoded)
+    labels = ids.masked_fill(ids == tokenizer.pad_token_id, -100)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=2e-2)
+    for _ in range(60):
+        model(ids, labels=labels).loss.backward()
+        optimizer.step()
+        optimizer.zero_grad()
+    model.generation_config = write.generation_defaults(tokenizer, POSITIONS, 1.0, 0, 1.0)
+    model.save_pretrained(run / "sft")
+    tokenizer.save_pretrained(run / "sft")
+
+
+def command(folder: Path, name: str = "李白", *options: str) -> list[str]:
+    config = ["--config", "configs/tang/author.yaml", "--author", name, "--output_dir", str(folder)]
+    return ["train_sft.py", *config, *SMALL, *options]
+
+
+@pytest.fixture(scope="module")
+def adapter(run) -> Path:
+    done = call(*command(run / "author"))
+    assert done.returncode == 0, done.stderr
+    return run / "author"
+
+
+def test_an_adapter_is_saved_whole_and_says_nothing_of_this_machine(run, adapter):
+    assert len(losses(adapter)) == 12
+    for name in ("adapter_model.safetensors", "tokenizer.json", "README.md", "curves.png", "samples.jsonl"):
+        assert (adapter / name).stat().st_size > 0
+    for path in (path for path in adapter.iterdir() if path.is_file() and not path.name.startswith("_")):
+        assert path.suffix not in (".bin", ".pt", ".pth") and path.name != "model.safetensors"
+        assert str(run).encode() not in path.read_bytes(), path
+    assert json.loads((adapter / "generation_config.json").read_text("utf-8"))["temperature"] == 0.8
+    card = (adapter / "README.md").read_text("utf-8")
+    assert "library_name: peft" in card and "| author | 李白 |" in card
+    assert write.base_of(adapter) == write.base_of(adapter / "checkpoint-12") == run / "sft"
+
+
+def test_poems_with_the_adapter_are_those_of_plain_peft_and_not_those_of_its_base(run, adapter, poet):  # noqa: F811
+    from peft import PeftModel
+
+    words = ("write", "春夜", "--seed", 3, "-n", 2)
+    code, with_it, err = poet(*words, "--adapter", adapter)
+    assert (code, err) == (0, "")
+    assert poet(*words, "--adapter", adapter, "--model", run / "sft")[1] == with_it
+    assert poet(*words, "--model", run / "sft", "--temperature", 0.8)[1] != with_it
+    plain = PeftModel.from_pretrained(AutoModelForCausalLM.from_pretrained(run / "sft"), adapter).merge_and_unload()
+    model, tokenizer = write.load(adapter)
+    assert all(torch.equal(weight, plain.state_dict()[name]) for name, weight in model.state_dict().items())
+    plain.generation_config.temperature = 0.8
+    first = write.write_poems(plain, tokenizer, ["春夜"], seed=3)[0]
+    assert with_it.startswith("\n".join(filter(None, first.split("\n"))))
+
+
+def test_evaluation_says_that_the_adapter_sounds_like_its_author(run, adapter):
+    result = evaluate.evaluate_checkpoints([run / "sft", adapter], evaluate.of_run(run), titles=20)
+    before, row = result["checkpoints"].values()
+    assert row["voice_auc"] > row["interval"]["voice_auc"][0] > 0.8
+    assert row["author_loss"] < row["author_loss_before"] and row["others_loss"] > row["others_loss_before"]
+    history = json.loads((adapter / "trainer_state.json").read_text("utf-8"))["log_history"]
+    assert row["author_loss"] == pytest.approx(
+        [log["eval_loss"] for log in history if "eval_loss" in log][-1], abs=1e-4
+    )
+    assert row["own_poems_taken_for_author"] == 1 and row["others_poems_taken_for_author"] == 0
+    assert row["taken_for_author"] > row["taken_for_author_before"]
+    assert row.keys() > before.keys() and "voice_auc" not in before
+    assert "| voice auc |  | " in evaluate.table(evaluate.columns(result))
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="there is no SIGKILL on this system")
+def test_an_adapter_killed_in_the_middle_of_a_save_ends_as_if_it_had_not_been(run, adapter):
+    folder = run / "killed" / "author"
+    folder.parent.mkdir()
+    for part in ("data", "sft"):
+        (folder.parent / part).symlink_to(run / part)
+    saving = folder / "unfinished" / "checkpoint-8"
+    for _ in range(3):  # should a kill come too late, again: the folder is then whole
+        shutil.rmtree(folder, ignore_errors=True)
+        process = subprocess.Popen(
+            [sys.executable, *command(folder)], cwd=HOUSE, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        )
+        while not saving.exists() and process.poll() is None:
+            time.sleep(0.001)
+        process.kill()
+        process.wait()
+        if saving.exists():
+            break
+    assert saving.exists() and not (folder / "checkpoint-8").exists()
+    done = call(*command(folder))
+    assert done.returncode == 0, done.stderr
+    assert f"going on from {folder / 'checkpoint-4'}" in done.stdout
+    assert losses(folder) == losses(adapter)
+    assert not (folder / "unfinished").exists()
+
+
+def test_an_unknown_author_gets_one_sentence_with_the_nearest_and_leaves_no_folder(run):
+    done = call(*command(run / "mistake", "李百"))
+    assert done.returncode == 2, done.stderr
+    assert done.stderr.strip().endswith("the nearest are 李白, 李白之, 劉長卿") and "Traceback" not in done.stderr
+    assert not (run / "mistake").exists()
+
+
+def test_a_voice_is_one_authors_poems_and_what_evaluates_it_trained_nothing(run):
+    voice = author.find_voice(run, "刘长卿")
+    assert {poem.author for poem in voice.learned + voice.held_out} == {voice.author} == {"劉長卿"}
+    assert len(voice.learned + voice.held_out) == 118 and len(voice.held_out) > 10
+    others = voice.others_learned + voice.others_held_out
+    assert len(others) == 122 and "劉長卿" not in {poem.author for poem in others}
+    trained = {row["completion"][0]["content"] for row in dataset.load_stage(run, "sft")["train"]}
+    text = "\n\n".join(row["text"] for row in dataset.load_stage(run, "pretrain")["train"])
+    assert not [p for p in voice.held_out + voice.others_held_out if p.text in trained or p.text[:5] in text]
+
+
+@pytest.mark.parametrize(
+    ("name", "changed", "sentence"),
+    [
+        ("李白之", {}, "李白之 has 3 poems in .*, and a voice takes 20"),
+        ("李白", {"corpus": "nowhere"}, "was made from nowhere.*no corpus at nowhere"),
+        ("李白", {"fingerprint": "0"}, "it has changed since"),
+    ],
+)
+def test_an_author_who_cannot_be_learned_gets_one_sentence(run, tmp_path, name, changed, sentence):
+    summary = dataset.load_summary(run)
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "summary.json").write_text(json.dumps({"made_from": summary["made_from"] | changed}), "utf-8")
+    with pytest.raises(UserError, match=sentence):
+        author.find_voice(tmp_path, name)
+
+
+@pytest.mark.parametrize(
+    ("recipe", "options", "sentence"),
+    [
+        ("author", [], "go together"),
+        ("sft", ["--author", "李白"], "go together"),
+        ("author", ["--author", "李白", "--lora_dropout", "1"], "lora_dropout must be at least 0 and below 1"),
+        ("author", ["--author", "李白", "--lora_target_modules", "c_attn", "q_proj"], "has no layer q_proj"),
+        ("author", ["--author", "李白", "--optimizer", "muon"], "use adamw"),
+    ],
+)
+def test_options_that_make_no_adapter_are_refused(recipe, options, sentence):
+    argv = ["--config", f"configs/tang/{recipe}.yaml", *options]
+    with pytest.raises(UserError, match=sentence):
+        stage_args, _, author_args = parse(TuningArguments, SFTConfig, AuthorArguments, argv=argv)
+        author.adapter_config(author_args, stage_args, random_model(build_tokenizer("春", 32), 32), 0)
+
+
+def test_an_adapter_that_does_not_fit_is_refused_in_one_sentence(run, adapter, tmp_path, monkeypatch):
+    characters = "".join(dataset.characters(run))
+    narrow = make_checkpoint(tmp_path / "narrow", characters=characters)
+    tall = make_checkpoint(tmp_path / "tall", characters=characters)
+    other = make_checkpoint(tmp_path / "other", characters="春夜")
+    resize(narrow, n_embd=8)
+    resize(tall, n_layer=2)
+    broken = shutil.copytree(adapter, tmp_path / "broken")
+    (broken / "adapter_model.safetensors").write_bytes(b"no")
+    alone = shutil.copytree(adapter, tmp_path / "elsewhere" / "alone")
+    for folder, base, sentence in [
+        (run / "sft", None, "is not an adapter"),
+        (adapter, narrow, "of another shape"),
+        (adapter, tall, "of another shape"),
+        (adapter, other, "another tokenizer"),
+        (adapter, tmp_path / "nowhere", "there is no checkpoint folder"),
+        (broken, run / "sft", "is not a whole adapter"),
+        (alone, None, "which is not here; name it with --model"),
+    ]:
+        with pytest.raises(UserError, match=sentence) as raised:
+            write.load_adapter(folder, base)
+        assert "\n" not in str(raised.value)
+    with pytest.raises(UserError, match="training starts from a whole model"):
+        load_model(adapter, TuningArguments())
+    monkeypatch.setitem(sys.modules, "peft", None)  # as if it were not installed
+    with pytest.raises(UserError, match="pip install peft"):
+        write.load_adapter(adapter)
+
+
+def resize(folder: Path, **size) -> None:
+    """Puts a random model of another size into a checkpoint folder."""
+    config = AutoConfig.from_pretrained(folder)
+    config.update(size)
+    AutoModelForCausalLM.from_config(config).save_pretrained(folder)
+
+
+def test_the_area_under_the_curve_is_the_share_of_pairs_in_order():
+    assert evaluate.area_under_curve([3, 2, 1], [2, 0])[0] == 4.5 / 6
+    area, (low, high) = evaluate.area_under_curve([1] * 20, [0] * 30)
+    assert area == high == 1 and 0.8 < low < 1
+    assert evaluate.area_under_curve([1], [0])[1] == pytest.approx(evaluate.wilson(1.0, 1))
+    low, high = evaluate.area_under_curve(list(range(50)), list(range(50)))[1]
+    assert low + high == pytest.approx(1) and 0.3 < low < 0.5
