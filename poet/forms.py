@@ -39,9 +39,9 @@ _BITS = {"平": LEVEL, "仄": OBLIQUE, "平仄": EITHER, "中": EITHER, "？": E
 
 def regulated_form(poem: str) -> str | None:
     """五言 or 七言 with 絕句, 律詩 or 排律, by the length and the number of its lines; None where regulated verse has no such."""
-    lines = prosody.verse_lines(poem)
-    length, number = prosody.line_length(poem), len(lines)
-    return next((name for name, shape in FORMS.items() if shape == (length, number) and name[2:] != "古體"), None)
+    length, lines = prosody.line_length(poem), len(prosody.verse_lines(poem))
+    kind = {4: "絕句", 8: "律詩"}.get(lines, "排律")
+    return {5: "五言", 7: "七言"}[length] + kind if length and lines >= 4 and lines != 6 else None
 
 
 # ------------------------------------------------------------------------------------------------- what is wished for

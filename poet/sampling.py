@@ -100,14 +100,14 @@ def slip_pairs(
     Args:
         slips: characters in which the sides of a pair differ.
     """
-    of_form: dict[str, list[str]] = defaultdict(list)
+    of_form: dict[tuple[str, int], list[str]] = defaultdict(list)
     for poem in poems:
         form = regulated_form(poem.text)
         if form:
-            of_form[form].append(poem.title)
+            of_form[form, 2 * len(poem.lines)].append(poem.title)
     rows = []
-    for form, titles in of_form.items():
-        wish = read_wish(form)
+    for (form, lines), titles in of_form.items():
+        wish = read_wish(form, lines=lines)
         mask = FormLogitsProcessor(tokenizer, wish)
         for start, some in _batches(titles, form):
             written = write.write_ids(
