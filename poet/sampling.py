@@ -141,7 +141,8 @@ def _slip(
     positions = (batch["attention_mask"].cumsum(1) - 1).clamp(min=0)
     logits = model(**batch, position_ids=positions, logits_to_keep=length + 1).logits[:, :-1].float()
     logits /= model.generation_config.temperature or 1.0  # (poems, length, vocabulary)
-    logits[..., model.generation_config.suppress_tokens or []] = -torch.inf
+    never = [tokenizer.eos_token_id, *(model.generation_config.suppress_tokens or [])]
+    logits[..., never] = -torch.inf
     draw = torch.Generator(model.device).manual_seed(seed)
     chances, drawn = [], []
     for place in range(length):
