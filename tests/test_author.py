@@ -18,7 +18,7 @@ from transformers import AutoConfig, AutoModelForCausalLM, set_seed
 from trl import SFTConfig
 
 from poet import author, dataset, evaluate, write
-from poet.arguments import AuthorArguments, TuningArguments, parse
+from poet.arguments import AuthorArguments, FinetuningArguments, parse
 from poet.errors import UserError
 from poet.training import load_model
 from poet_tokenizer import build_tokenizer
@@ -198,7 +198,7 @@ def test_an_author_who_cannot_be_learned_gets_one_sentence(run, tmp_path, name, 
 def test_options_that_make_no_adapter_are_refused(recipe, options, sentence):
     argv = ["--config", f"configs/tang/{recipe}.yaml", *options]
     with pytest.raises(UserError, match=sentence):
-        stage_args, _, author_args = parse(TuningArguments, SFTConfig, AuthorArguments, argv=argv)
+        stage_args, _, author_args = parse(FinetuningArguments, SFTConfig, AuthorArguments, argv=argv)
         author.adapter_config(author_args, stage_args, random_model(build_tokenizer("春", 32), 32), 0)
 
 
@@ -225,7 +225,7 @@ def test_an_adapter_that_does_not_fit_is_refused_in_one_sentence(run, adapter, t
             write.load_adapter(folder, base)
         assert "\n" not in str(raised.value)
     with pytest.raises(UserError, match="training starts from a whole model"):
-        load_model(adapter, TuningArguments())
+        load_model(adapter, FinetuningArguments())
     monkeypatch.setitem(sys.modules, "peft", None)  # as if it were not installed
     with pytest.raises(UserError, match="pip install peft"):
         write.load_adapter(adapter)

@@ -177,16 +177,18 @@ def test_checkpoints_and_poets_are_measured_alike(tmp_path):
     assert table[0].endswith("sft | poems | poets |") and all(line.count("|") == 5 for line in table)
 
 
-def test_poems_for_theme_words_are_searched_for_them(tmp_path):
+def test_poems_for_theme_words_are_searched_for_them(poet, monkeypatch):
     training = [FIVE.replace("一二", "明月").replace("三", chr(0x5000 + i)) for i in range(30)]
-    checkpoint = make_checkpoint(tmp_path / "run" / "sft", characters="明月，\n")
-    held_out = HeldOut([("春", training[0]), ("夜", training[1])], FIVE + SEVEN + FIVE, training)
-    result = evaluate.evaluate_checkpoints([checkpoint], held_out, titles=2)
-    row = result["checkpoints"][str(checkpoint)]
-    assert 0 <= row["theme_words"] <= row["theme_words_or_kin"] <= 1
-    assert row["theme_words_or_kin"] > 0  # a model of two characters can hardly miss them
-    low, high = row["interval"]["theme_words_by_chance"]
-    assert low <= row["theme_words_by_chance"] <= high
+    asked = evaluate._Themes(training[:9], training, seed=0)
+    assert len(asked.themes) == 9 and all(word in training[0] for word in " ".join(asked.themes).split())
+    obedient = [f"{theme.replace(' ', '')}，" for theme in asked.themes]
+    monkeypatch.setattr(evaluate.write, "write_poems", lambda model, tokenizer, titles, **settings: obedient)
+    figures = dict(asked.figures(*poet, seed=0))
+    assert figures["theme_words"][0] == figures["theme_words_or_kin"][0] == 1
+    assert 0 <= figures["theme_words_by_chance"][0] < 1  # another theme's words
+    monkeypatch.undo()
+    low, high = dict(asked.figures(*poet, seed=0))["theme_words"][1]
+    assert low <= high
 
 
 def test_a_poem_that_was_cut_off_is_not_well_formed(tmp_path, monkeypatch):

@@ -118,7 +118,7 @@ def test_each_round_starts_from_what_the_one_before_has_left(trained):
     shutil.rmtree(folder)
     again = call(*command("dpo", folder), "--rounds", "2")
     assert again.returncode == 0, again.stderr
-    assert again.stdout.count("the model's own poems") == 1  # the first round is done
+    assert again.stdout.count("are preferred") == 1  # the first round is done
 
 
 def reinforce(trained: Path, folder: Path) -> list[str]:
@@ -265,7 +265,7 @@ def test_a_mistake_behind_the_command_line_leaves_no_folder(run, options, senten
     ("script", "config", "options", "sentence"),
     [
         ("train_dpo.py", "tang/dpo", ["--samples_per_title", "1"], "a pair has two sides"),
-        ("train_dpo.py", "tang/dpo", ["--sampled_titles", "-1"], "sampled_titles is at least 0"),
+        ("train_dpo.py", "tang/dpo", ["--sampled_titles", "-1"], "sampled_titles and slips are at least 0"),
         ("train_dpo.py", "tang/dpo", ["--sampled_titles", "0", "--rounds", "2"], "set sampled_titles"),
         ("train_grpo.py", "tang-regulated/grpo", ["--rewards", "fame"], "there is no reward fame"),
         ("train_grpo.py", "tang-regulated/grpo", ["--reward_weights", "1"], "there are 4 rewards and 1 reward_weights"),
