@@ -23,6 +23,7 @@ from poet.author import Bayes, Voice, find_voice_of
 from poet.blocks import POEM_SEPARATOR
 from poet.corpus import Poem, read_corpus
 from poet.errors import UserError
+from poet.parallelism import Parallelism, middle_couplets
 from poet.prosody import judge, line_length, verse_lines
 from poet_tokenizer import encode_text
 
@@ -212,6 +213,7 @@ class Training:
     def __init__(self, poems: Sequence[str]):
         lines = [verse_lines(poem) for poem in poems]
         self.lines = {line for poem in lines for line in poem}
+        self.parallelism = Parallelism(poems)
         self.text = "\n".join("".join(poem) for poem in lines)  # no run goes from one poem into the next
         self.wordings = {_wording(poem) for poem in poems}
         self.couplets = {couplet for poem in poems for couplet in map(_wording, poem.split("\n"))}
@@ -256,7 +258,8 @@ def rates(poems: Sequence[str], training: Training | None = None) -> Row:
 
     A line is one of five or seven characters, as the judge of verse reads it, without punctuation. Repetitions are
     within a poem (a line, a character that stood in it before); distinct-1 and distinct-2 are the different characters
-    and pairs of characters in a line, over all of them (Li et al., arXiv:1510.03055).
+    and pairs of characters in a line, over all of them (Li et al., arXiv:1510.03055). Parallelism is that of the middle couplets of
+    eight lines, by what stands opposite one another in the training poems (poet/parallelism.py); 0 is chance.
     """
     lines = [verse_lines(poem) for poem in poems]
     characters = ["".join(poem) for poem in lines]
@@ -267,7 +270,7 @@ def rates(poems: Sequence[str], training: Training | None = None) -> Row:
 
     def put(key: str, value: tuple[float, tuple[float, float]]) -> None:
         row[key], (low, high) = value
-        row["interval"][key] = (max(0.0, low), high)
+        row["interval"][key] = (low if key == "parallelism" else max(0.0, low), high)
 
     put("well_formed", _share(length is not None for length in lengths))
     put("five_character", _share(length == 5 for length in lengths))
@@ -285,6 +288,9 @@ def rates(poems: Sequence[str], training: Training | None = None) -> Row:
     put("distinct_1", _distinct(characters))
     put("distinct_2", _distinct(pairs))
     if training is not None:
+        scores = [[training.parallelism.score(*couplet) for couplet in middle_couplets(poem)] for poem in poems]
+        if any(scores):
+            put("parallelism", _ratio([(sum(couplets), len(couplets)) for couplets in scores]))
         put("copied_lines", _ratio([(sum(line in training.lines for line in poem), len(poem)) for poem in lines]))
         row["longest_copy"] = training.longest_copy(lines)
     return row

@@ -177,6 +177,15 @@ def test_checkpoints_and_poets_are_measured_alike(tmp_path):
     assert table[0].endswith("sft | poems | poets |") and all(line.count("|") == 5 for line in table)
 
 
+def test_middle_couplets_are_scored_by_what_stands_opposite_in_training():
+    frame = "一二三四五，六七八九十。"
+    parallel = f"{frame}\n青山連夜雨，綠水對朝雲。\n白石松前月，黃花竹外風。\n{frame}"
+    crossed = f"{frame}\n青山連夜雨，黃花竹外風。\n綠水對朝雲，白石松前月。\n{frame}"
+    training = Training([parallel] * 9)
+    assert rates([parallel], training)["parallelism"] > 1 > 0 > rates([crossed], training)["parallelism"]
+    assert "parallelism" not in rates([FIVE], training)
+
+
 def test_poems_for_theme_words_are_searched_for_them(poet, monkeypatch):
     training = [FIVE.replace("一二", "明月").replace("三", chr(0x5000 + i)) for i in range(30)]
     asked = evaluate._Themes(training[:9], training, seed=0)
