@@ -34,7 +34,7 @@ def main() -> int:
     say(2, "The configuration")
     print(describe_configuration(recipe, run), flush=True)
     for number, stage in enumerate(("pretrain", "sft", "dpo"), 3):
-        if stage in options.stages and (recipe / f"{stage}.yaml").is_file():
+        if stage in options.stages:
             say(number, STAGES[stage])
             code = train(stage, recipe, run, options.minutes)
             if code:
@@ -51,17 +51,22 @@ def parse_options() -> argparse.Namespace:
         "--recipe", default="sample", help=f"one of {', '.join(recipes)}, or a folder of your own in configs/"
     )
     parser.add_argument("--corpus", help="a folder, a file or a Hub id, in place of the recipe's corpus")
-    parser.add_argument("--stages", default=",".join(STAGES), help="the stages to run, of %(default)s")
+    parser.add_argument(
+        "--stages", help=f"the stages to run, of {','.join(STAGES)}; all that the recipe has if left out"
+    )
     parser.add_argument("--minutes", type=float, help="train so long in all, whatever the machine")
     parser.add_argument("--output_dir", help="the run's folder; runs/RECIPE if left out")
     parser.error = errors.refuse  # type: ignore[method-assign]
     options = parser.parse_args()
     if options.recipe not in recipes:
         raise UserError(f"there is no recipe {options.recipe} in configs/; there are {', '.join(recipes)}")
-    options.stages = options.stages.split(",")
+    there = [stage for stage in STAGES if (HOUSE / "configs" / options.recipe / f"{stage}.yaml").is_file()]
+    options.stages = there if options.stages is None else options.stages.split(",")
     for stage in options.stages:
         if stage not in STAGES:
             raise UserError(f"there is no stage {stage!r}; the stages are {', '.join(STAGES)}")
+        if stage not in there:
+            raise UserError(f"the recipe {options.recipe} has no stage {stage}; it has {', '.join(there)}")
     return options
 
 

@@ -145,11 +145,12 @@ class AlignmentArguments(TuningArguments):
     )
 
     def __post_init__(self):
-        if self.sampled_titles < 0 or self.slips < 0 or self.samples_per_title < 2:
+        if self.sampled_titles < 0 or self.slips < 0 or self.rounds < 1 or self.samples_per_title < 2:
             raise ValueError(
-                "sampled_titles and slips are at least 0, and samples_per_title at least 2: a pair has two sides"
+                "sampled_titles and slips are at least 0, rounds at least 1, and samples_per_title at least 2: a pair has "
+                "two sides"
             )
-        if self.rounds < 1 or (self.rounds > 1 or not self.corpus_pairs) and not self.sampled_titles:
+        if (self.rounds > 1 or not self.corpus_pairs) and not self.sampled_titles:
             raise ValueError("several rounds, or none of the corpus's pairs, need the model's own: set sampled_titles")
 
 

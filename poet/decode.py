@@ -50,7 +50,7 @@ def draw(
         scores = logits_processor(input_ids, logits.float())  # (rows, vocabulary)
         new = _choose(scores, generation_config.do_sample)
         input_ids = torch.cat([input_ids, new], dim=1)
-        attention_mask = torch.nn.functional.pad(attention_mask, (0, 1), value=1)
+        attention_mask = F.pad(attention_mask, (0, 1), value=1)
         if streamer is not None:
             streamer.put(new.flatten().cpu())
         length = input_ids.shape[1]

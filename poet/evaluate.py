@@ -268,9 +268,9 @@ def rates(poems: Sequence[str], training: Training | None = None) -> Row:
     lengths = [line_length(poem) for poem in poems]
     row: Row = {"poems": len(poems), "interval": {}}
 
-    def put(key: str, value: tuple[float, tuple[float, float]]) -> None:
+    def put(key: str, value: tuple[float, tuple[float, float]], least: float = 0.0) -> None:
         row[key], (low, high) = value
-        row["interval"][key] = (low if key == "parallelism" else max(0.0, low), high)
+        row["interval"][key] = (max(least, low), high)
 
     put("well_formed", _share(length is not None for length in lengths))
     put("five_character", _share(length == 5 for length in lengths))
@@ -290,7 +290,7 @@ def rates(poems: Sequence[str], training: Training | None = None) -> Row:
     if training is not None:
         scores = [[training.parallelism.score(*couplet) for couplet in middle_couplets(poem)] for poem in poems]
         if any(scores):
-            put("parallelism", _ratio([(sum(couplets), len(couplets)) for couplets in scores]))
+            put("parallelism", _ratio([(sum(couplets), len(couplets)) for couplets in scores]), least=-math.inf)
         put("copied_lines", _ratio([(sum(line in training.lines for line in poem), len(poem)) for poem in lines]))
         row["longest_copy"] = training.longest_copy(lines)
     return row
@@ -386,9 +386,11 @@ def evaluate_checkpoints(
         random.Random(seed).shuffle(verses)
         verses = verses[:titles]
         training = Training(held_out.training)
-        asked = _Themes([poem for _, poem in verses], held_out.training, seed)
+        writers = [path for path in checkpoints if _stage(path).name != "pretrain"]
+        asked = _Themes([poem for _, poem in verses], held_out.training, seed) if writers else None
         for path in checkpoints:
-            result["checkpoints"][str(path)] = _row(path, held_out, verses, asked, seed, training)
+            own = asked if path in writers else None
+            result["checkpoints"][str(path)] = _row(path, held_out, verses, own, seed, training)
         result |= {"poets": rates([poem for _, poem in verses], training), "titles": len(verses)}
     if poems:
         result["poems"] = rates(poems, training)
@@ -396,20 +398,18 @@ def evaluate_checkpoints(
 
 
 def _row(
-    path: str | Path, held_out: HeldOut, verses: list[Verse], asked: "_Themes", seed: int, training: Training
+    path: str | Path, held_out: HeldOut, verses: list[Verse], asked: "_Themes | None", seed: int, training: Training
 ) -> Row:
+    """Everything about one checkpoint; with nothing `asked`, since it knows no titles, its loss alone."""
     model, tokenizer = write.load(path)
     row: Row = {"interval": {}}
     _say(f"{path}: the loss of the evaluation part")
-    for key, (value, interval) in _text_figures(model, tokenizer, held_out.text.split(POEM_SEPARATOR), training):
-        row[key], row["interval"][key] = value, interval
-    if _stage(path).name == "pretrain":
+    _enter(row, _text_figures(model, tokenizer, held_out.text.split(POEM_SEPARATOR), training))
+    if asked is None:
         return row
     seen = [training.has_seen(poem) for _, poem in held_out.verses]
-    for key, (value, interval) in _title_figures(model, tokenizer, held_out.verses, seen, verses):
-        row[key], row["interval"][key] = value, interval
-    for key, (value, interval) in asked.figures(model, tokenizer, seed):
-        row[key], row["interval"][key] = value, interval
+    _enter(row, _title_figures(model, tokenizer, held_out.verses, seen, verses))
+    _enter(row, asked.figures(model, tokenizer, seed))
     row["leaked_poems"] = sum(seen)
     _say(f"{path}: {len(verses)} poems")
     poems = _whole_poems(model, tokenizer, [title for title, _ in verses], seed)
@@ -421,11 +421,14 @@ def _row(
         base.generation_config = model.generation_config  # so that the weights alone make the difference
         _say(f"{path}: whether it sounds like {voice.author}")
         before = _whole_poems(base, tokenizer, [title for title, _ in verses], seed)
-        for key, (value, interval) in itertools.chain(
-            _voice_figures(model, base, tokenizer, voice, seed), _bayes_figures(voice, poems, before, seed)
-        ):
-            row[key], row["interval"][key] = value, interval
+        _enter(row, _voice_figures(model, base, tokenizer, voice, seed))
+        _enter(row, _bayes_figures(voice, poems, before, seed))
     return row
+
+
+def _enter(row: Row, figures: Iterable[tuple[str, Any]]) -> None:
+    for key, (value, interval) in figures:
+        row[key], row["interval"][key] = value, interval
 
 
 def _text_figures(model, tokenizer, poems: Sequence[str], training: Training) -> Iterator[tuple[str, Any]]:

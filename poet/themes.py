@@ -56,9 +56,9 @@ class Lexicon:
 
     def theme(self, poem: str, draw: random.Random) -> str | None:
         """One to three words of a poem with blanks between them, rare ones rather than common ones; None where it has none."""
-        theme: list[str] = []
+        words, theme = self.words_of(poem), list[str]()
         for _ in range(draw.randint(1, _MOST_WORDS)):
-            free = [word for word in self.words_of(poem) if set(word).isdisjoint("".join(theme))]
+            free = [word for word in words if set(word).isdisjoint("".join(theme))]
             if free:
                 theme += draw.choices(free, [1 / self.holders[word] for word in free])
         return " ".join(theme) or None

@@ -4,15 +4,13 @@ import json
 import random
 import shutil
 import signal
-import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
 import torch
 from test_cli import poet  # noqa: F401
-from test_journey import HOUSE, call, losses
+from test_journey import call, kill_in_a_save, losses
 from test_write import make_checkpoint, random_model
 from transformers import AutoConfig, AutoModelForCausalLM, set_seed
 from trl import SFTConfig
@@ -131,19 +129,7 @@ def test_an_adapter_killed_in_the_middle_of_a_save_ends_as_if_it_had_not_been(ru
     folder.parent.mkdir()
     for part in ("data", "sft"):
         (folder.parent / part).symlink_to(run / part)
-    saving = folder / "unfinished" / "checkpoint-8"
-    for _ in range(3):  # should a kill come too late, again: the folder is then whole
-        shutil.rmtree(folder, ignore_errors=True)
-        process = subprocess.Popen(
-            [sys.executable, *command(folder)], cwd=HOUSE, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-        )
-        while not saving.exists() and process.poll() is None:
-            time.sleep(0.001)
-        process.kill()
-        process.wait()
-        if saving.exists():
-            break
-    assert saving.exists() and not (folder / "checkpoint-8").exists()
+    kill_in_a_save(folder, 8, command(folder))
     done = call(*command(folder))
     assert done.returncode == 0, done.stderr
     assert f"going on from {folder / 'checkpoint-4'}" in done.stdout

@@ -143,13 +143,7 @@ def test_reinforcement_logs_each_reward_apart_and_goes_on_after_a_kill(trained):
     assert (folder / "model.safetensors").is_file()
 
     killed = beside(trained, "reinforced-and-killed", "grpo")
-    process = subprocess.Popen(
-        [sys.executable, *reinforce(trained, killed)], cwd=HOUSE, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-    )
-    while not (killed / "checkpoint-1").exists() and process.poll() is None:
-        time.sleep(0.001)
-    process.kill()
-    process.wait()
+    kill_when(killed / "checkpoint-1", reinforce(trained, killed))
     assert not (killed / "trainer_state.json").exists()
     again = call(*reinforce(trained, killed))
     assert again.returncode == 0 and "going on from" in again.stdout, again.stderr
@@ -158,23 +152,33 @@ def test_reinforcement_logs_each_reward_apart_and_goes_on_after_a_kill(trained):
     assert lengths == [log["completions/mean_length"] for log in logs]  # the same poems were drawn
 
 
+def kill_when(path: Path, words: list[str]) -> None:
+    """Starts a command and kills it as soon as `path` is there."""
+    process = subprocess.Popen(
+        [sys.executable, *words], cwd=HOUSE, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
+    while not path.exists() and process.poll() is None:
+        time.sleep(0.001)
+    process.kill()
+    process.wait()
+
+
+def kill_in_a_save(folder: Path, step: int, words: list[str]) -> None:
+    """Leaves the folder of a stage as a kill in the middle of saving `checkpoint-STEP` does."""
+    saving = folder / "unfinished" / f"checkpoint-{step}"
+    for _ in range(3):  # should a kill come too late, again: the folder is then whole
+        shutil.rmtree(folder, ignore_errors=True)
+        kill_when(saving, words)
+        if saving.exists():
+            break
+    assert saving.exists() and not (folder / f"checkpoint-{step}").exists()
+
+
 @pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="there is no SIGKILL on this system")
 @pytest.mark.parametrize("stage", OPTIONS)
 def test_a_stage_killed_in_the_middle_of_a_save_ends_as_if_it_had_not_been(trained, stage):
     folder = beside(trained, f"killed-{stage}", stage)
-    saving = folder / "unfinished" / "checkpoint-4"
-    for _ in range(3):  # should a kill come too late, again: the folder is then whole
-        shutil.rmtree(folder, ignore_errors=True)
-        process = subprocess.Popen(
-            [sys.executable, *command(stage, folder)], cwd=HOUSE, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-        )
-        while not saving.exists() and process.poll() is None:
-            time.sleep(0.001)
-        process.kill()
-        process.wait()
-        if saving.exists():
-            break
-    assert saving.exists() and not (folder / "checkpoint-4").exists()
+    kill_in_a_save(folder, 4, command(stage, folder))
     done = call(*command(stage, folder))
     assert done.returncode == 0, done.stderr
     assert f"going on from {folder / 'checkpoint-2'}" in done.stdout
@@ -234,6 +238,11 @@ def test_trl_s_own_command_line_trains_on_our_folders(trained, tmp_path, stage, 
         ("train_pretrain.py", ["--config", "configs/tang/pretrain.yaml", "--learning_rate", "fast"], "learning_rate"),
         ("run.py", ["--recipe", "song"], "there is no recipe song"),
         ("run.py", ["--recipe", "tang", "--corpus", "nowhere"], "nowhere"),
+        (
+            "run.py",
+            ["--recipe", "tang-regulated", "--stages", "data,sft"],
+            "the recipe tang-regulated has no stage sft",
+        ),
     ],
 )
 def test_a_mistake_gets_one_sentence_and_exit_code_2(script, options, sentence, tmp_path):
@@ -267,6 +276,7 @@ def test_a_mistake_behind_the_command_line_leaves_no_folder(run, options, senten
         ("train_dpo.py", "tang/dpo", ["--samples_per_title", "1"], "a pair has two sides"),
         ("train_dpo.py", "tang/dpo", ["--sampled_titles", "-1"], "sampled_titles and slips are at least 0"),
         ("train_dpo.py", "tang/dpo", ["--sampled_titles", "0", "--rounds", "2"], "set sampled_titles"),
+        ("train_dpo.py", "tang/dpo", ["--rounds", "0"], "rounds at least 1"),
         ("train_grpo.py", "tang-regulated/grpo", ["--rewards", "fame"], "there is no reward fame"),
         ("train_grpo.py", "tang-regulated/grpo", ["--reward_weights", "1"], "there are 4 rewards and 1 reward_weights"),
         ("train_grpo.py", "tang-regulated/grpo", ["--num_generations", "7"], "num_generations"),
