@@ -20,7 +20,7 @@ def main() -> None:
     import torch
     from transformers import GPT2Config, GPT2LMHeadModel, Trainer, set_seed
 
-    from poet import blocks, dataset, scoring, write
+    from poet import blocks, clock, dataset, scoring, write
     from poet.callbacks import ShowVerse
     from poet.training import Stage, begin, locate, tokenizer_for, train
 
@@ -28,6 +28,7 @@ def main() -> None:
         """transformers.Trainer, and what poet/training.py adds to all three stages."""
 
     run = locate(args)
+    clock.choose_shape(stage_args, args)
     # Tokenizer: one token a character of the corpus.
     tokenizer = tokenizer_for(stage_args, run)
 
@@ -71,8 +72,8 @@ def main() -> None:
     if not begin("pretrain", args, stage_args, {"data": made_from}):
         return
 
-    if not args.bf16:  # in bfloat16 the whole product is faster than float32 tiles
-        scoring.score_in_tiles(model)
+    # In bfloat16 the whole product is faster than float32 tiles.
+    scoring.return_loss_alone(model, tokens_a_tile=None if args.bf16 else 512)
     trainer = Pretrainer(
         model=model,
         args=args,

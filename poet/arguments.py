@@ -66,11 +66,22 @@ class PretrainArguments(SamplingArguments):
     streaming: bool = field(
         default=False, metadata={"help": "Read the text as it trains, for a corpus larger than memory."}
     )
+    shapes: list[dict] = field(
+        default_factory=list,
+        metadata={
+            "help": "With --minutes: which options pay from which budget on, in 10^12 operations of matrix products "
+            "(`teraflop`). What is given on the command line stays."
+        },
+    )
 
     def __post_init__(self):
         if self.n_head < 1 or self.n_embd % self.n_head:
             raise ValueError(
                 f"n_embd {self.n_embd} is not a multiple of n_head {self.n_head}: each head takes its share"
+            )
+        if not all(isinstance(row, dict) and isinstance(row.get("teraflop"), (int, float)) for row in self.shapes):
+            raise ValueError(
+                "each row of shapes is a table of options, with the number `teraflop` from which on it pays"
             )
 
 
@@ -184,10 +195,9 @@ def parse(*types: type, argv: list[str] | None = None):
     if "--config" in argv:
         index = argv.index("--config")
         _check_config(Path(argv[index + 1]) if index + 1 < len(argv) else Path(), known)
-    for option in (word for word in argv if word.startswith("--")):
-        name = option[2:].split("=")[0].replace("-", "_")
+    for name in given(argv):
         if name not in known and name.removeprefix("no_") not in known and name not in ("config", "help"):
-            raise UserError(f"there is no option {option.split('=')[0]}{_nearest(name, known, '--')}")
+            raise UserError(f"there is no option --{name}{_nearest(name, known, '--')}")
     parser = TrlParser(types)
     parser.error = refuse
     # What is the same for every recipe, before the recipe and the command line have their say.
@@ -204,6 +214,12 @@ def parse(*types: type, argv: list[str] | None = None):
         return parser.parse_args_and_config(args=argv)
     except (ValueError, TypeError) as error:
         raise UserError(f"the options do not fit together: {error}") from error
+
+
+def given(argv: list[str] | None = None) -> set[str]:
+    """The names of the options that stand on the command line."""
+    words = sys.argv[1:] if argv is None else argv
+    return {word[2:].split("=")[0].replace("-", "_") for word in words if word.startswith("--")}
 
 
 def _check_config(path: Path, known: set[str]) -> None:

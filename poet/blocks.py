@@ -67,4 +67,5 @@ def stream_blocks(
 
 def encode_rows(rows: Iterable[dict[str, str]] | datasets.Dataset, tokenizer: PreTrainedTokenizerFast) -> list[int]:
     """All texts of a set as one sequence of tokens, a blank line between two poems."""
-    return encode_text(tokenizer, POEM_SEPARATOR.join(row["text"] for row in rows))
+    texts = rows[:]["text"] if isinstance(rows, datasets.Dataset) else [row["text"] for row in rows]
+    return encode_text(tokenizer, POEM_SEPARATOR.join(texts))

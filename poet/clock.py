@@ -1,20 +1,63 @@
-"""Training by the clock: as many steps as a budget of minutes holds, and a learning rate that is zero when it is over.
+"""Training by the clock: a shape that a budget of minutes is enough for, as many steps as it holds, and a learning rate that
+is zero when it is over.
 
-Knows Trainer's events and its scheduler; knows nothing of models. The number of steps is estimated from the run's own speed
+Knows Trainer's events, its scheduler and names of options; knows nothing of what a shape is. The number of steps is estimated from the run's own speed
 and again and again corrected, so that evaluation, other programs and another machine all count as they come. Two runs by
 the clock are therefore never alike to the last digit.
 """
 
 import time
 from collections.abc import Callable
+from pathlib import Path
+from typing import Any
 
-from transformers import TrainerCallback
+import torch
+from accelerate.utils import broadcast_object_list
+from transformers import TrainerCallback, TrainingArguments
 from transformers.optimization import get_scheduler
 from transformers.trainer_callback import ProgressCallback
+
+from poet import checkpoints, hardware
+from poet.arguments import PretrainArguments, given
+from poet.errors import UserError
 
 UNKNOWN = 1_000_000  # steps, until the first of them have been timed
 _WARM_UP = 3  # steps that compile
 _EVERY = 10
+
+
+def choose_shape(stage_args: PretrainArguments, args: TrainingArguments) -> None:
+    """Under `minutes`, sets the options of the recipe's table `shapes` that the budget is enough for.
+
+    The budget is what this machine does in matrix products in that time, as it is measured here. What a person has given on the
+    command line stays, and a run that is gone on with keeps the shape that it began with.
+
+    Raises:
+        UserError: a row names something that is no option.
+    """
+    if stage_args.minutes is None or not stage_args.shapes:
+        return
+    earlier = checkpoints.arguments_of(Path(args.output_dir))
+    if earlier:
+        row = {name: earlier[name] for row in stage_args.shapes for name in row if name in earlier}
+    else:
+        hardware.use_all_cores()
+        gflops = args.world_size * hardware.matmul_gflops(torch.bfloat16 if args.bf16 else torch.float32)
+        chosen = [row_for(stage_args.shapes, gflops * 60 * stage_args.minutes / 1e3)]
+        row = broadcast_object_list(chosen)[0]  # processes measure differently
+    for name in row.keys() - given():
+        owner = next((each for each in (stage_args, args) if hasattr(each, name)), None)
+        if owner is None:
+            raise UserError(f"shapes: there is no option {name}")
+        setattr(owner, name, row[name])
+    if args.process_index == 0:
+        print(f"for {stage_args.minutes:g} min: " + ", ".join(f"{k} {v}" for k, v in sorted(row.items())), flush=True)
+
+
+def row_for(shapes: list[dict[str, Any]], budget: float) -> dict[str, Any]:
+    """The options of the last row whose `teraflop` are not above the budget, or else of the first."""
+    enough = [row for row in shapes if row["teraflop"] <= budget] or shapes[:1]
+    return {name: value for name, value in enough[-1].items() if name != "teraflop"}
 
 
 class TrainByTheClock(TrainerCallback):

@@ -7,11 +7,17 @@ import ctypes
 import os
 import re
 import shutil
+import statistics
+import time
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from poet.errors import UserError
 
-_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # malloc.h
+if TYPE_CHECKING:
+    import torch
+
+_M_TRIM_THRESHOLD, _M_MMAP_MAX = -1, -4  # malloc.h
 
 
 def has_fast_bfloat16() -> bool:
@@ -39,6 +45,20 @@ def has_compiler() -> bool:
     return any(shutil.which(name) for name in (os.environ.get("CXX", "g++"), "g++", "clang++", "cl"))
 
 
+def matmul_gflops(dtype: "torch.dtype", size: int = 2048, times: int = 5) -> float:
+    """What the machine does in products of square matrices, in 10^9 operations a second: the median of a few."""
+    import torch
+
+    device = torch.accelerator.current_accelerator() if has_accelerator() else torch.device("cpu")
+    a, b = (torch.randn(size, size, device=device).to(dtype) for _ in range(2))
+    seconds = []
+    for _ in range(times + 2):  # the first two warm up
+        start = time.perf_counter()
+        (a @ b)[0, 0].item()  # a GPU is waited for
+        seconds.append(time.perf_counter() - start)
+    return 2 * size**3 / statistics.median(seconds[2:]) / 1e9
+
+
 def use_all_cores() -> None:
     """Gives each process its share of the cores.
 
@@ -52,17 +72,18 @@ def use_all_cores() -> None:
         torch.set_num_threads(max(1, cores // processes))
 
 
-def keep_freed_memory() -> None:
+def keep_freed_memory() -> str:
     """Lets the C library keep what one step frees for the next, in place of giving it back and getting it zeroed anew.
 
-    Only glibc does otherwise and can be asked; elsewhere nothing happens.
+    Only glibc does otherwise and can be asked; elsewhere nothing happens. Says what came of it.
     """
     try:
         mallopt = ctypes.CDLL(None).mallopt
+        # Blocks of any size come from the heap, and the heap does not shrink.
+        kept = mallopt(_M_MMAP_MAX, 0) and mallopt(_M_TRIM_THRESHOLD, 2**31 - 1)
     except (AttributeError, OSError, TypeError):
-        return
-    mallopt(_M_MMAP_THRESHOLD, 32 * 2**20)  # the highest that it takes: blocks up to here come from the heap
-    mallopt(_M_TRIM_THRESHOLD, 2**31 - 1)  # and the heap does not shrink
+        kept = False
+    return "freed memory is kept" if kept else "the allocator as it is (only glibc's was tried)"
 
 
 def check_world_size(world_size: int) -> None:

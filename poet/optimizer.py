@@ -10,28 +10,26 @@ import torch
 from torch import Tensor, nn
 
 
-def orthogonalize(matrices: Tensor, steps: int = 5) -> Tensor:
+def orthogonalize(matrices: Tensor, steps: int = 5, dtype: torch.dtype = torch.float32) -> Tensor:
     """Pushes all singular values of each matrix towards one, (n, rows, columns) -> (n, rows, columns).
 
-    Newton-Schulz iteration with the quintic coefficients of the Muon post; the values end between 0.7 and 1.2. Each
-    iteration multiplies by a polynomial in the Gram matrix, so all of them are carried out on that smaller square.
+    Newton-Schulz iteration with the quintic coefficients of the Muon post; the values end between 0.7 and 1.2. They begin at
+    most at one: the norm of the Gram matrix bounds the largest more closely than the matrix's own, so that fewer stay small.
+
+    Args:
+        dtype: of the products; bfloat16 is enough where the hardware has it.
     """
-    x = matrices / matrices.norm(dim=(-2, -1), keepdim=True).clamp(min=1e-7)
-    tall = x.size(-2) > x.size(-1)
-    gram = x.mT @ x if tall else x @ x.mT
-    product = factor = _factor(gram)
-    for _ in range(steps - 1):
-        gram = factor @ gram @ factor
-        factor = _factor(gram)
-        product = factor @ product
-    return x @ product if tall else product @ x
-
-
-def _factor(gram: Tensor) -> Tensor:
-    """3.4445 - 4.7750 gram + 2.0315 gram^2, by which one iteration multiplies."""
-    factor = torch.baddbmm(gram, gram, gram, beta=-4.7750, alpha=2.0315)
-    factor.diagonal(dim1=-2, dim2=-1).add_(3.4445)
-    return factor
+    tall = matrices.size(-2) > matrices.size(-1)
+    x = matrices.mT if tall else matrices
+    x = (x / x.norm(dim=(-2, -1), keepdim=True).clamp(min=1e-7)).to(dtype)
+    for step in range(steps):
+        gram = x @ x.mT
+        if step == 0:
+            bound = gram.norm(dim=(-2, -1), keepdim=True).clamp(min=1e-7)
+            x, gram = x / bound.sqrt(), gram / bound
+        factor = torch.baddbmm(gram, gram, gram, beta=-4.7750, alpha=2.0315)
+        x = torch.baddbmm(x, factor, x, beta=3.4445)
+    return (x.mT if tall else x).to(matrices.dtype)
 
 
 class MuonAdamW(torch.optim.Optimizer):
@@ -49,10 +47,12 @@ class MuonAdamW(torch.optim.Optimizer):
         momentum: float,
         betas: tuple[float, float],
         weight_decay: float,
+        bf16: bool = False,
     ):
         named = [(name, p) for name, p in model.named_parameters() if p.requires_grad]
         hidden = [p for name, p in named if p.ndim == 2 and ".h." in name]
         others = [p for name, p in named if not (p.ndim == 2 and ".h." in name)]
+        self._dtype = torch.bfloat16 if bf16 else torch.float32
         self._adamw = torch.optim.AdamW(others, lr=lr, betas=betas, weight_decay=0.0, fused=True)
         muon = {"params": hidden, "muon": True, "lr": muon_lr, "momentum": momentum, "weight_decay": weight_decay}
         super().__init__([muon, {**self._adamw.param_groups[0], "muon": False}], {"lr": lr})
@@ -83,5 +83,6 @@ class MuonAdamW(torch.optim.Optimizer):
                 updates.setdefault(part.shape, []).append((weight, part))
         for shape, pairs in updates.items():  # matrices of one shape in one batched product
             scale = max(1.0, shape[1] / shape[0]) ** 0.5
-            for (weight, _), step in zip(pairs, orthogonalize(torch.stack([part for _, part in pairs]))):
+            stacked = torch.stack([part for _, part in pairs])
+            for (weight, _), step in zip(pairs, orthogonalize(stacked, dtype=self._dtype), strict=True):
                 weight.add_(step, alpha=-group["lr"] * scale)

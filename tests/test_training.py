@@ -221,6 +221,29 @@ def test_blocks_of_an_epoch_are_shifted_and_a_resumed_run_sees_the_same():
     assert starts[0::2] == starts[1::2] and len(set(starts)) > 1
 
 
+SHAPES = [{"teraflop": 0, "n_layer": 1, "learning_rate": 0.5}, {"teraflop": 1e-9, "n_layer": 3}, {"teraflop": 1e12}]
+
+
+@pytest.mark.parametrize(
+    ("minutes", "words", "layers"), [(1e-16, [], 1), (1.0, [], 3), (1.0, ["--n_layer", "2"], 2), (None, [], 2)]
+)
+def test_the_clock_takes_the_row_that_its_budget_is_enough_for(tmp_path, monkeypatch, minutes, words, layers):
+    monkeypatch.setattr("sys.argv", ["train_pretrain.py", *words])
+    stage_args = PretrainArguments(n_layer=2, minutes=minutes, shapes=SHAPES)
+    args = TrainingArguments(output_dir=str(tmp_path), **QUIET)
+    clock.choose_shape(stage_args, args)
+    assert stage_args.n_layer == layers
+    assert args.learning_rate == (0.5 if layers == 1 else 1e-2)
+
+
+def test_a_run_by_the_clock_goes_on_in_its_own_shape(tmp_path):
+    (tmp_path / "_arguments.json").write_text('{"n_layer": 1, "learning_rate": 0.25}', encoding="utf-8")
+    stage_args = PretrainArguments(n_layer=2, minutes=1.0, shapes=SHAPES)
+    args = TrainingArguments(output_dir=str(tmp_path), **QUIET)
+    clock.choose_shape(stage_args, args)
+    assert (stage_args.n_layer, args.learning_rate) == (1, 0.25)
+
+
 def test_by_the_clock_training_ends_on_time_with_a_rate_of_zero(model, tmp_path):
     ticks = itertools.count()
 
