@@ -235,7 +235,7 @@ class Bench:
                 (self.last.parent / name).symlink_to(self.folder / name)
         quiet = ["--eval_strategy", "no", "--eval_on_start", "false", "--save_strategy", "no", "--logging_steps", "5"]
         begun = time.perf_counter()
-        self.call(f"train_{stage}.py", *config, *options, *quiet, "--output_dir", str(self.last))
+        first_step = self.call(f"train_{stage}.py", *config, *options, *quiet, "--output_dir", str(self.last))
         wall = time.perf_counter() - begun
         history = json.loads((self.last / "trainer_state.json").read_text(encoding="utf-8"))["log_history"]
         logs = [log for log in history if "seconds" in log and "loss" in log]
@@ -251,15 +251,25 @@ class Bench:
         print(f"{command}: {step:.3f} s a step, eval loss {evaluation['eval_loss']:.4f}, {seconds:.0f} s", flush=True)
         return {
             "command": command, "step": step, "seconds": seconds, "tokens": tokens,
-            "eval_loss": evaluation["eval_loss"], "steps": logs[-1]["step"], "first_step": seconds - logs[-1]["seconds"],
+            "eval_loss": evaluation["eval_loss"], "steps": logs[-1]["step"], "first_step": first_step,
         }  # fmt: skip
 
-    def call(self, *command: str) -> None:
-        environment = os.environ | {"HF_HUB_OFFLINE": "1"}
-        done = subprocess.run([sys.executable, *command], cwd=HOUSE, capture_output=True, text=True, env=environment)
-        if done.returncode:
-            sys.exit(f"{' '.join(command)} ended with {done.returncode}:\n{done.stderr}")
+    def call(self, *command: str) -> float | None:
+        """Runs one of this project's commands; the seconds after which a progress bar stood at the first of its steps."""
+        environment = os.environ | {"HF_HUB_OFFLINE": "1", "PYTHONUNBUFFERED": "1"}
+        begun, first_step = time.perf_counter(), None
+        said = bytearray()
+        with subprocess.Popen(
+            [sys.executable, *command], cwd=HOUSE, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, env=environment
+        ) as process:
+            while piece := process.stderr.read1():  # type: ignore[union-attr]
+                said += piece
+                if first_step is None and b"%|" in piece:
+                    first_step = time.perf_counter() - begun
+        if process.returncode:
+            sys.exit(f"{' '.join(command)} ended with {process.returncode}:\n{said.decode()}")
         self.peak = max(self.peak, resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1e6)
+        return first_step
 
 
 def row(name: str, value: float, unit: str, compared_with: str, shapes: str, command: str) -> dict[str, Any]:

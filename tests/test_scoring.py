@@ -6,7 +6,7 @@ import pytest
 import torch
 from transformers import GPT2Config, GPT2LMHeadModel, set_seed
 
-from poet.scoring import return_loss_alone
+from poet.scoring import _add_product, return_loss_alone
 
 
 @pytest.fixture
@@ -45,3 +45,14 @@ def test_without_labels_and_on_disk_nothing_is_different(plain, tmp_path):
     plain.save_pretrained(tmp_path)
     loaded = GPT2LMHeadModel.from_pretrained(tmp_path).eval()
     assert torch.equal(loaded(input_ids=tokens).logits, expected)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_the_products_of_tiles_are_added_up_in_float32(dtype):
+    torch.manual_seed(0)
+    total, tiles = torch.ones(6, 5), [(torch.randn(6, 8).to(dtype), torch.randn(8, 5).to(dtype)) for _ in range(9)]
+    expected = total + sum(a.double() @ b.double() for a, b in tiles)
+    for a, b in tiles:
+        _add_product(total, a, b)
+    assert total.dtype == torch.float32
+    assert torch.allclose(total.double(), expected, atol=1e-5 if dtype == torch.float32 else 0.1)

@@ -160,6 +160,19 @@ def test_the_global_batch_alone_decides_not_how_it_is_accumulated(model, tmp_pat
         assert other == pytest.approx(found[0], abs=1e-5)
 
 
+@pytest.mark.parametrize("optimizer", ["adamw", "muon"])
+def test_bfloat16_and_the_loss_alone_keep_the_losses_of_the_slow_path(model, tmp_path, optimizer):
+    settings = {"max_steps": 8, "optimizer": optimizer, "per_device_train_batch_size": 4}
+    slow = pretrainer(copy.deepcopy(model), tmp_path, **settings)
+    scoring.return_loss_alone(model)
+    fast = pretrainer(model, tmp_path, bf16=True, **settings)
+    for trainer in (slow, fast):
+        trainer.train()
+    assert fast.model.config._attn_implementation != slow.model.config._attn_implementation  # the kernel is left out
+    residuals = [a - b for a, b in zip(logged(fast, "loss"), logged(slow, "loss"), strict=True)]
+    assert max(map(abs, residuals)) < 0.02 and abs(sum(residuals) / len(residuals)) < 0.005
+
+
 @pytest.mark.parametrize("value", [math.nan, math.inf])
 def test_the_first_loss_that_is_no_number_stops_the_run_and_is_not_saved(model, tmp_path, value):
     class Spoil(TrainerCallback):
