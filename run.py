@@ -4,7 +4,7 @@
     python run.py --recipe tang --corpus PATH --output_dir runs/mine --stages data,pretrain
 
 Run it again and it goes on where it was cut off, and skips what is done. Stages three to five are the commands that a
-person would type (train_pretrain.py, train_sft.py, train_dpo.py); the numbers are in configs/<recipe>/.
+person would type (train_pretrain.py, train_sft.py, train_dpo.py, train_grpo.py); the numbers are in configs/<recipe>/.
 """
 
 import argparse
@@ -21,9 +21,10 @@ STAGES = {
     "pretrain": "The model learns to continue verse, character by character",
     "sft": "It learns to answer a title with a poem",
     "dpo": "It learns which poems are preferred",
+    "grpo": "Or it is rewarded for what a rule can verify",
 }
-
-SHARES = {"pretrain": 0.5, "sft": 0.25, "dpo": 0.25}  # of --minutes
+NUMBERS = {"pretrain": 3, "sft": 4, "dpo": 5, "grpo": 5}  # the last two are two ways of alignment
+SHARES = {"pretrain": 0.5, "sft": 0.25, "dpo": 0.25, "grpo": 0.25}  # of --minutes
 
 
 def main() -> int:
@@ -33,13 +34,13 @@ def main() -> int:
     make_data(recipe, run, options.corpus)
     say(2, "The configuration")
     print(describe_configuration(recipe, run), flush=True)
-    for number, stage in enumerate(("pretrain", "sft", "dpo"), 3):
+    for stage, number in NUMBERS.items():
         if stage in options.stages:
             say(number, STAGES[stage])
             code = train(stage, recipe, run, options.minutes)
             if code:
                 return code
-    if "dpo" in options.stages:
+    if {"dpo", "grpo"} & set(options.stages):
         report(recipe, run)
     return 0
 

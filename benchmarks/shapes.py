@@ -22,12 +22,12 @@ sys.path.insert(0, str(bench.HOUSE))
 BATCH_OF_4 = "--n_layer 2 --n_embd 192 --per_device_train_batch_size 4"
 TRIALS = {
     1: ("--n_layer 1", "--n_layer 2", "--n_embd 192 --n_layer 2", "--n_embd 128 --n_layer 2", BATCH_OF_4),
-    4: ("--n_layer 2", "--n_layer 4", "--n_embd 192 --n_layer 3", BATCH_OF_4),
+    4: ("--n_layer 2", "--n_embd 192 --n_layer 3", BATCH_OF_4),
     12: ("--n_layer 3",),
 }
 SPEEDS = (
-    "--n_embd 64", "--n_embd 128", "--n_embd 256", "--n_embd 512", "--n_positions 128 --per_device_train_batch_size 16",
-    "--n_positions 512 --per_device_train_batch_size 4", "--n_positions 1024 --per_device_train_batch_size 2",
+    "--n_embd 128", "--n_embd 256", "--n_embd 512", "--n_positions 128 --per_device_train_batch_size 16",
+    "--n_positions 512 --per_device_train_batch_size 4",
 )  # fmt: skip
 RESULTS = bench.RESULTS / "shapes.json"
 # The recipe `seed`, the textbook's settings through Trainer: its losses by steps, at the textbook loop's seconds a step beside these trials.

@@ -177,6 +177,13 @@ class RewardArguments(StageArguments):
         default_factory=lambda: ["well-formed"],
         metadata={"help": "Names from poet/rewards.py; their weights are `reward_weights`."},
     )
+    level_forms: bool = field(
+        default=False,
+        metadata={
+            "help": "Whether a poem gains by its rules only what is above the batch's poems of its form: else the shortest form, "
+            "the easiest to keep, is soon all that is written."
+        },
+    )
 
 
 def parse(*types: type, argv: list[str] | None = None):

@@ -21,6 +21,7 @@ import torch
 from poet import dataset, themes, write
 from poet.author import Bayes, Voice, find_voice_of
 from poet.blocks import POEM_SEPARATOR
+from poet.checkpoints import is_finished
 from poet.corpus import Poem, read_corpus
 from poet.errors import UserError
 from poet.parallelism import Parallelism, middle_couplets
@@ -515,15 +516,15 @@ def _whole_poems(model, tokenizer, titles: list[str], seed: int) -> list[str]:
 
 
 def evaluate(run: Path, before: str | Path | None = None, titles: int = TITLES, seed: int = 0) -> dict[str, Row]:
-    """The rows "sft", "dpo" and "poets" of a run, for the same held-out titles.
+    """The rows "sft", "poets" and, of what has been aligned, "dpo" and "grpo" of a run, for the same held-out titles.
 
     Args:
         before: the fine-tuned model that was aligned, where it is not the run's own.
     """
-    before = before or run / "sft"
-    result = evaluate_checkpoints([before, run / "dpo"], of_run(run), titles, seed)
-    rows = result["checkpoints"]
-    return {"sft": rows[str(before)], "dpo": rows[str(run / "dpo")], "poets": result["poets"]}
+    aligned = [run / stage for stage in ("dpo", "grpo") if is_finished(run / stage)]
+    folders = {"sft": before or run / "sft", **{folder.name: folder for folder in aligned}}
+    result = evaluate_checkpoints(list(folders.values()), of_run(run), titles, seed)
+    return {name: result["checkpoints"][str(folder)] for name, folder in folders.items()} | {"poets": result["poets"]}
 
 
 def _say(what: str) -> None:

@@ -11,11 +11,11 @@ from typing import Any
 from poet import plots
 from poet.card import add_evaluation, duration, measured, seconds_trained
 from poet.checkpoints import write_text
-from poet.dataset import STAGES, format_summary, load_summary
+from poet.dataset import format_summary, load_summary
 from poet.evaluate import table
 
-_TITLES = {"pretrain": "Pretraining", "sft": "Fine-tuning", "dpo": "Alignment"}
-_COLUMNS = {"sft": "before (sft)", "dpo": "after (dpo)", "poets": "the poets"}
+_TITLES = {"pretrain": "Pretraining", "sft": "Fine-tuning", "dpo": "Alignment", "grpo": "Reinforcement"}
+_COLUMNS = {"sft": "before (sft)", "dpo": "after (dpo)", "grpo": "after (grpo)", "poets": "the poets"}
 _TIME = "Time is that of training, evaluation and samples included, and what came before an interruption."
 _RATES = (
     "Losses are nats a character of held-out text, `unseen` without the poems that leaked into training; rates are "
@@ -29,13 +29,13 @@ def write_report(run_dir: Path, rates: dict[str, dict[str, Any]]) -> Path:
     The model cards of the evaluated stages get their rates too.
 
     Args:
-        rates: rows of `poet evaluate` under "sft", "dpo" and "poets"; with none, alignment's table and figure are left out.
+        rates: rows of `poet evaluate` under "sft", "dpo", "grpo" and "poets"; with none, alignment's table and figure are left out.
 
     Raises:
         UserError: the run has no data.
     """
     histories = {}
-    for stage in STAGES:
+    for stage in _TITLES:
         state = run_dir / stage / "trainer_state.json"
         if state.is_file():
             histories[stage] = json.loads(state.read_text(encoding="utf-8"))["log_history"]

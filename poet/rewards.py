@@ -4,10 +4,12 @@ Knows the judge of verse and how trl asks for rewards; knows no model. A poem th
 and one that is not well formed earns nothing for its rhyme or its tones: else the shortest text would be the best.
 """
 
+from collections import defaultdict
 from collections.abc import Callable
+from statistics import mean
 
 from poet.errors import UserError
-from poet.prosody import judge, line_length
+from poet.prosody import judge, line_length, verse_lines
 
 Reward = Callable[[str], float]
 
@@ -44,6 +46,31 @@ def get_all(names: list[str], weights: list[float] | None, end: int) -> list[Cal
     if weights is not None and len(weights) != len(names):
         raise UserError(f"there are {len(names)} rewards and {len(weights)} reward_weights: each reward has one")
     return found
+
+
+def level_forms(judges: list[Callable[..., list[float]]], weights: list[float], end: int) -> Callable[..., list[float]]:
+    """One more reward, below zero: what the batch's poems of the same form earn on average, by all `judges` but well-formed.
+
+    So a poem gains by its rules only what is above its form's; else the shortest form, the easiest to keep, is soon all that
+    is written.
+    """
+    whole = get("well-formed", end)
+    rules = [(judge, weight) for judge, weight in zip(judges, weights, strict=True) if judge.__name__ != whole.__name__]
+
+    def form_level(completions: list[list[dict[str, str]]], **kwargs) -> list[float]:
+        columns = [[weight * earned for earned in judge(completions, **kwargs)] for judge, weight in rules]
+        earned = [sum(column[i] for column in columns) for i in range(len(completions))]
+        poems = [messages[0]["content"] for messages in completions]
+        forms = [
+            (line_length(poem), len(verse_lines(poem))) if good else None
+            for poem, good in zip(poems, whole(completions, **kwargs), strict=True)
+        ]
+        by_form: dict[object, list[float]] = defaultdict(list)
+        for form, value in zip(forms, earned, strict=True):
+            by_form[form].append(value)
+        return [-mean(by_form[form]) for form in forms]
+
+    return form_level
 
 
 def get(name: str, end: int) -> Callable[..., list[float]]:

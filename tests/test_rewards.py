@@ -30,3 +30,24 @@ def test_tones_earn_more_the_fewer_rules_are_broken():
 def test_a_reward_that_does_not_exist_is_named_beside_those_that_do():
     with pytest.raises(UserError, match="there is no reward fame; there are well-formed, rhymed"):
         rewards.get("fame", END)
+
+
+def test_a_poem_gains_by_its_rules_only_what_is_above_its_form():
+    longer = "\n".join([PLAIN, PLAIN])
+    better = "白日依山盡，黃河入海流。\n欲窮千里目，更上一層樓。"  # 王之渙, keeps every rule
+    poems = [PLAIN, better, longer, "山山山"]
+    batch = {
+        "completions": [[{"role": "assistant", "content": poem}] for poem in poems],
+        "completion_ids": [[5, END]] * len(poems),
+        "prompts": [[]] * len(poems),
+    }
+    weights = [1.0, 2.0, 1.0]
+    judges = rewards.get_all(["well-formed", "tones", "regulated"], weights, END)
+    level = rewards.level_forms(judges, weights, END)(**batch)
+    totals = [
+        sum(weight * column[i] for weight, column in zip([*weights, 1.0], [*(j(**batch) for j in judges), level]))
+        for i in range(len(poems))
+    ]
+    plain, good, alone, broken = totals
+    assert good > 1 > plain and (good + plain) / 2 == pytest.approx(1)  # 1: what being well formed earns
+    assert alone == pytest.approx(1) and broken == 0
