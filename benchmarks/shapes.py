@@ -72,32 +72,35 @@ def draw(found: list[dict]) -> None:
     """results/shapes.png: loss against minutes, a line a shape, beside the textbook's settings; tokens a second against size and context."""
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(13, 4.4), layout="constrained")
-    loss, width, context = figure.subplots(1, 3, width_ratios=(2, 1, 1))
-    timed = [each for each in found if each["minutes"]]
+    timed, speeds = [each for each in found if each["minutes"]], [each for each in found if not each["minutes"]]
+    figure = Figure(figsize=(13, 4.4) if speeds else (8, 4.4), layout="constrained")
+    loss, *others = figure.subplots(1, 3 if speeds else 1, squeeze=False, width_ratios=(2, 1, 1) if speeds else None)[0]
+    best = {}
+    for each in sorted(timed, key=lambda each: -each["eval_loss"]):
+        best[each["minutes"]] = each["eval_loss"]
+    loss.plot(*zip(*sorted(best.items()), strict=True), color="black", linewidth=1, label="the best of each")
     for shape in sorted({each["options"] for each in timed}):
         points = sorted((each["minutes"], each["eval_loss"]) for each in timed if each["options"] == shape)
-        loss.plot(*zip(*points, strict=True), marker="o", label=shape.replace("--", ""))
+        loss.plot(*zip(*points, strict=True), marker="o", linestyle="none", label=shape.replace("--", ""))
     points = [(steps * TEXTBOOK_SECONDS / 60, value) for steps, value in TEXTBOOK_LOSSES.items()]
     loss.plot(*zip(*points, strict=True), marker=".", color="grey", label="the textbook loop")
     loss.set(
         xscale="log", xlabel="minutes of training, compilation included", ylabel="evaluation loss, nats a character"
     )
     loss.set_xticks(ticks := [1, 2, 4, 8, 15, 30, 60], labels=map(str, ticks))
-    loss.legend(fontsize=7)
+    loss.legend(fontsize=7, loc="lower left")
     tokens = bench.recipe("tang", "pretrain")
     a_step = tokens["per_device_train_batch_size"] * tokens["n_positions"]
-    for axes, option, label in ((width, "n_embd", "width, 3 layers"), (context, "n_positions", "context")):
-        own = f"--{option} {tokens[option]}"
-        speeds = {each["options"]: a_step / each["seconds_a_step"] for each in found if not each["minutes"]}
-        points = [(int(o.split()[1]), rate) for o, rate in speeds.items() if o.startswith(f"--{option}")]
-        if own not in speeds and "--n_embd 256" in speeds:  # the recipe itself, measured once
-            points.append((tokens[option], speeds["--n_embd 256"]))
-        axes.plot(*zip(*sorted(points), strict=True), marker="o")
+    rates = {each["options"]: a_step / each["seconds_a_step"] for each in speeds}
+    for axes, option, label in zip(others, ("n_embd", "n_positions"), ("width, 3 layers", "context")):
+        points = sorted((int(name.split()[1]), rate) for name, rate in rates.items() if name.startswith(f"--{option}"))
+        if option == "n_positions":  # the recipe itself stands among the widths
+            points = sorted([*points, (tokens[option], rates[f"--n_embd {tokens['n_embd']}"])])
+        axes.plot(*zip(*points, strict=True), marker="o")
         axes.set(xscale="log", xlabel=f"{label}, {a_step:,} tokens a step", ylabel="tokens a second")
-        axes.set_xticks(ticks := [x for x, _ in sorted(points)], labels=map(str, ticks))
+        axes.set_xticks(ticks := [x for x, _ in points], labels=map(str, ticks))
         axes.set_ylim(bottom=0)
-    for axes in (loss, width, context):
+    for axes in (loss, *others):
         axes.grid(alpha=0.3)
         axes.minorticks_off()
     figure.savefig(RESULTS.with_suffix(".png"), dpi=130)
