@@ -24,7 +24,7 @@ STAGES = {
     "grpo": "Or it is rewarded for what a rule can verify",
 }
 NUMBERS = {"pretrain": 3, "sft": 4, "dpo": 5, "grpo": 5}  # the last two are two ways of alignment
-SHARES = {"pretrain": 0.5, "sft": 0.25, "dpo": 0.25, "grpo": 0.25}  # of --minutes
+SHARES = {"pretrain": 2, "sft": 1, "dpo": 1, "grpo": 1}  # of --minutes, among the stages that are run
 
 
 def main() -> int:
@@ -34,10 +34,11 @@ def main() -> int:
     make_data(recipe, run, options.corpus)
     say(2, "The configuration")
     print(describe_configuration(recipe, run), flush=True)
+    minutes = share_out(options.minutes, options.stages)
     for stage, number in NUMBERS.items():
         if stage in options.stages:
             say(number, STAGES[stage])
-            code = train(stage, recipe, run, options.minutes)
+            code = train(stage, recipe, run, minutes[stage])
             if code:
                 return code
     if {"dpo", "grpo"} & set(options.stages):
@@ -69,6 +70,12 @@ def parse_options() -> argparse.Namespace:
         if stage not in there:
             raise UserError(f"the recipe {options.recipe} has no stage {stage}; it has {', '.join(there)}")
     return options
+
+
+def share_out(minutes: float | None, stages: list[str]) -> dict[str, float | None]:
+    """What each of the stages that train gets of --minutes."""
+    shares = {stage: SHARES[stage] for stage in stages if stage in SHARES}
+    return {stage: minutes and minutes * share / sum(shares.values()) for stage, share in shares.items()}
 
 
 def say(number: int, what: str) -> None:
@@ -117,7 +124,7 @@ def train(stage: str, recipe: Path, run: Path, minutes: float | None) -> int:
     command = [sys.executable, str(HOUSE / f"train_{stage}.py"), "--config", str(recipe / f"{stage}.yaml")]
     command += ["--output_dir", str(run / stage)]
     if minutes is not None:
-        command += ["--minutes", str(minutes * SHARES[stage])]
+        command += ["--minutes", str(minutes)]
     process = subprocess.Popen(command)
     while True:
         try:

@@ -26,6 +26,14 @@ CURVES = {
 }
 
 
+def test_minutes_are_shared_out_among_the_stages_that_are_run():
+    from run import share_out
+
+    assert share_out(12, ["data", "pretrain", "sft", "dpo"]) == {"pretrain": 6, "sft": 3, "dpo": 3}
+    assert share_out(12, ["data", "dpo", "grpo"]) == {"dpo": 6, "grpo": 6}
+    assert share_out(None, ["sft"]) == {"sft": None}
+
+
 def test_the_entry_points_stay_short():
     for stage in OPTIONS:
         assert len((HOUSE / f"train_{stage}.py").read_text(encoding="utf-8").splitlines()) <= 120
