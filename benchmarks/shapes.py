@@ -88,7 +88,7 @@ def draw(found: list[dict]) -> None:
         xscale="log", xlabel="minutes of training, compilation included", ylabel="evaluation loss, nats a character"
     )
     loss.set_xticks(ticks := [1, 2, 4, 8, 15, 30, 60], labels=map(str, ticks))
-    loss.legend(fontsize=7, loc="lower left")
+    figure.legend(*loss.get_legend_handles_labels(), loc="outside lower center", ncols=4, fontsize=8)
     tokens = bench.recipe("tang", "pretrain")
     a_step = tokens["per_device_train_batch_size"] * tokens["n_positions"]
     rates = {each["options"]: a_step / each["seconds_a_step"] for each in speeds}
