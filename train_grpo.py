@@ -34,11 +34,9 @@ def main() -> None:
     rows = fit_titles(dataset.load_stage(run.folder, "sft"), tokenizer, args, model.config.n_positions)
 
     # Rewards: one function a rule, weighed by `reward_weights`.
-    judges = rewards.get_all(stage_args.rewards, args.reward_weights, tokenizer.eos_token_id)
-    if stage_args.level_forms:
-        weights = args.reward_weights or [1.0] * len(judges)
-        judges.append(rewards.level_forms(judges, weights, tokenizer.eos_token_id))
-        args.reward_weights = [*weights, 1.0]
+    judges, args.reward_weights = rewards.get_all(
+        stage_args.rewards, args.reward_weights, tokenizer.eos_token_id, stage_args.level_forms
+    )
 
     made_from = dataset.load_summary(run.folder)["made_from"]
     if not begin("grpo", args, stage_args, {"data": made_from, "model": origin}):

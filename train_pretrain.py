@@ -73,7 +73,7 @@ def main() -> None:
         return
 
     # In bfloat16 the whole product is faster than float32 tiles.
-    scoring.return_loss_alone(model, tokens_a_tile=None if args.bf16 else 512)
+    scoring.return_loss_alone(model, in_tiles=not args.bf16)
     trainer = Pretrainer(
         model=model,
         args=args,

@@ -136,7 +136,7 @@ class Bench:
         model.loss_type = "ForCausalLM"
         keep_freed_memory()
         bf16 = has_fast_bfloat16()
-        return_loss_alone(model, tokens_a_tile=None if bf16 else 512)
+        return_loss_alone(model, in_tiles=not bf16)
         if bf16:
             model.set_attn_implementation("eager")
         optimizer = MuonAdamW(

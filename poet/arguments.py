@@ -223,10 +223,10 @@ def parse(*types: type, argv: list[str] | None = None):
         raise UserError(f"the options do not fit together: {error}") from error
 
 
-def given(argv: list[str] | None = None) -> set[str]:
+def given(argv: list[str] | None = None) -> list[str]:
     """The names of the options that stand on the command line."""
     words = sys.argv[1:] if argv is None else argv
-    return {word[2:].split("=")[0].replace("-", "_") for word in words if word.startswith("--")}
+    return [word[2:].split("=")[0].replace("-", "_") for word in words if word.startswith("--")]
 
 
 def _check_config(path: Path, known: set[str]) -> None:

@@ -33,7 +33,7 @@ def choose_shape(stage_args: PretrainArguments, args: TrainingArguments) -> None
     command line stays, and a run that is gone on with keeps the shape that it began with.
 
     Raises:
-        UserError: a row names something that is no option.
+        UserError: a row names something that is no option, or a value that the model cannot have.
     """
     if stage_args.minutes is None or not stage_args.shapes:
         return
@@ -49,7 +49,13 @@ def choose_shape(stage_args: PretrainArguments, args: TrainingArguments) -> None
         owner = next((each for each in (stage_args, args) if hasattr(each, name)), None)
         if owner is None:
             raise UserError(f"shapes: there is no option {name}")
+        if not isinstance(row[name], (int, float)):
+            raise UserError(f"shapes: {name} is a number, not {row[name]}")
         setattr(owner, name, row[name])
+    try:
+        stage_args.__post_init__()  # what it looked at has changed
+    except ValueError as error:
+        raise UserError(f"shapes: {error}") from error
     if args.process_index == 0:
         print(f"for {stage_args.minutes:g} min: " + ", ".join(f"{k} {v}" for k, v in sorted(row.items())), flush=True)
 

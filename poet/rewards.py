@@ -40,12 +40,19 @@ def tones(poem: str) -> float:
 REWARDS: dict[str, Reward] = {"well-formed": well_formed, "rhymed": rhymed, "regulated": regulated, "tones": tones}
 
 
-def get_all(names: list[str], weights: list[float] | None, end: int) -> list[Callable[..., list[float]]]:
-    """The rewards called so, as `trl.GRPOTrainer` calls them; a UserError where their weights are not as many."""
+def get_all(
+    names: list[str], weights: list[float] | None, end: int, level: bool = False
+) -> tuple[list[Callable[..., list[float]]], list[float]]:
+    """The rewards called so, as `trl.GRPOTrainer` calls them, and their weights; `level` adds that of `level_forms`.
+
+    Raises:
+        UserError: there is no such reward, or the weights are not as many.
+    """
     found = [get(name, end) for name in names]
-    if weights is not None and len(weights) != len(names):
+    weights = [1.0] * len(names) if weights is None else weights
+    if len(weights) != len(names):
         raise UserError(f"there are {len(names)} rewards and {len(weights)} reward_weights: each reward has one")
-    return found
+    return ([*found, level_forms(found, weights, end)], [*weights, 1.0]) if level else (found, weights)
 
 
 def level_forms(judges: list[Callable[..., list[float]]], weights: list[float], end: int) -> Callable[..., list[float]]:

@@ -14,7 +14,7 @@ from transformers.modeling_outputs import CausalLMOutputWithCrossAttentions
 TOKENS_A_TILE = 256
 
 
-def return_loss_alone(model: PreTrainedModel, tokens_a_tile: int | None = None) -> None:
+def return_loss_alone(model: PreTrainedModel, in_tiles: bool = False, tokens_a_tile: int = 512) -> None:
     """Where labels are given, `model` returns their loss, and neither scores nor keys and values.
 
     What a compiled model returns it takes a gradient of, and the scores' is a whole matrix of zeros to be made and added.
@@ -22,8 +22,8 @@ def return_loss_alone(model: PreTrainedModel, tokens_a_tile: int | None = None) 
     `num_items_in_batch`. Nothing changes in saved checkpoints.
 
     Args:
-        tokens_a_tile: so many at a time are scored and forgotten again, by torch's `linear_cross_entropy` where torch has it
-            (from 2.13). None: all at once.
+        in_tiles: `tokens_a_tile` at a time are scored and forgotten again, by torch's `linear_cross_entropy` where torch has
+            it (from 2.13), and not all at once.
     """
     plain = model.forward
 
@@ -33,7 +33,7 @@ def return_loss_alone(model: PreTrainedModel, tokens_a_tile: int | None = None) 
             return plain(input_ids, **others)
         hidden = model.base_model(input_ids, use_cache=False, **others).last_hidden_state  # (batch, positions, width)
         following = F.pad(labels, (0, 1), value=-100)[:, 1:].flatten()
-        if tokens_a_tile and hasattr(F, "linear_cross_entropy"):
+        if in_tiles and hasattr(F, "linear_cross_entropy"):
             options = torch.nn.LinearCrossEntropyOptions(batch_chunk_size=tokens_a_tile, allow_retain_graph=True)
             total = F.linear_cross_entropy(
                 hidden.flatten(0, 1), model.lm_head.weight, following, reduction="sum", options=options

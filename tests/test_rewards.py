@@ -41,12 +41,10 @@ def test_a_poem_gains_by_its_rules_only_what_is_above_its_form():
         "completion_ids": [[5, END]] * len(poems),
         "prompts": [[]] * len(poems),
     }
-    weights = [1.0, 2.0, 1.0]
-    judges = rewards.get_all(["well-formed", "tones", "regulated"], weights, END)
-    level = rewards.level_forms(judges, weights, END)(**batch)
+    judges, weights = rewards.get_all(["well-formed", "tones", "regulated"], [1.0, 2.0, 1.0], END, level=True)
+    columns = [judge(**batch) for judge in judges]
     totals = [
-        sum(weight * column[i] for weight, column in zip([*weights, 1.0], [*(j(**batch) for j in judges), level]))
-        for i in range(len(poems))
+        sum(weight * column[i] for weight, column in zip(weights, columns, strict=True)) for i in range(len(poems))
     ]
     plain, good, alone, broken = totals
     assert good > 1 > plain and (good + plain) / 2 == pytest.approx(1)  # 1: what being well formed earns

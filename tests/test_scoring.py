@@ -19,12 +19,12 @@ def plain() -> GPT2LMHeadModel:
 
 @pytest.mark.parametrize("tie", [True, False])
 @pytest.mark.parametrize("counted", [None, 100])
-@pytest.mark.parametrize("tokens_a_tile", [None, 7])  # of 36 positions: the last tile is a short one
-def test_the_loss_and_the_gradients_are_those_of_the_model_itself(plain, tie, counted, tokens_a_tile):
+@pytest.mark.parametrize("in_tiles", [False, True])
+def test_the_loss_and_the_gradients_are_those_of_the_model_itself(plain, tie, counted, in_tiles):
     if not tie:
         plain.lm_head.weight = torch.nn.Parameter(plain.lm_head.weight.detach() + 0.1)
     lean = copy.deepcopy(plain)
-    return_loss_alone(lean, tokens_a_tile)
+    return_loss_alone(lean, in_tiles, tokens_a_tile=7)  # of 36 positions: the last tile is a short one
     tokens = torch.randint(50, (3, 12))
     labels = tokens.clone()
     labels[0, :5] = -100  # a prompt

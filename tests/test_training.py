@@ -14,6 +14,7 @@ from trl import DPOConfig, DPOTrainer, SFTConfig, SFTTrainer
 from poet import clock, scoring
 from poet.arguments import PretrainArguments
 from poet.blocks import Blocks, eval_blocks
+from poet.errors import UserError
 from poet.training import NonFiniteLoss, Stage
 from poet_tokenizer import build_tokenizer
 
@@ -247,6 +248,21 @@ def test_the_clock_takes_the_row_that_its_budget_is_enough_for(tmp_path, monkeyp
     clock.choose_shape(stage_args, args)
     assert stage_args.n_layer == layers
     assert args.learning_rate == (0.5 if layers == 1 else 1e-2)
+
+
+@pytest.mark.parametrize(
+    ("row", "sentence"),
+    [
+        ({"n_layers": 2}, "shapes: there is no option n_layers"),
+        ({"n_layer": "two"}, "shapes: n_layer is a number, not two"),
+        ({"n_embd": 30, "n_head": 4}, "shapes: n_embd 30 is not a multiple of n_head 4"),
+    ],
+)
+def test_a_row_that_cannot_be_trained_is_named(tmp_path, row, sentence):
+    stage_args = PretrainArguments(minutes=1.0, shapes=[{"teraflop": 0, **row}])
+    with pytest.raises(UserError, match=sentence):
+        clock.choose_shape(stage_args, TrainingArguments(output_dir=str(tmp_path), **QUIET))
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_run_by_the_clock_goes_on_in_its_own_shape(tmp_path):
