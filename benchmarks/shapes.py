@@ -30,7 +30,8 @@ SPEEDS = (
     "--n_positions 512 --per_device_train_batch_size 4",
 )  # fmt: skip
 RESULTS = bench.RESULTS / "shapes.json"
-# The recipe `seed`, the textbook's settings through Trainer: its losses by steps, at the textbook loop's seconds a step beside these trials.
+# The textbook's settings through Trainer, `run.py --recipe seed` at commit 9497651: its losses by steps, drawn at the seconds that a step of
+# benchmarks/textbook.py took beside these trials.
 TEXTBOOK_SECONDS = 0.41
 TEXTBOOK_LOSSES = {
     1000: 5.134, 2000: 4.719, 3000: 4.586, 4000: 4.521, 5000: 4.478,
@@ -83,7 +84,7 @@ def draw(found: list[dict]) -> None:
         points = sorted((each["minutes"], each["eval_loss"]) for each in timed if each["options"] == shape)
         loss.plot(*zip(*points, strict=True), marker="o", linestyle="none", label=shape.replace("--", ""))
     points = [(steps * TEXTBOOK_SECONDS / 60, value) for steps, value in TEXTBOOK_LOSSES.items()]
-    loss.plot(*zip(*points, strict=True), marker=".", color="grey", label="the textbook loop")
+    loss.plot(*zip(*points, strict=True), marker=".", color="grey", label="recipe seed, at the textbook loop's speed")
     loss.set(
         xscale="log", xlabel="minutes of training, compilation included", ylabel="evaluation loss, nats a character"
     )
