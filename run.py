@@ -4,7 +4,7 @@
     python run.py --recipe tang --corpus PATH --output_dir runs/mine --stages data,pretrain
 
 Run it again and it goes on where it was cut off, and skips what is done. Stages three to five are the commands that a
-person would type (train_pretrain.py, train_sft.py, train_dpo.py, train_grpo.py); the numbers are in configs/<recipe>/.
+person would type (train_pretrain.py, train_sft.py, train_dpo.py, train_grpo.py, train_distill.py); the numbers are in configs/<recipe>/.
 """
 
 import argparse
@@ -22,9 +22,10 @@ STAGES = {
     "sft": "It learns to answer a title with a poem",
     "dpo": "It learns which poems are preferred",
     "grpo": "Or it is rewarded for what a rule can verify",
+    "distill": "Or it learns from itself under a mask that keeps the rules",
 }
-NUMBERS = {"pretrain": 3, "sft": 4, "dpo": 5, "grpo": 5}  # the last two are two ways of alignment
-SHARES = {"pretrain": 2, "sft": 1, "dpo": 1, "grpo": 1}  # of --minutes, among the stages that are run
+NUMBERS = {"pretrain": 3, "sft": 4, "dpo": 5, "grpo": 5, "distill": 5}  # the last three are ways of alignment
+SHARES = {"pretrain": 2, "sft": 1, "dpo": 1, "grpo": 1, "distill": 1}  # of --minutes, among the stages that are run
 
 
 def main() -> int:
@@ -41,7 +42,7 @@ def main() -> int:
             code = train(stage, recipe, run, minutes[stage])
             if code:
                 return code
-    if {"dpo", "grpo"} & set(options.stages):
+    if {"dpo", "grpo", "distill"} & set(options.stages):
         report(recipe, run)
     return 0
 

@@ -166,6 +166,30 @@ class AlignmentArguments(TuningArguments):
 
 
 @dataclass
+class DistillationArguments(TuningArguments):
+    """Options of distillation: what the model writes for itself, and what it learns from that."""
+
+    written_poems: int = field(
+        default=1000, metadata={"help": "For so many titles it writes poems under the mask of a regulated form."}
+    )
+    written_at: float = field(
+        default=1.0, metadata={"help": "The temperature of that writing; below 1 the model's verse becomes narrower."}
+    )
+    rule_weight: float = field(
+        default=0.0,
+        metadata={"help": "Weight of keeping the rules at all, beside that of doing so as the teacher would."},
+    )
+    rhyme_weight: float = field(
+        default=0.0,
+        metadata={"help": "What is added to it where a line has to rhyme: one place in two lines, and the hardest."},
+    )
+
+    def __post_init__(self):
+        if self.written_poems < 1 or not self.written_at > 0 or min(self.rule_weight, self.rhyme_weight) < 0:
+            raise ValueError("written_poems is at least 1, written_at above 0, rule_weight and rhyme_weight at least 0")
+
+
+@dataclass
 class RewardArguments(StageArguments):
     """Options of reinforcement: what earns. How it samples is said by `GRPOConfig`, and saved with the checkpoint."""
 

@@ -28,6 +28,9 @@ _WHAT = {
     "grpo": "It writes a poem in classical Chinese for a title, by rules that it was rewarded for. It was first trained to "
     "continue verse, then fine-tuned on titles and their poems, then reinforced with rewards that a judge of verse gives "
     "its own poems (group relative policy optimization, https://arxiv.org/abs/2402.03300).",
+    "distill": "It writes a poem in classical Chinese for a title, mostly in regulated verse. It was first trained to continue "
+    "verse, then fine-tuned on titles and their poems, then distilled from itself: it learned to write without a mask what it "
+    "had written under one that keeps the rules (https://arxiv.org/abs/1503.02531).",
 }
 _RAW_INPUT, _CHAT_INPUT = '"春夜喜雨\\n"', '[{"role": "user", "content": "春夜喜雨"}]'
 _OUTPUT = {"pretrain": '["generated_text"]'}  # a chat's answer is the last of its messages
@@ -56,7 +59,7 @@ def write_card(folder: Path, log_history: list[dict], facts: dict[str, Any]) -> 
 
     Args:
         log_history: `trainer.state.log_history`; its last values are the results.
-        facts: `stage` (pretrain, sft, author, dpo or grpo), and where they are known `corpus` (a source's name or a Hub id),
+        facts: `stage` (pretrain, sft, author, dpo, grpo or distill), and where they are known `corpus` (a source's name or a Hub id),
             `author`, `base_model`, `dataset` (Hub ids), `license`, `parameters`, `seconds`, `device`. Anything else becomes a row
             of the table under its own name, `_` read as a space; a path is left out.
     """

@@ -75,6 +75,11 @@ class Wish:
         return self.couplets * (2 * self.length + 3)
 
     @property
+    def rhyme_places(self) -> list[int]:
+        """Tokens of the poem, from 0, at which an even line ends."""
+        return [couplet * (2 * self.length + 3) + 2 * self.length for couplet in range(self.couplets)]
+
+    @property
     def given(self) -> dict[int, str]:
         """Place in the poem, counted over its characters from 0 -> the character that must stand there."""
         step = self.lines // len(self.acrostic) if self.acrostic else 0

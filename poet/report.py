@@ -14,8 +14,14 @@ from poet.checkpoints import write_text
 from poet.dataset import format_summary, load_summary
 from poet.evaluate import table
 
-_TITLES = {"pretrain": "Pretraining", "sft": "Fine-tuning", "dpo": "Alignment", "grpo": "Reinforcement"}
-_COLUMNS = {"sft": "before (sft)", "dpo": "after (dpo)", "grpo": "after (grpo)", "poets": "the poets"}
+_TITLES = {"pretrain": "Pretraining", "sft": "Fine-tuning", "dpo": "Alignment", "grpo": "Reinforcement", "distill": "Distillation"}
+_COLUMNS = {
+    "sft": "before (sft)",
+    "dpo": "after (dpo)",
+    "grpo": "after (grpo)",
+    "distill": "after (distill)",
+    "poets": "the poets",
+}
 _TIME = "Time is that of training, evaluation and samples included, and what came before an interruption."
 _RATES = (
     "Losses are nats a character of held-out text, `unseen` without the poems that leaked into training; rates are "
@@ -29,7 +35,7 @@ def write_report(run_dir: Path, rates: dict[str, dict[str, Any]]) -> Path:
     The model cards of the evaluated stages get their rates too.
 
     Args:
-        rates: rows of `poet evaluate` under "sft", "dpo", "grpo" and "poets"; with none, alignment's table and figure are left out.
+        rates: rows of `poet evaluate` under "sft", "dpo", "grpo", "distill" and "poets"; with none, alignment's table and figure are left out.
 
     Raises:
         UserError: the run has no data.

@@ -17,7 +17,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerFast, TrainingArgum
 from poet import preferences, write
 from poet.arguments import AlignmentArguments
 from poet.corpus import Poem
-from poet.dataset import Row, ask, dpo_row
+from poet.dataset import Row, ask, dpo_row, sft_row
 from poet.errors import UserError
 from poet.forms import FormLogitsProcessor, read_wish, regulated_form
 from poet.preferences import Predicate
@@ -100,27 +100,51 @@ def slip_pairs(
     Args:
         slips: characters in which the sides of a pair differ.
     """
+    rows = []
+    for mask, titles, kept, batch_seed in _write_in_forms(model, tokenizer, poems, seed):
+        slipped = _slip(model, tokenizer, titles, kept, mask, slips, batch_seed)
+        for title, good, bad in zip(titles, kept, slipped, strict=True):
+            rows.append(dpo_row((_poem(tokenizer, title, good), _poem(tokenizer, title, bad))))
+    return rows
+
+
+def rows_in_forms(
+    model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, poems: Sequence[Poem], temperature: float, seed: int
+) -> list[Row]:
+    """(poems) -> {"prompt", "completion"}: for each poem in a regulated form a new one of its title and form, under the mask."""
+    found = _write_in_forms(model, tokenizer, poems, seed, temperature=temperature)
+    return [
+        sft_row(_poem(tokenizer, title, ids))
+        for _, titles, written, _ in found
+        for title, ids in zip(titles, written, strict=True)
+    ]
+
+
+def _write_in_forms(
+    model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, poems: Sequence[Poem], seed: int, **settings
+) -> Iterator[tuple[FormLogitsProcessor, list[str], list[list[int]], int]]:
+    """(poems) -> batches of one form: its mask, titles, new poems in tokens, and the seed that drew them."""
     of_form: dict[tuple[str, int], list[str]] = defaultdict(list)
     for poem in poems:
         form = regulated_form(poem.text)
         if form:
             of_form[form, 2 * len(poem.lines)].append(poem.title)
-    rows = []
     for (form, lines), titles in of_form.items():
         wish = read_wish(form, lines=lines)
         mask = FormLogitsProcessor(tokenizer, wish)
         for start, some in _batches(titles, form):
             written = write.write_ids(
-                model, tokenizer, some, seed=seed + start, max_new_tokens=wish.tokens, logits_processor=[mask]
+                model,
+                tokenizer,
+                some,
+                seed=seed + start,
+                max_new_tokens=wish.tokens,
+                logits_processor=[mask],
+                **settings,
             )
             whole = [n for n, ids in enumerate(written) if len(ids) == wish.tokens]  # a long title leaves no room
-            if not whole:
-                continue
-            asked, kept = [some[n] for n in whole], [written[n] for n in whole]
-            slipped = _slip(model, tokenizer, asked, kept, mask, slips, seed + start)
-            for title, good, bad in zip(asked, kept, slipped, strict=True):
-                rows.append(dpo_row((_poem(tokenizer, title, good), _poem(tokenizer, title, bad))))
-    return rows
+            if whole:
+                yield mask, [some[n] for n in whole], [written[n] for n in whole], seed + start
 
 
 @torch.no_grad()

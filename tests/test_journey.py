@@ -160,6 +160,34 @@ def test_reinforcement_logs_each_reward_apart_and_goes_on_after_a_kill(trained):
     assert lengths == [log["completions/mean_length"] for log in logs]  # the same poems were drawn
 
 
+def distill(trained: Path, folder: Path) -> list[str]:
+    small = "--written_poems 24 --per_device_train_batch_size 4 --gradient_accumulation_steps 2 --bf16 false"
+    steps = "--max_steps 4 --eval_steps 4 --save_steps 1 --logging_steps 1"
+    start = ["--model_name_or_path", str(trained / "sft"), "--output_dir", str(folder)]
+    return ["train_distill.py", "--config", "configs/tang-regulated/distill.yaml", *small.split(), *steps.split(), *start]
+
+
+def test_distillation_starts_from_the_fine_tuned_model_and_goes_on_after_a_kill(trained):
+    folder = beside(trained, "distilled", "distill")
+    done = call(*distill(trained, folder))
+    assert done.returncode == 0, done.stderr
+    logs = json.loads((folder / "trainer_state.json").read_text(encoding="utf-8"))["log_history"]
+    before = json.loads((trained / "sft" / "trainer_state.json").read_text(encoding="utf-8"))["log_history"]
+    evaluations = [[log["eval_loss"] for log in history if "eval_loss" in log] for history in (before, logs)]
+    assert evaluations[1][0] == pytest.approx(evaluations[0][-1], abs=1e-4)
+    steps = [log for log in logs if "forbidden" in log]
+    assert len(steps) == 4 and steps[-1]["forbidden"] < steps[0]["forbidden"] < 1
+    assert all(log["divergence"] > 0 for log in steps)
+    assert (folder / "model.safetensors").is_file() and "distilled from itself" in (folder / "README.md").read_text("utf-8")
+
+    killed = beside(trained, "distilled-and-killed", "distill")
+    kill_when(killed / "checkpoint-2", distill(trained, killed))
+    assert not (killed / "trainer_state.json").exists()
+    again = call(*distill(trained, killed))
+    assert again.returncode == 0 and "going on from" in again.stdout, again.stderr
+    assert losses(killed) == losses(folder)
+
+
 def kill_when(path: Path, words: list[str]) -> None:
     """Starts a command and kills it as soon as `path` is there."""
     process = subprocess.Popen(

@@ -1,0 +1,76 @@
+"""A model under a mask -> a teacher for the model without it: rules that were kept by force, learned by heart.
+
+Knows forms and tokens; trains nothing. The teacher is the model itself, and where the mask forbids nothing the two agree, so
+that all there is to learn are the rules; and it tells of every character of the vocabulary, at every place, whether it may stand
+there, where a reward has one number for a whole poem. Distillation: Hinton et al., arXiv:1503.02531; of a model by itself under
+other conditions: Snell et al., arXiv:2209.15189.
+"""
+
+from collections import defaultdict
+
+import torch
+from torch import Tensor
+from transformers import PreTrainedModel, PreTrainedTokenizerFast
+
+from poet.forms import FormLogitsProcessor, read_wish, regulated_form
+from poet.prosody import verse_lines
+
+
+class MaskedTeacher:
+    """What `model` would write next at each place of a regulated poem, under the mask of the poem's form."""
+
+    def __init__(self, model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast):
+        self.model, self.tokenizer = model.eval(), tokenizer
+        self._masks: dict[tuple[str, int], FormLogitsProcessor] = {}
+
+    @torch.no_grad()
+    def __call__(self, input_ids: Tensor, attention_mask: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+        """(poems, tokens), padded behind, labels of the poems alone -> what it would write, and where a line has to rhyme.
+
+        Returns:
+            Probabilities (labels, vocabulary) and a boolean (labels,), poem after poem.
+        """
+        counted = labels[:, 1:] != -100
+        logits = self.model(input_ids=input_ids, attention_mask=attention_mask).logits[:, :-1][counted].float()
+        logits[:, self.model.generation_config.suppress_tokens or []] = -torch.inf
+        poems = [row[row != -100] for row in labels[:, 1:]]
+        scores = list(logits.split([len(poem) for poem in poems]))  # (tokens of a poem, vocabulary) each
+        rhyming = [torch.zeros(len(poem), dtype=torch.bool) for poem in poems]
+        by_mask: dict[FormLogitsProcessor, list[int]] = defaultdict(list)
+        for number, poem in enumerate(poems):
+            by_mask[self._mask(poem)].append(number)
+        for mask, numbers in by_mask.items():
+            ids = torch.stack([poems[number] for number in numbers])
+            together = torch.stack([scores[number] for number in numbers])
+            for place in range(ids.shape[1]):
+                together[:, place] = mask(ids[:, :place], together[:, place])
+            for number, own in zip(numbers, together, strict=True):
+                scores[number] = own
+                rhyming[number][mask.wish.rhyme_places] = True
+        return torch.cat(scores).softmax(-1), torch.cat(rhyming).to(logits.device)
+
+    def _mask(self, poem: Tensor) -> FormLogitsProcessor:
+        text = self.tokenizer.decode(poem, skip_special_tokens=True)
+        form, lines = regulated_form(text), len(verse_lines(text))
+        if (form, lines) not in self._masks:
+            wish = read_wish(form, lines=lines)
+            self._masks[form, lines] = FormLogitsProcessor(self.tokenizer, wish, prompt_length=0)
+        return self._masks[form, lines]
+
+
+def distillation_loss(logits: Tensor, target: Tensor, weights: Tensor) -> tuple[Tensor, dict[str, float]]:
+    """Scores and the teacher's probabilities, (tokens, vocabulary) each -> the sum over tokens, and what is worth logging.
+
+    The cross-entropy to the teacher, and by `weights` (tokens,) the negative log-probability of all that it leaves possible: both
+    are least where the two agree, and the second is what a rule costs, without the noise of what else there is to learn.
+    """
+    log_p = logits.float().log_softmax(-1)
+    kept = log_p.masked_fill(target == 0, -torch.inf).logsumexp(-1)
+    cross_entropy = -(target * log_p).sum(-1)
+    with torch.no_grad():
+        entropy = torch.special.entr(target).sum(-1)
+        told = {
+            "divergence": (cross_entropy - entropy).mean().item(),  # Kullback-Leibler, nats a token
+            "forbidden": (1 - kept.exp()).mean().item(),  # what is still given to characters that break a rule
+        }
+    return (cross_entropy - weights * kept).sum(), told

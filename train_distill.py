@@ -1,0 +1,85 @@
+"""Teaches the fine-tuned model the rules of regulated verse by itself under a mask: a third way of alignment, beside stage five.
+
+    python train_distill.py --config configs/tang-regulated/distill.yaml
+    accelerate launch train_distill.py --config configs/tang-regulated/distill.yaml --written_poems 3200
+
+It starts from OUTPUT_DIR/../sft, which is also the teacher, and the titles of the data beside it. Every option is a field of
+`DistillationArguments` (poet/arguments.py) or of trl's `SFTConfig`.
+"""
+
+import copy
+
+from poet import errors
+
+
+def main() -> None:
+    from trl import SFTConfig
+
+    from poet.arguments import DistillationArguments, parse
+
+    stage_args, args = parse(DistillationArguments, SFTConfig)
+
+    from datasets import Dataset
+    from trl import SFTTrainer
+
+    from poet import dataset, sampling, scoring, write
+    from poet.callbacks import ShowVerse
+    from poet.corpus import Poem
+    from poet.distillation import MaskedTeacher, distillation_loss
+    from poet.training import Stage, begin, fit_lengths, load_model, locate, train
+
+    class Distiller(Stage, SFTTrainer):
+        """trl.SFTTrainer with another loss, that of poet/distillation.py; evaluation is that of fine-tuning."""
+
+        def compute_loss(self, model, inputs, return_outputs=False, num_items_in_batch=None):
+            if not model.training:
+                return super().compute_loss(model, inputs, return_outputs, num_items_in_batch)
+            batch = {name: inputs[name] for name in ("input_ids", "attention_mask")}
+            logits = model(**batch).logits[:, :-1][inputs["labels"][:, 1:] != -100]
+            target, rhyming = teacher(**batch, labels=inputs["labels"])
+            weights = stage_args.rule_weight + stage_args.rhyme_weight * rhyming
+            total, told = distillation_loss(logits, target, weights)
+            for name, value in told.items():
+                self._metrics["train"][name].append(value)
+            if num_items_in_batch is None:
+                return total / len(logits)
+            return total / num_items_in_batch * self.accelerator.num_processes
+
+    scoring.score_only_what_counts()
+    run = locate(args)
+    model, tokenizer, origin = load_model(stage_args.model_name_or_path or run.folder / "sft", stage_args)
+    rows = dataset.load_stage(run.folder, "sft")
+
+    # Teacher: the model as it is now, under the mask of each poem's form.
+    reference = copy.deepcopy(model).to(args.device)
+    teacher = MaskedTeacher(reference, tokenizer)
+
+    made_from = dataset.load_summary(run.folder)["made_from"]
+    if not begin("distill", args, stage_args, {"data": made_from, "model": origin}):
+        return
+
+    # Data: titles, and the poems that it writes for them under the mask; the poets' own evaluate.
+    poems = [Poem(row["prompt"][0]["content"], tuple(row["completion"][0]["content"].split("\n"))) for row in rows["train"]]
+    written = sampling.rows_in_forms(
+        reference, tokenizer, poems[: stage_args.written_poems], stage_args.written_at, args.seed
+    )
+    rows["train"] = Dataset.from_list(written, features=rows["train"].features)
+    rows = fit_lengths(rows, tokenizer, args, model.config.n_positions)
+
+    trainer = Distiller(
+        model=model,
+        args=args,
+        train_dataset=rows["train"],
+        eval_dataset=rows["test"],
+        processing_class=tokenizer,
+    )
+    trainer.stage_args, trainer.ref_model = stage_args, reference
+    title = stage_args.sample_title
+    trainer.add_callback(
+        ShowVerse(title, lambda: {"text": write.write_poems(model, tokenizer, [title], seed=args.seed)[0]}, run.samples)
+    )
+    train(trainer, {"stage": "distill", "corpus": made_from["corpus"]})
+
+
+if __name__ == "__main__":
+    errors.run(main)
