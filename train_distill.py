@@ -24,7 +24,6 @@ def main() -> None:
 
     from poet import dataset, sampling, scoring, write
     from poet.callbacks import ShowVerse
-    from poet.corpus import Poem
     from poet.distillation import MaskedTeacher, distillation_loss
     from poet.training import Stage, begin, fit_lengths, load_model, locate, train
 
@@ -35,7 +34,7 @@ def main() -> None:
             if not model.training:
                 return super().compute_loss(model, inputs, return_outputs, num_items_in_batch)
             batch = {name: inputs[name] for name in ("input_ids", "attention_mask")}
-            logits = model(**batch).logits[:, :-1][inputs["labels"][:, 1:] != -100]
+            logits = model(**batch).logits[:, :-1][inputs["labels"][:, 1:] != -100] / stage_args.temperature
             target, rhyming = teacher(**batch, labels=inputs["labels"])
             weights = stage_args.rule_weight + stage_args.rhyme_weight * rhyming
             total, told = distillation_loss(logits, target, weights)
@@ -45,10 +44,13 @@ def main() -> None:
                 return total / len(logits)
             return total / num_items_in_batch * self.accelerator.num_processes
 
-    scoring.score_only_what_counts()
+    scoring.score_only_what_counts(stage_args.compile_scoring)
     run = locate(args)
     model, tokenizer, origin = load_model(stage_args.model_name_or_path or run.folder / "sft", stage_args)
+
+    # Data: titles of poems in a regulated form.
     rows = dataset.load_stage(run.folder, "sft")
+    patterns = sampling.in_regulated_forms(rows["train"], stage_args.longest_written)[: stage_args.written_poems]
 
     # Teacher: the model as it is now, under the mask of each poem's form.
     reference = copy.deepcopy(model).to(args.device)
@@ -58,11 +60,8 @@ def main() -> None:
     if not begin("distill", args, stage_args, {"data": made_from, "model": origin}):
         return
 
-    # Data: titles, and the poems that it writes for them under the mask; the poets' own evaluate.
-    poems = [Poem(row["prompt"][0]["content"], tuple(row["completion"][0]["content"].split("\n"))) for row in rows["train"]]
-    written = sampling.rows_in_forms(
-        reference, tokenizer, poems[: stage_args.written_poems], stage_args.written_at, args.seed
-    )
+    # And the poems that it writes for them under the mask; the poets' own evaluate.
+    written = sampling.rows_in_forms(reference, tokenizer, patterns, stage_args.written_at, args.seed)
     rows["train"] = Dataset.from_list(written, features=rows["train"].features)
     rows = fit_lengths(rows, tokenizer, args, model.config.n_positions)
 

@@ -43,7 +43,7 @@ def align(stage_args: "AlignmentArguments", args: "DPOConfig", number: int) -> N
     class Aligner(Stage, DPOTrainer):
         """trl.DPOTrainer, and what poet/training.py adds to all three stages."""
 
-    scoring.score_only_what_counts()
+    scoring.score_only_what_counts(stage_args.compile_scoring)
     run = locate(args)
     model, tokenizer, origin = load_model(stage_args.model_name_or_path or run.folder / "sft", stage_args)
 

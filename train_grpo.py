@@ -26,7 +26,7 @@ def main() -> None:
     class Reinforcer(Stage, GRPOTrainer):
         """trl.GRPOTrainer, and what poet/training.py adds to all stages."""
 
-    scoring.score_only_what_counts()
+    scoring.score_only_what_counts(stage_args.compile_scoring)
     run = locate(args)
     model, tokenizer, origin = load_model(stage_args.model_name_or_path or run.folder / "sft", args)
 

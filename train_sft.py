@@ -30,7 +30,7 @@ def main() -> None:
     class Tuner(Stage, SFTTrainer):
         """trl.SFTTrainer, and what poet/training.py adds to all three stages."""
 
-    scoring.score_only_what_counts()
+    scoring.score_only_what_counts(stage_args.compile_scoring)
     run = locate(args)
     stage, before = ("author", "sft") if author_args.author else ("sft", "pretrain")
     model, tokenizer, origin = load_model(stage_args.model_name_or_path or run.folder / before, stage_args)

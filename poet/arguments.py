@@ -46,6 +46,19 @@ class SamplingArguments(StageArguments):
 
 
 @dataclass
+class ScoringArguments(StageArguments):
+    """Options of the stages that trl trains: how it scores the vocabulary (poet/scoring.py)."""
+
+    compile_scoring: bool = field(
+        default=False,
+        metadata={
+            "help": "Whether the scores of the vocabulary are computed by compiled code, where there is a C++ compiler: takes some "
+            "seconds at first, and a fifth off each step."
+        },
+    )
+
+
+@dataclass
 class PretrainArguments(SamplingArguments):
     """Options of pretraining: the model's size and how its text is read."""
 
@@ -86,7 +99,7 @@ class PretrainArguments(SamplingArguments):
 
 
 @dataclass
-class TuningArguments(SamplingArguments):
+class TuningArguments(SamplingArguments, ScoringArguments):
     """Options of fine-tuning and alignment: where the model comes from."""
 
     model_name_or_path: str | None = field(
@@ -172,6 +185,9 @@ class DistillationArguments(TuningArguments):
     written_poems: int = field(
         default=1000, metadata={"help": "For so many titles it writes poems under the mask of a regulated form."}
     )
+    longest_written: int = field(
+        default=12, metadata={"help": "Lines of the longest of these poems; longer ones are rare, and each length is a form."}
+    )
     written_at: float = field(
         default=1.0, metadata={"help": "The temperature of that writing; below 1 the model's verse becomes narrower."}
     )
@@ -190,7 +206,7 @@ class DistillationArguments(TuningArguments):
 
 
 @dataclass
-class RewardArguments(StageArguments):
+class RewardArguments(ScoringArguments):
     """Options of reinforcement: what earns. How it samples is said by `GRPOConfig`, and saved with the checkpoint."""
 
     model_name_or_path: str | None = field(

@@ -17,7 +17,7 @@ from poet.prosody import verse_lines
 
 
 class MaskedTeacher:
-    """What `model` would write next at each place of a regulated poem, under the mask of the poem's form."""
+    """What `model` would write next at each place of a regulated poem, at its own temperature and under the mask of the form."""
 
     def __init__(self, model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast):
         self.model, self.tokenizer = model.eval(), tokenizer
@@ -32,6 +32,7 @@ class MaskedTeacher:
         """
         counted = labels[:, 1:] != -100
         logits = self.model(input_ids=input_ids, attention_mask=attention_mask).logits[:, :-1][counted].float()
+        logits /= self.model.generation_config.temperature or 1.0
         logits[:, self.model.generation_config.suppress_tokens or []] = -torch.inf
         poems = [row[row != -100] for row in labels[:, 1:]]
         scores = list(logits.split([len(poem) for poem in poems]))  # (tokens of a poem, vocabulary) each

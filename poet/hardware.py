@@ -121,7 +121,7 @@ def check_world_size(world_size: int) -> None:
         )
 
 
-def describe(bf16: bool, compiled: bool) -> str:
+def describe(bf16: bool, compiled: bool, scoring: bool = False) -> str:
     """One line: which fast path a run takes and why."""
     import torch
 
@@ -130,7 +130,7 @@ def describe(bf16: bool, compiled: bool) -> str:
     if compiled:
         path = "torch.compile"
     elif has_compiler():
-        path = "eager"
+        path = "eager, scores compiled" if scoring else "eager"
     else:
         path = "eager (no C++ compiler was found, with one training is about a third faster)"
     return f"{device}; {precision}; {path}"

@@ -108,6 +108,22 @@ def slip_pairs(
     return rows
 
 
+def in_regulated_forms(rows: Dataset, longest: int) -> list[Poem]:
+    """The poems of rows {"prompt", "completion"} that have the length and lines of a regulated form, `longest` lines at most.
+
+    Raises:
+        UserError: there is none.
+    """
+    poems = [Poem(row["prompt"][0]["content"], tuple(row["completion"][0]["content"].split("\n"))) for row in rows]
+    found = [poem for poem in poems if 2 * len(poem.lines) <= longest and regulated_form(poem.text)]
+    if not found:
+        raise UserError(
+            f"none of {len(poems)} poems has the length of regulated verse, 5 or 7 characters a line, and its lines, 4, 8 or "
+            f"10 to {longest}; distillation takes their titles and forms"
+        )
+    return found
+
+
 def rows_in_forms(
     model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, poems: Sequence[Poem], temperature: float, seed: int
 ) -> list[Row]:

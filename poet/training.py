@@ -25,7 +25,7 @@ from transformers.trainer_pt_utils import LengthGroupedSampler
 from transformers.trainer_utils import rotate_checkpoints
 
 from poet import author, card, checkpoints, dataset, hardware, plots, write
-from poet.arguments import PretrainArguments, SamplingArguments, StageArguments
+from poet.arguments import PretrainArguments, SamplingArguments, ScoringArguments, StageArguments
 from poet.callbacks import StopWhenAsked
 from poet.clock import UNKNOWN, TrainByTheClock
 from poet.errors import UserError, first_line
@@ -329,7 +329,8 @@ def begin(stage: str, args: TrainingArguments, stage_args: StageArguments, input
         given = {**args.to_dict(), **asdict(stage_args), **inputs}
         kept = {key: value for key, value in given.items() if key not in _FREE_ARGUMENTS}
         checkpoints.claim(folder, {"stage": stage, **kept})
-        print(f"{stage}: {hardware.describe(args.bf16, args.torch_compile)}; {memory}", flush=True)
+        scoring = isinstance(stage_args, ScoringArguments) and stage_args.compile_scoring
+        print(f"{stage}: {hardware.describe(args.bf16, args.torch_compile, scoring)}; {memory}", flush=True)
     return not checkpoints.is_finished(folder)
 
 

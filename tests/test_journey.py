@@ -17,7 +17,8 @@ TUNE = (
     "--max_steps 6 --eval_steps 3 --save_steps 2 --logging_steps 1 --per_device_train_batch_size 4 --bf16 false".split()
 )
 SMALL = "--n_embd 32 --n_layer 1 --n_head 2 --n_positions 96 --torch_compile false".split() + TUNE
-OPTIONS = {"pretrain": SMALL, "sft": TUNE, "dpo": [*TUNE, "--sampled_titles", "4"]}
+QUICK = [*TUNE, "--compile_scoring", "false"]
+OPTIONS = {"pretrain": SMALL, "sft": QUICK, "dpo": [*QUICK, "--sampled_titles", "4"]}
 # The losses of `trained`: change them only together with a setting of `tang` that explains the difference.
 CURVES = {
     "pretrain": [6.1501, 6.1549, 6.1359, 6.1155, 6.0735, 6.0271],
@@ -131,7 +132,7 @@ def test_each_round_starts_from_what_the_one_before_has_left(trained):
 
 def reinforce(trained: Path, folder: Path) -> list[str]:
     small = (
-        "--num_generations 4 --per_device_train_batch_size 8 --per_device_eval_batch_size 8 --max_completion_length 40"
+        "--num_generations 4 --per_device_train_batch_size 8 --per_device_eval_batch_size 8 --max_completion_length 40 --compile_scoring false"
     )
     steps = "--max_steps 3 --eval_steps 3 --save_steps 1"
     start = ["--model_name_or_path", str(trained / "sft"), "--output_dir", str(folder)]
@@ -313,6 +314,8 @@ def test_a_mistake_behind_the_command_line_leaves_no_folder(run, options, senten
         ("train_dpo.py", "tang/dpo", ["--sampled_titles", "-1"], "sampled_titles and slips are at least 0"),
         ("train_dpo.py", "tang/dpo", ["--sampled_titles", "0", "--rounds", "2"], "set sampled_titles"),
         ("train_dpo.py", "tang/dpo", ["--rounds", "0"], "rounds at least 1"),
+        ("train_distill.py", "tang-regulated/distill", ["--written_poems", "0"], "written_poems is at least 1"),
+        ("train_distill.py", "tang-regulated/distill", ["--longest_written", "2"], "has the length of regulated verse"),
         ("train_grpo.py", "tang-regulated/grpo", ["--rewards", "fame"], "there is no reward fame"),
         ("train_grpo.py", "tang-regulated/grpo", ["--reward_weights", "1"], "there are 4 rewards and 1 reward_weights"),
         ("train_grpo.py", "tang-regulated/grpo", ["--num_generations", "7"], "num_generations"),
@@ -321,7 +324,9 @@ def test_a_mistake_behind_the_command_line_leaves_no_folder(run, options, senten
     ],
 )
 def test_a_mistake_about_alignment_leaves_no_folder(trained, script, config, options, sentence):
-    small = ["--max_completion_length", "40", "--model_name_or_path", str(trained / "sft")] if "grpo" in script else []
+    small = ["--max_completion_length", "40"] if "grpo" in script else []
+    if config.startswith("tang-regulated"):
+        small += ["--model_name_or_path", str(trained / "sft")]
     config = ["--config", f"configs/{config}.yaml", "--output_dir", str(trained / "mistake"), *small]
     done = call(script, *config, *options)
     assert done.returncode == 2, done.stderr
