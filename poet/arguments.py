@@ -186,7 +186,8 @@ class DistillationArguments(TuningArguments):
         default=1000, metadata={"help": "For so many titles it writes poems under the mask of a regulated form."}
     )
     longest_written: int = field(
-        default=12, metadata={"help": "Lines of the longest of these poems; longer ones are rare, and each length is a form."}
+        default=12,
+        metadata={"help": "Lines of the longest of these poems; longer ones are rare, and each length is a form."},
     )
     written_at: float = field(
         default=1.0, metadata={"help": "The temperature of that writing; below 1 the model's verse becomes narrower."}

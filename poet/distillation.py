@@ -29,6 +29,9 @@ class MaskedTeacher:
 
         Returns:
             Probabilities (labels, vocabulary) and a boolean (labels,), poem after poem.
+
+        Raises:
+            ValueError: a poem has not the length and lines of a regulated form.
         """
         counted = labels[:, 1:] != -100
         logits = self.model(input_ids=input_ids, attention_mask=attention_mask).logits[:, :-1][counted].float()
@@ -53,6 +56,8 @@ class MaskedTeacher:
     def _mask(self, poem: Tensor) -> FormLogitsProcessor:
         text = self.tokenizer.decode(poem, skip_special_tokens=True)
         form, lines = regulated_form(text), len(verse_lines(text))
+        if form is None:
+            raise ValueError(f"this poem has no regulated form: {text}")
         if (form, lines) not in self._masks:
             wish = read_wish(form, lines=lines)
             self._masks[form, lines] = FormLogitsProcessor(self.tokenizer, wish, prompt_length=0)

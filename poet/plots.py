@@ -16,8 +16,18 @@ from matplotlib.layout_engine import ConstrainedLayoutEngine
 
 _BLUE, _ORANGE, _GREY = "#2b6cb0", "#dd6b20", "#718096"
 _WRITERS = (_BLUE, _ORANGE, "#2f855a", "#805ad5", "#b83280")
-_STAGES = {"pretrain": "pretraining", "sft": "fine-tuning", "dpo": "alignment", "grpo": "reinforcement", "distill": "distillation"}
-_LOSSES = {"dpo": ("loss", "DPO loss"), "grpo": ("reward", "reward, of all rules"), "distill": ("loss", "loss; in training, weighted")}
+_STAGES = {
+    "pretrain": "pretraining",
+    "sft": "fine-tuning",
+    "dpo": "alignment",
+    "grpo": "reinforcement",
+    "distill": "distillation",
+}
+_LOSSES = {
+    "dpo": ("loss", "DPO loss"),
+    "grpo": ("reward", "reward, of all rules"),
+    "distill": ("loss", "loss; in training, weighted"),
+}
 _RATES = {
     "well_formed": "well formed",
     "five_character": "five-character",

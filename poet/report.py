@@ -14,7 +14,13 @@ from poet.checkpoints import write_text
 from poet.dataset import format_summary, load_summary
 from poet.evaluate import table
 
-_TITLES = {"pretrain": "Pretraining", "sft": "Fine-tuning", "dpo": "Alignment", "grpo": "Reinforcement", "distill": "Distillation"}
+_TITLES = {
+    "pretrain": "Pretraining",
+    "sft": "Fine-tuning",
+    "dpo": "Alignment",
+    "grpo": "Reinforcement",
+    "distill": "Distillation",
+}
 _COLUMNS = {
     "sft": "before (sft)",
     "dpo": "after (dpo)",

@@ -152,7 +152,7 @@ def write_ids(
     tokenizer: PreTrainedTokenizerFast,
     titles: list[str],
     *,
-    batch_size: int = 128,
+    batch_size: int = 256,
     seed: int | None = None,
     instruction: str | None = None,
     streamer: BaseStreamer | None = None,

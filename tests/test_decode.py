@@ -1,10 +1,14 @@
 """Writing in batches gives what `generate` gives, and draws each token as often as the model says."""
 
+import copy
+import inspect
+
 import pytest
 import torch
 from transformers import GPT2Config, GPT2LMHeadModel, LogitsProcessor, LogitsProcessorList, set_seed
+from transformers.cache_utils import Cache
 
-from poet.decode import _choose, draw
+from poet.decode import _choose, _gpt2_step, _in_bfloat16, _Room, draw
 
 PAD, END = 0, 1
 
@@ -78,3 +82,28 @@ def test_a_batch_draws_tokens_as_often_as_their_probabilities_say():
     shares = drawn.flatten().bincount(minlength=7) / 200_000
     assert torch.allclose(shares, probabilities, atol=0.005)  # four standard deviations
     assert shares[probabilities == 0].sum() == 0
+
+
+def test_a_large_batch_is_scored_as_the_model_scores_it(model):
+    batch = prompts()
+    positions = (batch["attention_mask"].cumsum(1) - 1).clamp(min=0)
+    room = [_Room(30) for _ in range(2)]
+    name = "cache" if "cache" in inspect.signature(model.forward).parameters else "past_key_values"
+    with torch.no_grad():
+        model(**batch, position_ids=positions, use_cache=True, **{name: Cache(layers=room)})
+        new, mask = (
+            torch.tensor([[4], [9], [17], [22], [6]]),
+            torch.nn.functional.pad(batch["attention_mask"], (0, 1), value=1),
+        )
+        own, lean = (
+            _gpt2_step(each, new, positions[:, -1:] + 1, mask, copy.deepcopy(room))
+            for each in (model, _in_bfloat16(model))
+        )
+        whole = model(
+            input_ids=torch.cat([batch["input_ids"], new], 1),
+            attention_mask=mask,
+            position_ids=torch.cat([positions, positions[:, -1:] + 1], 1),
+        ).logits[:, -1]
+    assert torch.allclose(own, whole, atol=1e-4)
+    assert lean.dtype == torch.bfloat16 and torch.allclose(lean.float(), own, atol=0.02 * own.abs().max().item())
+    assert {weight.dtype for weight in model.parameters()} == {torch.float32}  # a copy was changed, not the model

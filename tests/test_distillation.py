@@ -4,6 +4,7 @@ import copy
 
 import pytest
 import torch
+from test_forms import make_model, rhyme_words
 
 from poet.corpus import Poem
 from poet.dataset import ask
@@ -11,7 +12,6 @@ from poet.distillation import MaskedTeacher, distillation_loss
 from poet.prosody import all_groups, judge
 from poet.sampling import rows_in_forms
 from poet.write import load
-from test_forms import make_model, rhyme_words
 
 LINES = "石徑幽泉細，松窗夜雨聲。", "孤燈明舊壁，白髮對寒城。"
 QUATRAIN, EIGHT = Poem("登樓", LINES), Poem("早行", ("石徑幽泉細雨聲，松窗夜雨白雲生。",) * 4)
@@ -29,9 +29,7 @@ def batch(poet):
     rows = rows_in_forms(model, tokenizer, [EIGHT, QUATRAIN], temperature=1.0, seed=0)
     assert [judge(row["completion"][0]["content"]).form for row in rows] == ["七言律詩", "五言絕句"]
     assert all(judge(row["completion"][0]["content"]).regulated for row in rows)
-    prompts = [
-        tokenizer.apply_chat_template(row["prompt"], add_generation_prompt=True)["input_ids"] for row in rows
-    ]
+    prompts = [tokenizer.apply_chat_template(row["prompt"], add_generation_prompt=True)["input_ids"] for row in rows]
     whole = [tokenizer.apply_chat_template(row["prompt"] + row["completion"])["input_ids"] for row in rows]
     padded = tokenizer.pad({"input_ids": whole}, padding_side="right", return_tensors="pt")
     labels = padded["input_ids"].masked_fill(padded["attention_mask"] == 0, -100)

@@ -131,9 +131,7 @@ def test_each_round_starts_from_what_the_one_before_has_left(trained):
 
 
 def reinforce(trained: Path, folder: Path) -> list[str]:
-    small = (
-        "--num_generations 4 --per_device_train_batch_size 8 --per_device_eval_batch_size 8 --max_completion_length 40 --compile_scoring false"
-    )
+    small = "--num_generations 4 --per_device_train_batch_size 8 --per_device_eval_batch_size 8 --max_completion_length 40 --compile_scoring false"
     steps = "--max_steps 3 --eval_steps 3 --save_steps 1"
     start = ["--model_name_or_path", str(trained / "sft"), "--output_dir", str(folder)]
     return ["train_grpo.py", "--config", "configs/tang-regulated/grpo.yaml", *small.split(), *steps.split(), *start]
@@ -165,7 +163,14 @@ def distill(trained: Path, folder: Path) -> list[str]:
     small = "--written_poems 24 --per_device_train_batch_size 4 --gradient_accumulation_steps 2 --bf16 false"
     steps = "--max_steps 4 --eval_steps 4 --save_steps 1 --logging_steps 1"
     start = ["--model_name_or_path", str(trained / "sft"), "--output_dir", str(folder)]
-    return ["train_distill.py", "--config", "configs/tang-regulated/distill.yaml", *small.split(), *steps.split(), *start]
+    return [
+        "train_distill.py",
+        "--config",
+        "configs/tang-regulated/distill.yaml",
+        *small.split(),
+        *steps.split(),
+        *start,
+    ]
 
 
 def test_distillation_starts_from_the_fine_tuned_model_and_goes_on_after_a_kill(trained):
@@ -179,7 +184,9 @@ def test_distillation_starts_from_the_fine_tuned_model_and_goes_on_after_a_kill(
     steps = [log for log in logs if "forbidden" in log]
     assert len(steps) == 4 and steps[-1]["forbidden"] < steps[0]["forbidden"] < 1
     assert all(log["divergence"] > 0 for log in steps)
-    assert (folder / "model.safetensors").is_file() and "distilled from itself" in (folder / "README.md").read_text("utf-8")
+    assert (folder / "model.safetensors").is_file() and "distilled from itself" in (folder / "README.md").read_text(
+        "utf-8"
+    )
 
     killed = beside(trained, "distilled-and-killed", "distill")
     kill_when(killed / "checkpoint-2", distill(trained, killed))
