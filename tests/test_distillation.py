@@ -82,7 +82,7 @@ def test_the_loss_is_least_where_the_two_agree(poet, batch):
 
 
 def test_what_is_learned_are_the_rules(poet, batch):
-    model, tokenizer = copy.deepcopy(poet[0]), poet[1]
+    model = copy.deepcopy(poet[0])
     teacher = MaskedTeacher(*poet)
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-2)
     found = []
@@ -94,6 +94,5 @@ def test_what_is_learned_are_the_rules(poet, batch):
         optimizer.step()
         optimizer.zero_grad()
         found.append(told)
-    print(found[0], found[-1])
     assert found[-1]["forbidden"] < found[0]["forbidden"] / 4
     assert found[-1]["divergence"] < found[0]["divergence"] / 2
