@@ -9,11 +9,20 @@ poem as `pipeline`.
 
 import copy
 import inspect
+from collections.abc import Callable
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
-from transformers import GenerationConfig, GPT2LMHeadModel, LogitsProcessorList, PreTrainedModel, StoppingCriteriaList
+from transformers import (
+    GenerationConfig,
+    GPT2LMHeadModel,
+    LogitsProcessor,
+    LogitsProcessorList,
+    PreTrainedModel,
+    StoppingCriteriaList,
+    SuppressTokensLogitsProcessor,
+)
 from transformers.cache_utils import Cache, DynamicLayer
 from transformers.generation import BaseStreamer
 from transformers.pytorch_utils import Conv1D
@@ -45,6 +54,7 @@ def draw(
     written = input_ids.new_full((len(rows), longest), generation_config.pad_token_id)
     new = input_ids
     plain = isinstance(model, GPT2LMHeadModel) and not model.config.scale_attn_by_inverse_layer_idx
+    processors = [_once(each, model) for each in logits_processor]
     lean = _in_bfloat16(model) if plain and len(rows) >= _LARGE and hardware.has_fast_bfloat16() else model
     while len(rows):
         positions = (attention_mask.cumsum(1) - 1).clamp(min=0)[:, -new.shape[1] :]
@@ -54,7 +64,9 @@ def draw(
         else:
             inputs = {"attention_mask": attention_mask, "position_ids": positions, **cache}
             logits = model(new, use_cache=True, logits_to_keep=1, **inputs).logits[:, -1]
-        scores = logits_processor(input_ids, logits.float())  # (rows, vocabulary)
+        scores = logits.float()  # (rows, vocabulary)
+        for processor in processors:
+            scores = processor(input_ids, scores)
         new = _choose(scores, generation_config.do_sample)
         input_ids = torch.cat([input_ids, new], dim=1)
         attention_mask = F.pad(attention_mask, (0, 1), value=1)
@@ -71,6 +83,14 @@ def draw(
     if streamer is not None:
         streamer.end()
     return written[:, :length]
+
+
+def _once(processor: LogitsProcessor, model: PreTrainedModel) -> Callable[[Tensor, Tensor], Tensor]:
+    """The same; the ban of certain tokens looks for them among the vocabulary once, and not for each token of a poem."""
+    if not isinstance(processor, SuppressTokensLogitsProcessor):
+        return processor
+    banned = processor(torch.empty(0), torch.zeros(1, model.config.vocab_size, device=model.device)).isneginf()
+    return lambda input_ids, scores: scores.masked_fill(banned, -torch.inf)
 
 
 def _in_bfloat16(model: GPT2LMHeadModel) -> GPT2LMHeadModel:

@@ -67,12 +67,13 @@ def test_rows_that_end_at_different_times_are_those_of_generate(model):
 @pytest.mark.parametrize("seed", range(5))
 def test_one_row_alone_is_drawn_as_generate_draws_it(model, seed):
     batch = {name: rows[:1] for name, rows in prompts().items()}
-    settings = {"do_sample": True, "max_length": 30, "temperature": 3.0}
+    settings = {"do_sample": True, "max_length": 30, "temperature": 3.0, "suppress_tokens": [3, 11, 29]}
     written = []
     for way in ({}, {"custom_generate": draw}):
         torch.manual_seed(seed)
         written.append(model.generate(**batch, **settings, **way))
     assert torch.equal(*written)
+    assert not torch.isin(written[0][:, batch["input_ids"].shape[1] :], torch.tensor([3, 11, 29])).any()
 
 
 def test_a_batch_draws_tokens_as_often_as_their_probabilities_say():
