@@ -160,7 +160,7 @@ def test_reinforcement_logs_each_reward_apart_and_goes_on_after_a_kill(trained):
 
 
 def distill(trained: Path, folder: Path) -> list[str]:
-    small = "--written_poems 24 --per_device_train_batch_size 4 --gradient_accumulation_steps 2 --bf16 false"
+    small = "--written_poems 24 --per_device_train_batch_size 4 --gradient_accumulation_steps 2"
     steps = "--max_steps 4 --eval_steps 4 --save_steps 1 --logging_steps 1"
     start = ["--model_name_or_path", str(trained / "sft"), "--output_dir", str(folder)]
     return [
@@ -180,7 +180,7 @@ def test_distillation_starts_from_the_fine_tuned_model_and_goes_on_after_a_kill(
     logs = json.loads((folder / "trainer_state.json").read_text(encoding="utf-8"))["log_history"]
     before = json.loads((trained / "sft" / "trainer_state.json").read_text(encoding="utf-8"))["log_history"]
     evaluations = [[log["eval_loss"] for log in history if "eval_loss" in log] for history in (before, logs)]
-    assert evaluations[1][0] == pytest.approx(evaluations[0][-1], abs=1e-4)
+    assert evaluations[1][0] == pytest.approx(evaluations[0][-1], abs=5e-3)  # here in bfloat16 where it is fast
     steps = [log for log in logs if "forbidden" in log]
     assert len(steps) == 4 and steps[-1]["forbidden"] < steps[0]["forbidden"] < 1
     assert all(log["divergence"] > 0 for log in steps)
