@@ -1,7 +1,7 @@
 """What this project's speed is, against a textbook's and against the machine's own: `make bench`, `make bench QUICK=1`.
 
 Everything is measured in one run on one machine, through the commands that a person types; results/bench.json and
-results/bench.md are made anew. A row that the quick form leaves out keeps no old value.
+results/bench.md are made anew. A row that the quick form leaves out, or that a run did not come to, keeps its value and the commit that it is of.
 
 Times of single steps are medians, since a machine that others use too is often slow and never fast.
 """
@@ -45,9 +45,16 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         bench = Bench(Path(folder), options.corpus)
         rows = bench.quick_rows() if options.quick else itertools.chain(bench.quick_rows(), bench.whole_trainings())
-        result: dict[str, Any] = {"machine": bench.machine, "commit": commit.strip(), "rows": []}
+        known = (
+            json.loads((RESULTS / "bench.json").read_text(encoding="utf-8"))
+            if (RESULTS / "bench.json").is_file()
+            else {}
+        )
+        old = {each["name"]: {"commit": known["commit"], **each} for each in known.get("rows", [])}
+        result: dict[str, Any] = {"machine": bench.machine, "commit": commit.strip(), "rows": list(old.values())}
         for each in rows:  # kept one by one: half an hour may be cut off
-            result["rows"].append(each)
+            old[each["name"]] = each
+            result["rows"] = list(old.values())
             (RESULTS / "bench.json").write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
             (RESULTS / "bench.md").write_text(table(result), encoding="utf-8")
     print(table(result))
@@ -324,9 +331,10 @@ def table(result: dict[str, Any]) -> str:
         "|---|---|---|---|---|",
     ]
     for each in result["rows"]:
+        of = f" (commit {each['commit']})" if "commit" in each else ""
         value = f"{each['value']:.3f} {each['unit'].replace('of 1', '').strip()}".strip()
         lines.append(
-            f"| `{each['name']}` | {value} | {each['compared_with']} | {each['shapes']} | `{each['command']}` |"
+            f"| `{each['name']}` | {value} | {each['compared_with']} | {each['shapes']}{of} | `{each['command']}` |"
         )
     return "\n".join(lines) + "\n"
 

@@ -76,7 +76,7 @@ def draw(
         ended = stopping_criteria(input_ids, None)
         if ended.any():
             written[rows[ended], :length] = input_ids[ended]
-            going_on = (~ended).nonzero().flatten()
+            going_on = _close_gaps(ended)
             rows, new, input_ids, attention_mask = (x[going_on] for x in (rows, new, input_ids, attention_mask))
             for layer in room:
                 layer.batch_select_indices(going_on)
@@ -134,6 +134,14 @@ def _choose(scores: Tensor, sample: bool) -> Tensor:
     return torch.searchsorted(sums, numbers)
 
 
+def _close_gaps(ended: Tensor) -> Tensor:
+    """Which rows go on, (rows,) -> (those left,): each in its place, but that the last ones fill the gaps of what has ended."""
+    count = len(ended) - int(ended.sum())
+    order = torch.arange(count, device=ended.device)
+    order[ended[:count]] = count + (~ended[count:]).nonzero().flatten()
+    return order
+
+
 class _Room(DynamicLayer):
     """One layer's keys and values (rows, heads, tokens, width of a head) in buffers that are as long as they may get."""
 
@@ -155,7 +163,8 @@ class _Room(DynamicLayer):
 
     def batch_select_indices(self, indices: Tensor) -> None:
         count, end = len(indices), self.get_seq_length()
-        self._all_keys[:count, :, :end] = self.keys[indices]
-        self._all_values[:count, :, :end] = self.values[indices]
+        moved = (indices != torch.arange(count, device=indices.device)).nonzero().flatten()  # the others are in place
+        self._all_keys[moved, :, :end] = self.keys[indices[moved]]
+        self._all_values[moved, :, :end] = self.values[indices[moved]]
         self._all_keys, self._all_values = self._all_keys[:count], self._all_values[:count]
         self.keys, self.values = self._all_keys[:, :, :end], self._all_values[:, :, :end]

@@ -8,7 +8,7 @@ import torch
 from transformers import GPT2Config, GPT2LMHeadModel, LogitsProcessor, LogitsProcessorList, set_seed
 from transformers.cache_utils import Cache
 
-from poet.decode import _choose, _gpt2_step, _in_bfloat16, _Room, draw
+from poet.decode import _choose, _close_gaps, _gpt2_step, _in_bfloat16, _Room, draw
 
 PAD, END = 0, 1
 
@@ -108,3 +108,14 @@ def test_a_large_batch_is_scored_as_the_model_scores_it(model):
     assert torch.allclose(own, whole, atol=1e-4)
     assert lean.dtype == torch.bfloat16 and torch.allclose(lean.float(), own, atol=0.02 * own.abs().max().item())
     assert {weight.dtype for weight in model.parameters()} == {torch.float32}  # a copy was changed, not the model
+
+
+def test_the_last_rows_fill_the_gaps_of_those_that_have_ended():
+    ended = torch.tensor([False, True, False, True, False, True, False, False])
+    assert _close_gaps(ended).tolist() == [0, 6, 2, 7, 4]
+    assert _close_gaps(torch.tensor([True, True])).tolist() == [] and _close_gaps(torch.tensor([False])).tolist() == [0]
+    room = _Room(9)
+    keys, values = torch.arange(8.0).view(8, 1, 1, 1).expand(8, 2, 3, 4), torch.randn(8, 2, 3, 4)
+    room.update(keys, values)
+    room.batch_select_indices(_close_gaps(ended))
+    assert room.keys[:, 0, 0, 0].tolist() == [0, 6, 2, 7, 4] and torch.equal(room.values, values[[0, 6, 2, 7, 4]])
