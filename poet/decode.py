@@ -2,9 +2,9 @@
 
 Knows `generate`'s parts, to which it is handed as `custom_generate`; knows nothing of titles, poems or tokenizers. What it
 does otherwise than `generate`: a row that has ended leaves the batch, keys and values are never copied to make room for
-the next ones, a batch is drawn with one random number a row in place of one a character of the vocabulary, and GPT-2's step for
-one more token is computed by its layers alone, of a large batch with products in bfloat16 where they are fast. One row is drawn as `generate` draws it, so that the same seed gives the same
-poem as `pipeline`.
+the next ones, a batch is drawn with one random number a row in place of one a character of the vocabulary, GPT-2's step for
+one more token is computed by its layers alone, and in a large batch with products in bfloat16 where these are fast. One row is
+drawn as `generate` draws it, so that the same seed gives the same poem as `pipeline`.
 """
 
 import copy

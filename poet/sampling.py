@@ -118,8 +118,8 @@ def in_regulated_forms(rows: Dataset, longest: int) -> list[Poem]:
     found = [poem for poem in poems if 2 * len(poem.lines) <= longest and regulated_form(poem.text)]
     if not found:
         raise UserError(
-            f"none of {len(poems)} poems has the length of regulated verse, 5 or 7 characters a line, and its lines, 4, 8 or "
-            f"10 to {longest}; distillation takes their titles and forms"
+            f"none of {len(poems)} poems has the length of regulated verse, 5 or 7 characters a line and 4, 8, 10 or more lines, "
+            f"in at most {longest} of them; distillation takes their titles and forms"
         )
     return found
 
