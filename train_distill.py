@@ -25,7 +25,7 @@ def main() -> None:
     from poet import dataset, sampling, scoring, write
     from poet.callbacks import ShowVerse
     from poet.distillation import MaskedTeacher, distillation_loss
-    from poet.training import Stage, begin, fit_lengths, load_model, locate, train
+    from poet.training import Stage, begin, choose_attention, fit_lengths, load_model, locate, train
 
     class Distiller(Stage, SFTTrainer):
         """trl.SFTTrainer with another loss, that of poet/distillation.py; evaluation is that of fine-tuning."""
@@ -53,6 +53,7 @@ def main() -> None:
     patterns = sampling.in_regulated_forms(rows["train"], stage_args.longest_written)[: stage_args.written_poems]
 
     # Teacher: the model as it is now, under the mask of each poem's form.
+    choose_attention(model, args)
     reference = copy.deepcopy(model).to(args.device)
     teacher = MaskedTeacher(reference, tokenizer)
 
@@ -72,7 +73,7 @@ def main() -> None:
         eval_dataset=rows["test"],
         processing_class=tokenizer,
     )
-    trainer.stage_args, trainer.ref_model = stage_args, reference
+    trainer.stage_args = stage_args
     title = stage_args.sample_title
     trainer.add_callback(
         ShowVerse(title, lambda: {"text": write.write_poems(model, tokenizer, [title], seed=args.seed)[0]}, run.samples)

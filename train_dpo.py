@@ -38,7 +38,7 @@ def align(stage_args: "AlignmentArguments", args: "DPOConfig", number: int) -> N
 
     from poet import dataset, sampling, scoring, write
     from poet.callbacks import RefuseWrongReference, ShowVerse
-    from poet.training import Stage, begin, fit_lengths, load_model, locate, train
+    from poet.training import Stage, begin, choose_attention, fit_lengths, load_model, locate, train
 
     class Aligner(Stage, DPOTrainer):
         """trl.DPOTrainer, and what poet/training.py adds to all three stages."""
@@ -51,6 +51,7 @@ def align(stage_args: "AlignmentArguments", args: "DPOConfig", number: int) -> N
     rows = fit_lengths(dataset.load_stage(run.folder, "dpo"), tokenizer, args, model.config.n_positions)
 
     # Reference: the model as it is now.
+    choose_attention(model, args)
     reference = copy.deepcopy(model).eval()
 
     made_from = dataset.load_summary(run.folder)["made_from"]

@@ -105,11 +105,10 @@ class WarnOfEqualRewards(TrainerCallback):
 class RefuseWrongReference(TrainerCallback):
     """Before the first step policy and reference are one model: rewards are 0 and DPO's loss is ln 2.
 
-    Anything else means that the reference is another model than the one that training starts from. In bfloat16 the two are
-    rounded apart: 0.0016 was seen of one and the same model, and about 0.1 of another.
+    Anything else means that the reference is another model than the one that training starts from.
     """
 
     def on_evaluate(self, args, state, control, metrics, **kwargs):
         margin = abs(metrics["eval_rewards/margins"]) + abs(metrics["eval_rewards/chosen"])
-        if state.global_step == 0 and margin > (1e-2 if args.bf16 else 1e-3):
+        if state.global_step == 0 and margin > 1e-3:
             raise RuntimeError(f"the reference is not the model that training starts from: rewards {margin:.4f}, not 0")

@@ -60,9 +60,8 @@ class Stage(Trainer):
     _seconds_before: float | None = None
 
     def train(self, *args, **kwargs):
-        if self.args.bf16 and self.args.use_cpu:  # torch's attention for CPUs is fast in float32 alone
-            for model in filter(None, (self.model, getattr(self, "ref_model", None))):
-                model.set_attn_implementation("eager")
+        for model in filter(None, (self.model, getattr(self, "ref_model", None))):
+            choose_attention(model, self.args)
         self._begun, self._seconds_before = time.perf_counter(), None
         return super().train(*args, **kwargs)
 
@@ -253,6 +252,16 @@ def load_model(
     weights = Path(path, "model.safetensors")
     with weights.open("rb") as file:
         return model, tokenizer, hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def choose_attention(model: PreTrainedModel, args: TrainingArguments) -> None:
+    """Attention in plain products where that is faster: torch's own for CPUs is fast in float32 alone.
+
+    The two are rounded apart in bfloat16, so what is compared with one another has to attend alike: a reference, whose scores
+    trl may compute before training, is copied from a model that has chosen already.
+    """
+    if args.bf16 and args.use_cpu:
+        model.set_attn_implementation("eager")
 
 
 def fit_lengths(

@@ -130,6 +130,16 @@ def test_each_round_starts_from_what_the_one_before_has_left(trained):
     assert again.stdout.count("are preferred") == 1  # the first round is done
 
 
+def test_a_reference_read_beforehand_is_rounded_as_the_model_is(trained):
+    folder = beside(trained, "beforehand", "dpo")
+    options = ["--bf16", "true", "--precompute_ref_log_probs", "true", "--sampled_titles", "0", "--max_steps", "1"]
+    done = call(*command("dpo", folder), *options)
+    assert done.returncode == 0, done.stderr
+    first = json.loads((folder / "trainer_state.json").read_text(encoding="utf-8"))["log_history"][0]
+    assert first["step"] == 0 and first["eval_rewards/chosen"] == pytest.approx(0, abs=1e-6)
+    assert first["eval_rewards/margins"] == pytest.approx(0, abs=1e-6)
+
+
 def reinforce(trained: Path, folder: Path) -> list[str]:
     small = "--num_generations 4 --per_device_train_batch_size 8 --per_device_eval_batch_size 8 --max_completion_length 40 --compile_scoring false"
     steps = "--max_steps 3 --eval_steps 3 --save_steps 1"
