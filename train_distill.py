@@ -22,8 +22,8 @@ def main() -> None:
     from datasets import Dataset
     from trl import SFTTrainer
 
-    from poet import dataset, sampling, scoring, write
-    from poet.callbacks import ShowVerse
+    from poet import dataset, sampling, scoring
+    from poet.callbacks import show_poem
     from poet.distillation import MaskedTeacher, distillation_loss
     from poet.training import Stage, begin, choose_attention, fit_lengths, load_model, locate, train
 
@@ -74,10 +74,7 @@ def main() -> None:
         processing_class=tokenizer,
     )
     trainer.stage_args = stage_args
-    title = stage_args.sample_title
-    trainer.add_callback(
-        ShowVerse(title, lambda: {"text": write.write_poems(model, tokenizer, [title], seed=args.seed)[0]}, run.samples)
-    )
+    trainer.add_callback(show_poem(stage_args.sample_title, args.seed, run.samples, tokenizer, text=model))
     train(trainer, {"stage": "distill", "corpus": made_from["corpus"]})
 
 

@@ -36,8 +36,8 @@ def align(stage_args: "AlignmentArguments", args: "DPOConfig", number: int) -> N
     """One round, of which there is one unless `rounds` says otherwise: it begins, judges and trains as if by itself."""
     from trl import DPOTrainer
 
-    from poet import dataset, sampling, scoring, write
-    from poet.callbacks import RefuseWrongReference, ShowVerse
+    from poet import dataset, sampling, scoring
+    from poet.callbacks import RefuseWrongReference, show_poem
     from poet.training import Stage, begin, choose_attention, fit_lengths, load_model, locate, train
 
     class Aligner(Stage, DPOTrainer):
@@ -73,17 +73,9 @@ def align(stage_args: "AlignmentArguments", args: "DPOConfig", number: int) -> N
         processing_class=tokenizer,
     )
     trainer.stage_args = stage_args
-    title = stage_args.sample_title
     trainer.add_callback(RefuseWrongReference())
     trainer.add_callback(
-        ShowVerse(
-            title,
-            lambda: {
-                "text": write.write_poems(model, tokenizer, [title], seed=args.seed)[0],
-                "reference": write.write_poems(reference, tokenizer, [title], seed=args.seed)[0],
-            },
-            run.samples,
-        )
+        show_poem(stage_args.sample_title, args.seed, run.samples, tokenizer, text=model, reference=reference)
     )
     train(trainer, {"stage": "dpo", "corpus": made_from["corpus"]}, parting=number == stage_args.rounds - 1)
 

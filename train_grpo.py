@@ -19,8 +19,8 @@ def main() -> None:
 
     from trl import GRPOTrainer
 
-    from poet import dataset, rewards, scoring, write
-    from poet.callbacks import ShowVerse, WarnOfEqualRewards
+    from poet import dataset, rewards, scoring
+    from poet.callbacks import WarnOfEqualRewards, show_poem
     from poet.training import Stage, begin, fit_titles, load_model, locate, train
 
     class Reinforcer(Stage, GRPOTrainer):
@@ -51,11 +51,8 @@ def main() -> None:
         processing_class=tokenizer,
     )
     trainer.stage_args = stage_args
-    title = stage_args.sample_title
     trainer.add_callback(WarnOfEqualRewards())
-    trainer.add_callback(
-        ShowVerse(title, lambda: {"text": write.write_poems(model, tokenizer, [title], seed=args.seed)[0]}, run.samples)
-    )
+    trainer.add_callback(show_poem(stage_args.sample_title, args.seed, run.samples, tokenizer, text=model))
     train(trainer, {"stage": "grpo", "corpus": made_from["corpus"]})
 
 

@@ -23,8 +23,8 @@ def main() -> None:
 
     from trl import SFTTrainer
 
-    from poet import author, dataset, scoring, themes, write
-    from poet.callbacks import ShowVerse
+    from poet import author, dataset, scoring, themes
+    from poet.callbacks import show_poem
     from poet.training import Stage, begin, fit_lengths, load_model, locate, train
 
     class Tuner(Stage, SFTTrainer):
@@ -62,10 +62,7 @@ def main() -> None:
         peft_config=adapter,
     )
     trainer.stage_args = stage_args
-    title = stage_args.sample_title
-    trainer.add_callback(
-        ShowVerse(title, lambda: {"text": write.write_poems(model, tokenizer, [title], seed=args.seed)[0]}, run.samples)
-    )
+    trainer.add_callback(show_poem(stage_args.sample_title, args.seed, run.samples, tokenizer, text=model))
     train(trainer, {"stage": stage, "corpus": made_from["corpus"], "author": author_args.author})
 
 

@@ -48,7 +48,8 @@ def mix(run: Path, song: str) -> dict[str, int]:
 
     rows = load_stage(run, "pretrain")
     held_out = {line for text in rows["test"]["text"] for line in verse_lines(text.partition("\n")[2])}
-    poems = read_corpus(song, {}, 2, True, "□(（").poems
+    rules = bench.recipe("tang", "data")
+    poems = read_corpus(song, {}, rules["min_lines"], rules["equal_lines"], rules["forbidden"]).poems
     apart = [poem for poem in poems if held_out.isdisjoint(verse_lines(poem.text))]
     texts = list(rows["train"]["text"])
     tang = sum(map(len, texts))
@@ -69,4 +70,6 @@ def mix(run: Path, song: str) -> dict[str, int]:
 
 
 if __name__ == "__main__":
-    main()
+    from poet import errors
+
+    errors.run(main)

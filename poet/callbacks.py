@@ -10,8 +10,9 @@ from pathlib import Path
 
 import torch
 from tqdm import tqdm
-from transformers import TrainerCallback
+from transformers import PreTrainedModel, PreTrainedTokenizerFast, TrainerCallback
 
+from poet import write
 from poet.checkpoints import write_text
 
 
@@ -46,6 +47,17 @@ class ShowVerse(TrainerCallback):
         if "eval_rewards/margins" in metrics:
             heading += f", reward margin {metrics['eval_rewards/margins']:.3f}"
         tqdm.write("\n".join(["", heading, *_columns(written)]))
+
+
+def show_poem(
+    title: str, seed: int, path: Path, tokenizer: PreTrainedTokenizerFast, **models: PreTrainedModel
+) -> ShowVerse:
+    """Shows what each of `models`, "text" and maybe "reference", writes for a title with the same seed."""
+    return ShowVerse(
+        title,
+        lambda: {name: write.write_poems(model, tokenizer, [title], seed=seed)[0] for name, model in models.items()},
+        path,
+    )
 
 
 def _columns(written: dict[str, str]) -> list[str]:

@@ -70,7 +70,7 @@ def sample_pairs(
             # A poem cut off at the last position would be shown to the trainer with an end mark that it never had.
             whole = [ids for ids in drawn if ids[-1:] == [tokenizer.eos_token_id]]
             dropped["poems without an end"] += len(drawn) - len(whole)
-            poems = [_poem(tokenizer, title, ids) for ids in whole]
+            poems = [_written(tokenizer, title, ids) for ids in whole]
             chosen: list[Poem] = []
             rejected: list[Poem] = []
             for poem in poems:
@@ -104,7 +104,7 @@ def slip_pairs(
     for mask, titles, kept, batch_seed in _write_in_forms(model, tokenizer, poems, seed):
         slipped = _slip(model, tokenizer, titles, kept, mask, slips, batch_seed)
         for title, good, bad in zip(titles, kept, slipped, strict=True):
-            rows.append(dpo_row((_poem(tokenizer, title, good), _poem(tokenizer, title, bad))))
+            rows.append(dpo_row((_written(tokenizer, title, good), _written(tokenizer, title, bad))))
     return rows
 
 
@@ -114,7 +114,7 @@ def in_regulated_forms(rows: Dataset, longest: int) -> list[Poem]:
     Raises:
         UserError: there is none.
     """
-    poems = [Poem(row["prompt"][0]["content"], tuple(row["completion"][0]["content"].split("\n"))) for row in rows]
+    poems = [_poem(row["prompt"][0]["content"], row["completion"][0]["content"]) for row in rows]
     found = [poem for poem in poems if 2 * len(poem.lines) <= longest and regulated_form(poem.text)]
     if not found:
         raise UserError(
@@ -130,7 +130,7 @@ def rows_in_forms(
     """(poems) -> {"prompt", "completion"}: for each poem in a regulated form a new one of its title and form, under the mask."""
     found = _write_in_forms(model, tokenizer, poems, seed, temperature=temperature)
     return [
-        sft_row(_poem(tokenizer, title, ids))
+        sft_row(_written(tokenizer, title, ids))
         for _, titles, written, _ in found
         for title, ids in zip(titles, written, strict=True)
     ]
@@ -196,8 +196,12 @@ def _slip(
     return slipped.tolist()
 
 
-def _poem(tokenizer: PreTrainedTokenizerFast, title: str, ids: list[int]) -> Poem:
-    return Poem(title, tuple(tokenizer.decode(ids, skip_special_tokens=True).split("\n")))
+def _written(tokenizer: PreTrainedTokenizerFast, title: str, ids: list[int]) -> Poem:
+    return _poem(title, tokenizer.decode(ids, skip_special_tokens=True))
+
+
+def _poem(title: str, text: str) -> Poem:
+    return Poem(title, tuple(text.split("\n")))
 
 
 def _batches(titles: Sequence[str], what: str = "sampling pairs") -> Iterator[tuple[int, list[str]]]:
@@ -227,7 +231,7 @@ def add_sampled_pairs(
     first = number * arguments.sampled_titles % len(titles)
     titles = (titles[first:] + titles[:first])[: arguments.sampled_titles]
     if arguments.slips:
-        patterns = [Poem(title, tuple(poems[title].split("\n"))) for title in titles]
+        patterns = [_poem(title, poems[title]) for title in titles]
         rows = slip_pairs(model, tokenizer, patterns, arguments.slips, seed + number)
     else:
         predicate = preferences.get(preference)

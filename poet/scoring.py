@@ -16,7 +16,7 @@ from poet import hardware
 TOKENS_A_TILE = 512
 
 
-def return_loss_alone(model: PreTrainedModel, in_tiles: bool = False, tokens_a_tile: int = 512) -> None:
+def return_loss_alone(model: PreTrainedModel, in_tiles: bool = False, tokens_a_tile: int = TOKENS_A_TILE) -> None:
     """Where labels are given, `model` returns their loss, and neither scores nor keys and values.
 
     What a compiled model returns it takes a gradient of, and the scores' is a whole matrix of zeros to be made and added.

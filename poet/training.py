@@ -338,7 +338,9 @@ def begin(stage: str, args: TrainingArguments, stage_args: StageArguments, input
         given = {**args.to_dict(), **asdict(stage_args), **inputs}
         kept = {key: value for key, value in given.items() if key not in _FREE_ARGUMENTS}
         checkpoints.claim(folder, {"stage": stage, **kept})
-        scoring = isinstance(stage_args, ScoringArguments) and stage_args.compile_scoring
+        scoring = (
+            isinstance(stage_args, ScoringArguments) and stage_args.compile_scoring and not hardware.has_accelerator()
+        )
         print(f"{stage}: {hardware.describe(args.bf16, args.torch_compile, scoring)}; {memory}", flush=True)
     return not checkpoints.is_finished(folder)
 
