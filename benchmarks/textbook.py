@@ -92,6 +92,15 @@ def step_seconds(steps: int) -> list[float]:
     return seconds
 
 
+def writing_seconds(count: int, poems: int = 4) -> float:
+    """Seconds that a poem of `count` characters behind a prompt of 24 takes: the mean of `poems`, one after the other."""
+    model = Textbook().eval()
+    start = time.perf_counter()
+    for _ in range(poems):
+        model.write(torch.zeros(1, 24, dtype=torch.long), count)
+    return (time.perf_counter() - start) / poems
+
+
 if __name__ == "__main__":
     step = statistics.median(step_seconds(40))
     print(f"{step:.3f} s a step, {STEPS * step:.0f} s for {STEPS:,} steps")

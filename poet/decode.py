@@ -3,11 +3,13 @@
 Knows `generate`'s parts, to which it is handed as `custom_generate`; knows nothing of titles, poems or tokenizers. What it
 does otherwise than `generate`: a row that has ended leaves the batch, keys and values are never copied to make room for
 the next ones, a batch is drawn with one random number a row in place of one a character of the vocabulary, GPT-2's step for
-one more token is computed by its layers alone, and in a large batch with products in bfloat16 where these are fast. One row is
-drawn as `generate` draws it, so that the same seed gives the same poem as `pipeline`.
+one more token is computed by its layers alone, and in a large batch with products in bfloat16 where these are fast, keys and
+values too where attention can be compiled. One row is drawn as `generate` draws it, so that the same seed gives the same poem as
+`pipeline`.
 """
 
 import copy
+import functools
 import inspect
 from collections.abc import Callable
 
@@ -30,6 +32,7 @@ from transformers.pytorch_utils import Conv1D
 from poet import hardware
 
 _LARGE = 16  # rows; below that products take little of the time
+_MANY = 200  # rows that take longer to write than compiled attention to load, a second or two
 
 
 def draw(
@@ -45,22 +48,28 @@ def draw(
     attention_mask = model_kwargs.get("attention_mask")
     if attention_mask is None:  # as `generate` leaves it where nothing is padded
         attention_mask = torch.ones_like(input_ids)
+    plain = isinstance(model, GPT2LMHeadModel) and not model.config.scale_attn_by_inverse_layer_idx
+    attend: Callable[..., Tensor] = F.scaled_dot_product_attention
+    lean, kept_in = model, None
+    if plain and len(input_ids) >= _LARGE and hardware.has_fast_bfloat16():
+        lean = _in_bfloat16(model)
+        if len(input_ids) >= _MANY and model.device.type == "cpu" and hardware.has_compiler():
+            hardware.keep_freed_memory()
+            attend, kept_in = _attend, torch.bfloat16
     longest = generation_config.max_length
-    room = [_Room(longest) for _ in range(model.config.num_hidden_layers)]
+    room = [_Room(longest, kept_in) for _ in range(model.config.num_hidden_layers)]
     # transformers 5.24 calls it `cache`, earlier ones `past_key_values`
     name = "cache" if "cache" in inspect.signature(model.forward).parameters else "past_key_values"
     cache = {name: Cache(layers=room)}
     rows = torch.arange(len(input_ids), device=input_ids.device)  # those still being written
     written = input_ids.new_full((len(rows), longest), generation_config.pad_token_id)
     new = input_ids
-    plain = isinstance(model, GPT2LMHeadModel) and not model.config.scale_attn_by_inverse_layer_idx
     processors = [_once(each, model) for each in logits_processor]
-    lean = _in_bfloat16(model) if plain and len(rows) >= _LARGE and hardware.has_fast_bfloat16() else model
     while len(rows):
         positions = (attention_mask.cumsum(1) - 1).clamp(min=0)[:, -new.shape[1] :]
         # A model in training casts by itself to bfloat16, which its layers alone do not.
-        if plain and new is not input_ids and room[0].keys.dtype == model.dtype:
-            logits = _gpt2_step(lean, new, positions, attention_mask, room)
+        if lean is not model or plain and new is not input_ids and room[0].computed_in == model.dtype:
+            logits = _gpt2_step(lean, new, positions, attention_mask, room, attend)
         else:
             inputs = {"attention_mask": attention_mask, "position_ids": positions, **cache}
             logits = model(new, use_cache=True, logits_to_keep=1, **inputs).logits[:, -1]
@@ -89,8 +98,8 @@ def _once(processor: LogitsProcessor, model: PreTrainedModel) -> Callable[[Tenso
     """The same; the ban of certain tokens looks for them among the vocabulary once, and not for each token of a poem."""
     if not isinstance(processor, SuppressTokensLogitsProcessor):
         return processor
-    banned = processor(torch.empty(0), torch.zeros(1, model.config.vocab_size, device=model.device)).isneginf()
-    return lambda input_ids, scores: scores.masked_fill(banned, -torch.inf)
+    banned = processor(torch.empty(0), torch.zeros(1, model.config.vocab_size, device=model.device))  # 0 or -inf
+    return lambda input_ids, scores: scores + banned
 
 
 def _in_bfloat16(model: GPT2LMHeadModel) -> GPT2LMHeadModel:
@@ -103,22 +112,63 @@ def _in_bfloat16(model: GPT2LMHeadModel) -> GPT2LMHeadModel:
 
 
 def _gpt2_step(
-    model: GPT2LMHeadModel, new: Tensor, positions: Tensor, attention_mask: Tensor, room: list["_Room"]
+    model: GPT2LMHeadModel,
+    new: Tensor,
+    positions: Tensor,
+    attention_mask: Tensor,
+    room: list["_Room"],
+    attend: Callable[..., Tensor],
 ) -> Tensor:
-    """One token of each row (rows, 1) -> the scores of the next (rows, vocabulary), as `model` computes them.
+    """New tokens of each row (rows, new) -> the scores of what follows them (rows, vocabulary), as `model` computes them.
 
     With so small a model most of the time of a step is what transformers does around its layers.
     """
-    mask = None if attention_mask.all() else attention_mask.bool()[:, None, None]  # (rows, 1, 1, tokens)
-    hidden = model.transformer.wte(new) + model.transformer.wpe(positions)  # (rows, 1, width)
+    mask = _visible(attention_mask, new.shape[1])
+    if new.shape[1] > 1:
+        attend = F.scaled_dot_product_attention
+    hidden = model.transformer.wte(new) + model.transformer.wpe(positions)  # (rows, new, width)
     dtype = model.lm_head.weight.dtype
     for block, layer in zip(model.transformer.h, room, strict=True):
-        parts = block.attn.c_attn(block.ln_1(hidden).to(dtype)).view(len(new), 1, 3, model.config.n_head, -1)
-        query, key, value = parts.to(hidden.dtype).permute(2, 0, 3, 1, 4)  # (rows, heads, 1, width of a head) each
-        seen = F.scaled_dot_product_attention(query, *layer.update(key, value), attn_mask=mask)
+        parts = block.attn.c_attn(block.ln_1(hidden).to(dtype)).view(*new.shape, 3, model.config.n_head, -1)
+        query, key, value = parts.to(hidden.dtype).permute(2, 0, 3, 1, 4)  # (rows, heads, new, width of a head) each
+        seen = attend(query, *layer.update(key, value), attn_mask=mask).transpose(1, 2)
         hidden = hidden + block.attn.c_proj(seen.reshape(hidden.shape).to(dtype))
         hidden = hidden + block.mlp(block.ln_2(hidden).to(dtype))
-    return model.lm_head(model.transformer.ln_f(hidden).to(dtype))[:, -1]
+    return model.lm_head(model.transformer.ln_f(hidden[:, -1]).to(dtype))
+
+
+def _visible(attention_mask: Tensor, new: int) -> Tensor | None:
+    """(rows, tokens), 0 for padding -> (rows, 1, new, tokens), what the last `new` tokens attend to; None where that is all."""
+    mask = attention_mask.bool()[:, None, None]
+    if new == 1:
+        return None if mask.all() else mask
+    own = torch.eye(
+        new, attention_mask.shape[1], dtype=torch.bool, device=mask.device
+    )  # padding sees itself, not nothing
+    return mask & torch.ones_like(own).tril() | own
+
+
+def _attend(query: Tensor, keys: Tensor, values: Tensor, attn_mask: Tensor | None) -> Tensor:
+    """Attention of one token a row to keys and values in bfloat16, in one pass over them; they are most of what a step reads.
+
+    torch's own kernel turns all of them into float32 first.
+    """
+    if len(query) < _LARGE:
+        return _attention(query, keys, values, attn_mask)
+    return _compiled_attention()(query, keys, values, attn_mask)
+
+
+def _attention(query: Tensor, keys: Tensor, values: Tensor, attn_mask: Tensor | None) -> Tensor:
+    """(rows, heads, 1, width), (rows, heads, tokens, width) twice, (rows, 1, 1, tokens) -> (rows, heads, 1, width)."""
+    scores = (keys.float() * query).sum(-1, keepdim=True) * query.shape[-1] ** -0.5  # (rows, heads, tokens, 1)
+    if attn_mask is not None:
+        scores = scores.masked_fill(~attn_mask.transpose(-1, -2), -torch.inf)
+    return (scores.softmax(-2) * values.float()).sum(-2, keepdim=True)
+
+
+@functools.cache
+def _compiled_attention() -> Callable[..., Tensor]:
+    return torch.compile(_attention, dynamic=True)
 
 
 def _choose(scores: Tensor, sample: bool) -> Tensor:
@@ -143,23 +193,30 @@ def _close_gaps(ended: Tensor) -> Tensor:
 
 
 class _Room(DynamicLayer):
-    """One layer's keys and values (rows, heads, tokens, width of a head) in buffers that are as long as they may get."""
+    """One layer's keys and values (rows, heads, tokens, width of a head) in buffers that are as long as they may get.
 
-    def __init__(self, longest: int):
+    Args:
+        kept_in: their type, if it is not that in which they are computed.
+    """
+
+    def __init__(self, longest: int, kept_in: torch.dtype | None = None):
         super().__init__()
-        self.longest = longest
+        self.longest, self.kept_in = longest, kept_in
 
     def update(self, key_states: Tensor, value_states: Tensor, *args, **kwargs) -> tuple[Tensor, Tensor]:
         start = self.get_seq_length()
         if not self.is_initialized:
             self.lazy_initialization(key_states, value_states)
+            self.computed_in = key_states.dtype
             shape = (*key_states.shape[:2], self.longest, key_states.shape[-1])
-            self._all_keys, self._all_values = key_states.new_empty(shape), value_states.new_empty(shape)
+            self._all_keys, self._all_values = (
+                states.new_empty(shape, dtype=self.kept_in) for states in (key_states, value_states)
+            )
         end = start + key_states.shape[-2]
         self._all_keys[:, :, start:end] = key_states
         self._all_values[:, :, start:end] = value_states
         self.keys, self.values = self._all_keys[:, :, :end], self._all_values[:, :, :end]
-        return self.keys, self.values
+        return (self.keys, self.values) if start else (key_states, value_states)
 
     def batch_select_indices(self, indices: Tensor) -> None:
         count, end = len(indices), self.get_seq_length()

@@ -5,10 +5,12 @@ import inspect
 
 import pytest
 import torch
+from torch.nn import functional as F
 from transformers import GPT2Config, GPT2LMHeadModel, LogitsProcessor, LogitsProcessorList, set_seed
 from transformers.cache_utils import Cache
 
-from poet.decode import _choose, _close_gaps, _gpt2_step, _in_bfloat16, _Room, draw
+from poet import hardware
+from poet.decode import _attend, _choose, _close_gaps, _gpt2_step, _in_bfloat16, _Room, draw
 
 PAD, END = 0, 1
 
@@ -97,7 +99,7 @@ def test_a_large_batch_is_scored_as_the_model_scores_it(model):
             torch.nn.functional.pad(batch["attention_mask"], (0, 1), value=1),
         )
         own, lean = (
-            _gpt2_step(each, new, positions[:, -1:] + 1, mask, copy.deepcopy(room))
+            _gpt2_step(each, new, positions[:, -1:] + 1, mask, copy.deepcopy(room), F.scaled_dot_product_attention)
             for each in (model, _in_bfloat16(model))
         )
         whole = model(
@@ -108,6 +110,40 @@ def test_a_large_batch_is_scored_as_the_model_scores_it(model):
     assert torch.allclose(own, whole, atol=1e-4)
     assert lean.dtype == torch.bfloat16 and torch.allclose(lean.float(), own, atol=0.02 * own.abs().max().item())
     assert {weight.dtype for weight in model.parameters()} == {torch.float32}  # a copy was changed, not the model
+
+
+@pytest.mark.parametrize("rows", [3, 24])  # few are not worth compiled code
+@pytest.mark.parametrize("padded", [False, True])
+def test_attention_to_keys_and_values_in_bfloat16_is_attention(rows, padded):
+    torch.manual_seed(0)
+    room = _Room(12, kept_in=torch.bfloat16)
+    keys, values = torch.randn(2, rows, 4, 7, 16)
+    given = room.update(keys, values)
+    assert given[0] is keys and given[1] is values  # the first step sees what it has computed itself
+    query, key, value = torch.randn(3, rows, 4, 1, 16)
+    kept = room.update(key, value)
+    assert {each.dtype for each in kept} == {torch.bfloat16} and kept[0].shape == (rows, 4, 8, 16)
+    mask = torch.ones(rows, 1, 1, 8, dtype=torch.bool)
+    mask[::2, ..., :3] = False
+    with torch.no_grad():
+        found = _attend(query, *kept, attn_mask=mask if padded else None)
+        own = F.scaled_dot_product_attention(query, *map(torch.Tensor.float, kept), attn_mask=mask if padded else None)
+        whole = [torch.cat(parts, 2) for parts in ((keys, key), (values, value))]
+        exact = F.scaled_dot_product_attention(query, *whole, attn_mask=mask if padded else None)
+    assert found.dtype == torch.float32 and torch.allclose(found, own, atol=1e-5)
+    assert 0 < (found - exact).abs().max() < 0.02
+
+
+def test_a_batch_large_enough_for_compiled_attention_writes_to_its_end(model, monkeypatch):
+    monkeypatch.setattr(hardware, "has_fast_bfloat16", lambda: True)  # elsewhere the same, only slower
+    batch = {name: rows.repeat(41, 1) for name, rows in prompts().items()}
+    ends = LogitsProcessorList([EndsByItself(batch["input_ids"].shape[1])])
+    settings = {"do_sample": False, "max_length": 30, "logits_processor": ends}
+    found = model.generate(**batch, **settings, custom_generate=draw)
+    expected = model.generate(**batch, **settings)
+    assert found.shape == expected.shape == (205, 30)
+    assert torch.equal(found == END, expected == END)  # rounding may turn a choice, and no end
+    assert (found == expected).float().mean() > 0.9
 
 
 def test_the_last_rows_fill_the_gaps_of_those_that_have_ended():
