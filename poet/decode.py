@@ -31,6 +31,7 @@ from transformers.pytorch_utils import Conv1D
 
 from poet import hardware
 
+_FEW = 8  # rows; up to as many are multiplied faster by a weight that lies the other way round
 _LARGE = 16  # rows; below that products take little of the time
 _MANY = 200  # rows that take longer to write than compiled attention to load, a second or two
 
@@ -50,12 +51,18 @@ def draw(
         attention_mask = torch.ones_like(input_ids)
     plain = isinstance(model, GPT2LMHeadModel) and not model.config.scale_attn_by_inverse_layer_idx
     attend: Callable[..., Tensor] = F.scaled_dot_product_attention
-    lean, kept_in = model, None
+    lean, score, kept_in = model, model.get_output_embeddings(), None
+    on_cpu = model.device.type == "cpu"
     if plain and len(input_ids) >= _LARGE and hardware.has_fast_bfloat16():
         lean = _in_bfloat16(model)
-        if len(input_ids) >= _MANY and model.device.type == "cpu" and hardware.has_compiler():
+        score = lean.lm_head
+        if len(input_ids) >= _MANY and on_cpu and hardware.has_compiler():
             hardware.keep_freed_memory()
             attend, kept_in = _attend, torch.bfloat16
+    elif plain and len(input_ids) <= _FEW and on_cpu:
+        weight = model.lm_head.weight.T.contiguous()  # (width, vocabulary)
+        score = functools.partial(torch.matmul, other=weight)
+    step = functools.partial(_gpt2_step, lean, attend=attend, score=score)
     longest = generation_config.max_length
     room = [_Room(longest, kept_in) for _ in range(model.config.num_hidden_layers)]
     # transformers 5.24 calls it `cache`, earlier ones `past_key_values`
@@ -63,13 +70,12 @@ def draw(
     cache = {name: Cache(layers=room)}
     rows = torch.arange(len(input_ids), device=input_ids.device)  # those still being written
     written = input_ids.new_full((len(rows), longest), generation_config.pad_token_id)
-    new = input_ids
+    new, positions = input_ids, (attention_mask.cumsum(1) - 1).clamp(min=0)
     processors = [_once(each, model) for each in logits_processor]
     while len(rows):
-        positions = (attention_mask.cumsum(1) - 1).clamp(min=0)[:, -new.shape[1] :]
         # A model in training casts by itself to bfloat16, which its layers alone do not.
         if lean is not model or plain and new is not input_ids and room[0].computed_in == model.dtype:
-            logits = _gpt2_step(lean, new, positions, attention_mask, room, attend)
+            logits = step(new, positions, attention_mask, room)
         else:
             inputs = {"attention_mask": attention_mask, "position_ids": positions, **cache}
             logits = model(new, use_cache=True, logits_to_keep=1, **inputs).logits[:, -1]
@@ -78,7 +84,7 @@ def draw(
             scores = processor(input_ids, scores)
         new = _choose(scores, generation_config.do_sample)
         input_ids = torch.cat([input_ids, new], dim=1)
-        attention_mask = F.pad(attention_mask, (0, 1), value=1)
+        attention_mask, positions = F.pad(attention_mask, (0, 1), value=1), positions[:, -1:] + 1
         if streamer is not None:
             streamer.put(new.flatten().cpu())
         length = input_ids.shape[1]
@@ -86,7 +92,9 @@ def draw(
         if ended.any():
             written[rows[ended], :length] = input_ids[ended]
             going_on = _close_gaps(ended)
-            rows, new, input_ids, attention_mask = (x[going_on] for x in (rows, new, input_ids, attention_mask))
+            rows, new, input_ids, attention_mask, positions = (
+                each[going_on] for each in (rows, new, input_ids, attention_mask, positions)
+            )
             for layer in room:
                 layer.batch_select_indices(going_on)
     if streamer is not None:
@@ -118,6 +126,7 @@ def _gpt2_step(
     attention_mask: Tensor,
     room: list["_Room"],
     attend: Callable[..., Tensor],
+    score: Callable[[Tensor], Tensor],
 ) -> Tensor:
     """New tokens of each row (rows, new) -> the scores of what follows them (rows, vocabulary), as `model` computes them.
 
@@ -134,7 +143,7 @@ def _gpt2_step(
         seen = attend(query, *layer.update(key, value), attn_mask=mask).transpose(1, 2)
         hidden = hidden + block.attn.c_proj(seen.reshape(hidden.shape).to(dtype))
         hidden = hidden + block.mlp(block.ln_2(hidden).to(dtype))
-    return model.lm_head(model.transformer.ln_f(hidden[:, -1]).to(dtype))
+    return score(model.transformer.ln_f(hidden[:, -1]).to(dtype))
 
 
 def _visible(attention_mask: Tensor, new: int) -> Tensor | None:

@@ -99,7 +99,15 @@ def test_a_large_batch_is_scored_as_the_model_scores_it(model):
             torch.nn.functional.pad(batch["attention_mask"], (0, 1), value=1),
         )
         own, lean = (
-            _gpt2_step(each, new, positions[:, -1:] + 1, mask, copy.deepcopy(room), F.scaled_dot_product_attention)
+            _gpt2_step(
+                each,
+                new,
+                positions[:, -1:] + 1,
+                mask,
+                copy.deepcopy(room),
+                F.scaled_dot_product_attention,
+                each.lm_head,
+            )
             for each in (model, _in_bfloat16(model))
         )
         whole = model(
