@@ -3,13 +3,20 @@
     python train_distill.py --config configs/tang-regulated/distill.yaml
     accelerate launch train_distill.py --config configs/tang-regulated/distill.yaml --written_poems 3200
 
-It starts from OUTPUT_DIR/../sft, which is also the teacher, and the titles of the data beside it. Every option is a field of
-`DistillationArguments` (poet/arguments.py) or of trl's `SFTConfig`.
+It starts from OUTPUT_DIR/../sft, which is also the teacher, and the titles of the data beside it; with `rounds` above 1 once more
+from what it has learned, with new poems of its own. Every option is a field of `DistillationArguments` (poet/arguments.py) or of
+trl's `SFTConfig`.
 """
 
 import copy
+from typing import TYPE_CHECKING
 
 from poet import errors
+
+if TYPE_CHECKING:
+    from trl import SFTConfig
+
+    from poet.arguments import DistillationArguments
 
 
 def main() -> None:
@@ -19,13 +26,26 @@ def main() -> None:
 
     stage_args, args = parse(DistillationArguments, SFTConfig)
 
-    from datasets import Dataset
+    from poet import sampling
+
+    for stage_args_of_round, args_of_round, number in sampling.rounds(stage_args, args):
+        distill(stage_args_of_round, args_of_round, number)
+
+
+def distill(stage_args: "DistillationArguments", args: "SFTConfig", number: int) -> None:
+    """One round, of which there is one unless `rounds` says otherwise: it begins, writes and trains as if by itself."""
+    import torch
+    from datasets import Dataset, concatenate_datasets
     from trl import SFTTrainer
 
-    from poet import dataset, sampling, scoring
+    from poet import dataset, hardware, sampling, scoring
     from poet.callbacks import show_poem
-    from poet.distillation import MaskedTeacher, distillation_loss
+    from poet.distillation import RHYMING, RULED, UNTAUGHT, MaskedTeacher, distillation_loss
     from poet.training import Stage, begin, choose_attention, fit_lengths, load_model, locate, train
+
+    loss = distillation_loss
+    if stage_args.compile_scoring and hardware.has_compiler():
+        loss = torch.compile(loss, dynamic=True)
 
     class Distiller(Stage, SFTTrainer):
         """trl.SFTTrainer with another loss, that of poet/distillation.py; evaluation is that of fine-tuning."""
@@ -34,12 +54,13 @@ def main() -> None:
             if not model.training:
                 return super().compute_loss(model, inputs, return_outputs, num_items_in_batch)
             batch = {name: inputs[name] for name in ("input_ids", "attention_mask")}
+            target, kinds = teacher(**batch, labels=inputs["labels"])
+            taught = kinds != UNTAUGHT
             logits = model(**batch).logits[:, :-1][inputs["labels"][:, 1:] != -100] / stage_args.temperature
-            target, rhyming = teacher(**batch, labels=inputs["labels"])
-            weights = stage_args.rule_weight + stage_args.rhyme_weight * rhyming
-            total, told = distillation_loss(logits, target, weights)
+            weights = stage_args.rule_weight * (kinds >= RULED) + stage_args.rhyme_weight * (kinds == RHYMING)
+            total, told = loss(logits[taught], target[taught], weights[taught])
             for name, value in told.items():
-                self._metrics["train"][name].append(value)
+                self._metrics["train"][name].append(value.item())
             if num_items_in_batch is None:
                 return total / len(logits)
             return total / num_items_in_batch * self.accelerator.num_processes
@@ -48,9 +69,11 @@ def main() -> None:
     run = locate(args)
     model, tokenizer, origin = load_model(stage_args.model_name_or_path or run.folder / "sft", stage_args)
 
-    # Data: titles of poems in a regulated form.
+    # Data: titles of poems in a regulated form, and the poets' poems that keep to none.
     rows = dataset.load_stage(run.folder, "sft")
     patterns = sampling.in_regulated_forms(rows["train"], stage_args.longest_written)[: stage_args.written_poems]
+    free = sampling.in_no_form(rows["train"], stage_args.longest_written)
+    free = free.select(range(min(stage_args.free_poems, len(free))))
 
     # Teacher: the model as it is now, under the mask of each poem's form.
     choose_attention(model, args)
@@ -61,9 +84,9 @@ def main() -> None:
     if not begin("distill", args, stage_args, {"data": made_from, "model": origin}):
         return
 
-    # And the poems that it writes for them under the mask; the poets' own evaluate.
-    written = sampling.rows_in_forms(reference, tokenizer, patterns, stage_args.written_at, args.seed)
-    rows["train"] = Dataset.from_list(written, features=rows["train"].features)
+    # The poems that it writes for these titles under the mask; the poets' own evaluate.
+    written = sampling.rows_in_forms(reference, tokenizer, patterns, stage_args.written_at, args.seed + number)
+    rows["train"] = concatenate_datasets([Dataset.from_list(written, features=free.features), free])
     rows = fit_lengths(rows, tokenizer, args, model.config.n_positions)
 
     trainer = Distiller(
@@ -75,7 +98,7 @@ def main() -> None:
     )
     trainer.stage_args = stage_args
     trainer.add_callback(show_poem(stage_args.sample_title, args.seed, run.samples, tokenizer, text=model))
-    train(trainer, {"stage": "distill", "corpus": made_from["corpus"]})
+    train(trainer, {"stage": "distill", "corpus": made_from["corpus"]}, parting=number == stage_args.rounds - 1)
 
 
 if __name__ == "__main__":

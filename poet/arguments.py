@@ -189,6 +189,13 @@ class DistillationArguments(TuningArguments):
         default=12,
         metadata={"help": "Lines of the longest of these poems; longer ones are rare, and each length is a form."},
     )
+    free_poems: int = field(
+        default=0,
+        metadata={
+            "help": "So many of the poets' poems in old style beside them: where a rule is broken already, it learns to go on as "
+            "before."
+        },
+    )
     written_at: float = field(
         default=1.0, metadata={"help": "The temperature of that writing; below 1 the model's verse becomes narrower."}
     )
@@ -200,10 +207,15 @@ class DistillationArguments(TuningArguments):
         default=0.0,
         metadata={"help": "What is added to it where a line has to rhyme: one place in two lines, and the hardest."},
     )
+    rounds: int = field(
+        default=1, metadata={"help": "Write and learn so many times, each from what the one before has left."}
+    )
 
     def __post_init__(self):
-        if self.written_poems < 1 or not self.written_at > 0 or min(self.rule_weight, self.rhyme_weight) < 0:
-            raise ValueError("written_poems is at least 1, written_at above 0, rule_weight and rhyme_weight at least 0")
+        if min(self.written_poems, self.rounds) < 1 or not self.written_at > 0:
+            raise ValueError("written_poems and rounds are at least 1, and written_at is above 0")
+        if min(self.free_poems, self.rule_weight, self.rhyme_weight) < 0:
+            raise ValueError("free_poems, rule_weight and rhyme_weight are at least 0")
 
 
 @dataclass

@@ -13,11 +13,19 @@ from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
 from poet.forms import FormLogitsProcessor, read_wish, regulated_form
-from poet.prosody import verse_lines
+from poet.prosody import judge, verse_lines
+
+UNTAUGHT, FREE, RULED, RHYMING = range(4)
+"""What a place of a poem is to a learner: left out; one where no rule is left to keep; under the mask; that, and the end of an even line."""
 
 
 class MaskedTeacher:
-    """What `model` would write next at each place of a regulated poem, at its own temperature and under the mask of the form."""
+    """What `model` would write next at each place of a poem, at its own temperature: by the mask of the form, or freely.
+
+    A poem in old style, or with lines of no form, teaches nothing up to the end of the line that breaks the first rule, and that
+    the model goes on as before after it. Without such poems a model that never sees a broken rule learns that there is none, and
+    the verse of the poets that keep to none becomes unlikely.
+    """
 
     def __init__(self, model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast):
         self.model, self.tokenizer = model.eval(), tokenizer
@@ -25,13 +33,13 @@ class MaskedTeacher:
 
     @torch.no_grad()
     def __call__(self, input_ids: Tensor, attention_mask: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
-        """(poems, tokens), padded behind, labels of the poems alone -> what it would write, and where a line has to rhyme.
+        """(poems, tokens), padded behind, labels of the poems alone -> what it would write, and what is to be learned of it.
 
         Returns:
-            Probabilities (labels, vocabulary) and a boolean (labels,), poem after poem.
+            Probabilities (labels, vocabulary) and one of the four constants above (labels,), poem after poem.
 
         Raises:
-            ValueError: a poem has not the length and lines of a regulated form.
+            ValueError: a poem that is not in old style has not the length and lines of a regulated form.
         """
         counted = labels[:, 1:] != -100
         logits = self.model(input_ids=input_ids, attention_mask=attention_mask).logits[:, :-1][counted].float()
@@ -39,10 +47,15 @@ class MaskedTeacher:
         logits[:, self.model.generation_config.suppress_tokens or []] = -torch.inf
         poems = [row[row != -100] for row in labels[:, 1:]]
         scores = list(logits.split([len(poem) for poem in poems]))  # (tokens of a poem, vocabulary) each
-        rhyming = [torch.zeros(len(poem), dtype=torch.bool) for poem in poems]
+        kinds = [torch.full((len(poem),), RULED) for poem in poems]
         by_mask: dict[FormLogitsProcessor, list[int]] = defaultdict(list)
         for number, poem in enumerate(poems):
-            by_mask[self._mask(poem)].append(number)
+            text = self.tokenizer.decode(poem, skip_special_tokens=True)
+            free = _free_from(text)
+            if free is None:
+                by_mask[self._mask(text)].append(number)
+            else:
+                kinds[number][:free], kinds[number][free:] = UNTAUGHT, FREE
         for mask, numbers in by_mask.items():
             ids = torch.stack([poems[number] for number in numbers])
             together = torch.stack([scores[number] for number in numbers])
@@ -50,11 +63,10 @@ class MaskedTeacher:
                 together[:, place] = mask(ids[:, :place], together[:, place])
             for number, own in zip(numbers, together, strict=True):
                 scores[number] = own
-                rhyming[number][mask.wish.rhyme_places] = True
-        return torch.cat(scores).softmax(-1), torch.cat(rhyming).to(logits.device)
+                kinds[number][mask.wish.rhyme_places] = RHYMING
+        return torch.cat(scores).softmax(-1), torch.cat(kinds).to(logits.device)
 
-    def _mask(self, poem: Tensor) -> FormLogitsProcessor:
-        text = self.tokenizer.decode(poem, skip_special_tokens=True)
+    def _mask(self, text: str) -> FormLogitsProcessor:
         form, lines = regulated_form(text), len(verse_lines(text))
         if form is None:
             raise ValueError(f"this poem has no regulated form: {text}")
@@ -64,7 +76,18 @@ class MaskedTeacher:
         return self._masks[form, lines]
 
 
-def distillation_loss(logits: Tensor, target: Tensor, weights: Tensor) -> tuple[Tensor, dict[str, float]]:
+def _free_from(text: str) -> int | None:
+    """Where a poem that is in no regulated form has broken a rule: the character behind that line; None of any other poem."""
+    judgment = judge(text)
+    if not judgment.old_style and judgment.form != "irregular":
+        return None
+    # Old style that rhymes in an oblique group may keep all tones: its first couplet ends so. So do lines of no form.
+    broken = min((verdict.line for verdict in judgment.verdicts), default=2)
+    marks = [place for place, character in enumerate(text) if character in "，。？！；"]
+    return marks[broken - 1] + 1 if broken <= len(marks) else len(text)
+
+
+def distillation_loss(logits: Tensor, target: Tensor, weights: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
     """Scores and the teacher's probabilities, (tokens, vocabulary) each -> the sum over tokens, and what is worth logging.
 
     The cross-entropy to the teacher, and by `weights` (tokens,) the negative log-probability of all that it leaves possible: both
@@ -76,7 +99,7 @@ def distillation_loss(logits: Tensor, target: Tensor, weights: Tensor) -> tuple[
     with torch.no_grad():
         entropy = torch.special.entr(target).sum(-1)
         told = {
-            "divergence": (cross_entropy - entropy).mean().item(),  # Kullback-Leibler, nats a token
-            "forbidden": (1 - kept.exp()).mean().item(),  # what is still given to characters that break a rule
+            "divergence": (cross_entropy - entropy).mean(),  # Kullback-Leibler, nats a token
+            "forbidden": (1 - kept.exp()).mean(),  # what is still given to characters that break a rule
         }
     return (cross_entropy - weights * kept).sum(), told

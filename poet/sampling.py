@@ -8,6 +8,7 @@ import copy
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 import torch
 from datasets import Dataset, concatenate_datasets
@@ -15,15 +16,18 @@ from tqdm import tqdm
 from transformers import PreTrainedModel, PreTrainedTokenizerFast, TrainingArguments
 
 from poet import preferences, write
-from poet.arguments import AlignmentArguments
+from poet.arguments import AlignmentArguments, DistillationArguments
 from poet.corpus import Poem
 from poet.dataset import Row, ask, dpo_row, sft_row
 from poet.errors import UserError
 from poet.forms import FormLogitsProcessor, read_wish, regulated_form
 from poet.preferences import Predicate
-from poet.prosody import line_length
+from poet.prosody import judge, line_length
+
+_InRounds = TypeVar("_InRounds", AlignmentArguments, DistillationArguments)
 
 _TITLES_AT_ONCE = 64
+_ROWS_AT_ONCE = 256  # where no more is asked of a batch than to be written
 _LONGEST = 120  # tokens; a batch takes as long as its longest poem
 
 
@@ -124,11 +128,21 @@ def in_regulated_forms(rows: Dataset, longest: int) -> list[Poem]:
     return found
 
 
+def in_no_form(rows: Dataset, longest: int) -> Dataset:
+    """Those of rows {"prompt", "completion"} whose poem is in old style or has lines of no form, `longest` lines at most."""
+
+    def is_free(row: Row) -> bool:
+        judgment = judge(row["completion"][0]["content"])
+        return len(judgment.lines) <= longest and (judgment.old_style or judgment.form == "irregular")
+
+    return rows.filter(is_free, keep_in_memory=True)
+
+
 def rows_in_forms(
     model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, poems: Sequence[Poem], temperature: float, seed: int
 ) -> list[Row]:
     """(poems) -> {"prompt", "completion"}: for each poem in a regulated form a new one of its title and form, under the mask."""
-    found = _write_in_forms(model, tokenizer, poems, seed, temperature=temperature)
+    found = _write_in_forms(model, tokenizer, poems, seed, _ROWS_AT_ONCE, temperature=temperature)
     return [
         sft_row(_written(tokenizer, title, ids))
         for _, titles, written, _ in found
@@ -137,7 +151,12 @@ def rows_in_forms(
 
 
 def _write_in_forms(
-    model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, poems: Sequence[Poem], seed: int, **settings
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerFast,
+    poems: Sequence[Poem],
+    seed: int,
+    at_once: int = _TITLES_AT_ONCE,
+    **settings,
 ) -> Iterator[tuple[FormLogitsProcessor, list[str], list[list[int]], int]]:
     """(poems) -> batches of one form: its mask, titles, new poems in tokens, and the seed that drew them."""
     of_form: dict[tuple[str, int], list[str]] = defaultdict(list)
@@ -148,7 +167,7 @@ def _write_in_forms(
     for (form, lines), titles in of_form.items():
         wish = read_wish(form, lines=lines)
         mask = FormLogitsProcessor(tokenizer, wish)
-        for start, some in _batches(titles, form):
+        for start, some in _batches(titles, form, at_once):
             written = write.write_ids(
                 model,
                 tokenizer,
@@ -204,10 +223,12 @@ def _poem(title: str, text: str) -> Poem:
     return Poem(title, tuple(text.split("\n")))
 
 
-def _batches(titles: Sequence[str], what: str = "sampling pairs") -> Iterator[tuple[int, list[str]]]:
+def _batches(
+    titles: Sequence[str], what: str = "sampling pairs", size: int = _TITLES_AT_ONCE
+) -> Iterator[tuple[int, list[str]]]:
     """Where a batch starts, and its titles; with a bar where it takes long."""
-    for start in tqdm(range(0, len(titles), _TITLES_AT_ONCE), desc=what, unit="batch", leave=False, delay=2):
-        yield start, list(titles[start : start + _TITLES_AT_ONCE])
+    for start in tqdm(range(0, len(titles), size), desc=what, unit="batch", leave=False, delay=2):
+        yield start, list(titles[start : start + size])
 
 
 def add_sampled_pairs(
@@ -255,9 +276,7 @@ def add_sampled_pairs(
     return concatenate_datasets([kept, Dataset.from_list(rows, features=pairs.features)]) if rows else kept
 
 
-def rounds(
-    stage_args: AlignmentArguments, args: TrainingArguments
-) -> Iterator[tuple[AlignmentArguments, TrainingArguments, int]]:
+def rounds(stage_args: _InRounds, args: TrainingArguments) -> Iterator[tuple[_InRounds, TrainingArguments, int]]:
     """The options -> those of each round and its number: it starts from the model that the round before has left.
 
     The last one writes OUTPUT_DIR, the others OUTPUT_DIR-round-1, OUTPUT_DIR-round-2 … beside it.

@@ -4,13 +4,14 @@ import copy
 
 import pytest
 import torch
+from datasets import Dataset
 from test_forms import make_model, rhyme_words
 
 from poet.corpus import Poem
-from poet.dataset import ask
-from poet.distillation import MaskedTeacher, distillation_loss
+from poet.dataset import ask, sft_row
+from poet.distillation import FREE, RHYMING, RULED, UNTAUGHT, MaskedTeacher, distillation_loss
 from poet.prosody import all_groups, judge
-from poet.sampling import rows_in_forms
+from poet.sampling import in_no_form, rows_in_forms
 from poet.write import load
 
 LINES = "石徑幽泉細，松窗夜雨聲。", "孤燈明舊壁，白髮對寒城。"
@@ -29,6 +30,11 @@ def batch(poet):
     rows = rows_in_forms(model, tokenizer, [EIGHT, QUATRAIN], temperature=1.0, seed=0)
     assert [judge(row["completion"][0]["content"]).form for row in rows] == ["七言律詩", "五言絕句"]
     assert all(judge(row["completion"][0]["content"]).regulated for row in rows)
+    return as_batch(tokenizer, rows)
+
+
+def as_batch(tokenizer, rows):
+    """Rows as trl makes a batch of them: padded behind, with labels for the poems alone."""
     prompts = [tokenizer.apply_chat_template(row["prompt"], add_generation_prompt=True)["input_ids"] for row in rows]
     whole = [tokenizer.apply_chat_template(row["prompt"] + row["completion"])["input_ids"] for row in rows]
     padded = tokenizer.pad({"input_ids": whole}, padding_side="right", return_tensors="pt")
@@ -46,10 +52,10 @@ def test_poems_without_a_regulated_form_give_none(poet):
 
 def test_the_teacher_is_the_model_less_what_the_mask_forbids(poet, batch):
     model, tokenizer = poet
-    target, rhyming = MaskedTeacher(model, tokenizer)(**batch)
+    target, kinds = MaskedTeacher(model, tokenizer)(**batch)
     counted = batch["labels"][:, 1:] != -100
-    assert target.shape == (counted.sum(), len(tokenizer)) and rhyming.shape == (counted.sum(),)
-    assert rhyming.sum() == 4 + 2
+    assert target.shape == (counted.sum(), len(tokenizer)) and kinds.shape == (counted.sum(),)
+    assert (kinds == RHYMING).sum() == 4 + 2 and (kinds == RULED).sum() == counted.sum() - 6
     written = batch["labels"][:, 1:][counted]
     assert (target.gather(1, written[:, None]) > 0).all()  # the poem itself keeps the rules
     assert torch.allclose(target.sum(1), torch.ones(len(target)))
@@ -62,14 +68,39 @@ def test_the_teacher_is_the_model_less_what_the_mask_forbids(poet, batch):
     spread = ratio.nan_to_num(0).amax(1) / ratio.nan_to_num(torch.inf).amin(1)
     assert ((spread - 1).abs() < 1e-3).sum() >= len(target) - 2
     assert (free.sum(1) < len(tokenizer)).all()
-    second = rhyming.nonzero()[1].item()
+    second = (kinds == RHYMING).nonzero()[1].item()
     assert free[second].sum() < 40  # one group's words less the first one
 
 
+# Every even line ends oblique, tones as in regulated verse; the second poem breaks them in its third line; the third has lines of 4.
+OBLIQUE = Poem("古意", ("石徑幽泉雨，松窗夜雨白。", "孤燈明舊壁，白髮對寒月。"))
+BROKEN = Poem("感興", ("石徑幽泉細，松窗夜雨聲。", "孤燈明寒泉，白髮石白徑。"))
+FOURS = Poem("詩", ("石徑幽泉，松窗夜雨。", "孤燈舊壁，白髮寒城。"))
+
+
+@pytest.mark.parametrize(("poem", "free_from"), [(OBLIQUE, 12), (BROKEN, 19), (FOURS, 10)])
+def test_behind_a_broken_rule_the_teacher_writes_as_it_did(poet, poem, free_from):
+    model, tokenizer = poet
+    batch = as_batch(tokenizer, [sft_row(poem)])
+    target, kinds = MaskedTeacher(model, tokenizer)(**batch)
+    assert kinds.tolist() == [UNTAUGHT] * free_from + [FREE] * (len(kinds) - free_from)
+    with torch.no_grad():
+        logits = model(input_ids=batch["input_ids"], attention_mask=batch["attention_mask"]).logits[:, :-1]
+    logits[..., model.generation_config.suppress_tokens or []] = -torch.inf
+    assert torch.allclose(target, logits[batch["labels"][:, 1:] != -100].softmax(-1), atol=1e-6)
+
+
+def test_poems_in_no_regulated_form_are_found(poet):
+    poems = [QUATRAIN, OBLIQUE, FOURS, EIGHT, Poem("長歌", OBLIQUE.lines * 4)]
+    rows = Dataset.from_list([sft_row(poem) for poem in poems])
+    assert [row["prompt"] for row in in_no_form(rows, longest=12)] == [ask("古意"), ask("詩"), ask("早行")]
+    assert len(in_no_form(rows, longest=16)) == 4
+
+
 def test_the_loss_is_least_where_the_two_agree(poet, batch):
-    target, rhyming = MaskedTeacher(*poet)(**batch)
+    target, kinds = MaskedTeacher(*poet)(**batch)
     scores = target.clamp(min=1e-30).log().requires_grad_()
-    weights = 2.0 + 10.0 * rhyming
+    weights = 2.0 + 10.0 * (kinds == RHYMING)
     total, told = distillation_loss(scores, target, weights)
     total.backward()
     assert scores.grad.abs().max() < 1e-5
@@ -88,11 +119,11 @@ def test_what_is_learned_are_the_rules(poet, batch):
     found = []
     for _ in range(60):
         logits = model(input_ids=batch["input_ids"], attention_mask=batch["attention_mask"]).logits[:, :-1]
-        target, rhyming = teacher(**batch)
-        total, told = distillation_loss(logits[batch["labels"][:, 1:] != -100], target, 2.0 + 10.0 * rhyming)
+        target, kinds = teacher(**batch)
+        total, told = distillation_loss(logits[batch["labels"][:, 1:] != -100], target, 2.0 + 10.0 * (kinds == RHYMING))
         (total / len(target)).backward()
         optimizer.step()
         optimizer.zero_grad()
-        found.append(told)
+        found.append({name: value.item() for name, value in told.items()})
     assert found[-1]["forbidden"] < found[0]["forbidden"] / 4
     assert found[-1]["divergence"] < found[0]["divergence"] / 2

@@ -1,5 +1,6 @@
 """The commands that a person types, on a small corpus made here."""
 
+import itertools
 import json
 import os
 import random
@@ -62,9 +63,12 @@ def run(tmp_path_factory) -> Path:
     return folder / "run"
 
 
+def history(folder: Path) -> list[dict]:
+    return json.loads((folder / "trainer_state.json").read_text(encoding="utf-8"))["log_history"]
+
+
 def losses(folder: Path) -> list[float]:
-    history = json.loads((folder / "trainer_state.json").read_text(encoding="utf-8"))["log_history"]
-    return [row["loss"] for row in history if "loss" in row]
+    return [row["loss"] for row in history(folder) if "loss" in row]
 
 
 def command(stage: str, folder: Path) -> list[str]:
@@ -116,10 +120,7 @@ def test_each_round_starts_from_what_the_one_before_has_left(trained):
     done = call(*command("dpo", folder), "--rounds", "2")
     assert done.returncode == 0, done.stderr
     first = folder.with_name("dpo-round-1")
-    evaluations = {
-        name: json.loads((name / "trainer_state.json").read_text(encoding="utf-8"))["log_history"][0]
-        for name in (first, folder, trained / "dpo")
-    }
+    evaluations = {name: history(name)[0] for name in (first, folder, trained / "dpo")}
     for evaluation in evaluations.values():  # the reference is the model that the round starts from
         assert evaluation["eval_rewards/chosen"] == pytest.approx(0, abs=1e-5)
     assert losses(first) == losses(trained / "dpo")
@@ -135,7 +136,7 @@ def test_a_reference_read_beforehand_is_rounded_as_the_model_is(trained):
     options = ["--bf16", "true", "--precompute_ref_log_probs", "true", "--sampled_titles", "0", "--max_steps", "1"]
     done = call(*command("dpo", folder), *options)
     assert done.returncode == 0, done.stderr
-    first = json.loads((folder / "trainer_state.json").read_text(encoding="utf-8"))["log_history"][0]
+    first = history(folder)[0]
     assert first["step"] == 0 and first["eval_rewards/chosen"] == pytest.approx(0, abs=1e-6)
     assert first["eval_rewards/margins"] == pytest.approx(0, abs=1e-6)
 
@@ -164,14 +165,14 @@ def test_reinforcement_logs_each_reward_apart_and_goes_on_after_a_kill(trained):
     assert not (killed / "trainer_state.json").exists()
     again = call(*reinforce(trained, killed))
     assert again.returncode == 0 and "going on from" in again.stdout, again.stderr
-    resumed = json.loads((killed / "trainer_state.json").read_text(encoding="utf-8"))["log_history"]
+    resumed = history(killed)
     lengths = [log["completions/mean_length"] for log in resumed if "reward" in log]
     assert lengths == [log["completions/mean_length"] for log in logs]  # the same poems were drawn
 
 
 def distill(trained: Path, folder: Path) -> list[str]:
-    small = "--written_poems 24 --per_device_train_batch_size 4 --gradient_accumulation_steps 2"
-    steps = "--max_steps 4 --eval_steps 4 --save_steps 1 --logging_steps 1"
+    small = "--written_poems 24 --free_poems 8 --per_device_train_batch_size 4 --gradient_accumulation_steps 2"
+    steps = "--rounds 2 --max_steps 2 --eval_steps 2 --save_steps 1 --logging_steps 1"
     start = ["--model_name_or_path", str(trained / "sft"), "--output_dir", str(folder)]
     return [
         "train_distill.py",
@@ -187,11 +188,11 @@ def test_distillation_starts_from_the_fine_tuned_model_and_goes_on_after_a_kill(
     folder = beside(trained, "distilled", "distill")
     done = call(*distill(trained, folder))
     assert done.returncode == 0, done.stderr
-    logs = json.loads((folder / "trainer_state.json").read_text(encoding="utf-8"))["log_history"]
-    before = json.loads((trained / "sft" / "trainer_state.json").read_text(encoding="utf-8"))["log_history"]
-    evaluations = [[log["eval_loss"] for log in history if "eval_loss" in log] for history in (before, logs)]
-    assert evaluations[1][0] == pytest.approx(evaluations[0][-1], abs=5e-3)  # here in bfloat16 where it is fast
-    steps = [log for log in logs if "forbidden" in log]
+    rounds = history(trained / "sft"), history(Path(f"{folder}-round-1")), history(folder)
+    evaluations = [[log["eval_loss"] for log in logs if "eval_loss" in log] for logs in rounds]
+    for before, after in itertools.pairwise(evaluations):
+        assert after[0] == pytest.approx(before[-1], abs=5e-3)  # here in bfloat16 where it is fast
+    steps = [log for logs in rounds[1:] for log in logs if "forbidden" in log]
     assert len(steps) == 4 and steps[-1]["forbidden"] < steps[0]["forbidden"] < 1
     assert all(log["divergence"] > 0 for log in steps)
     assert (folder / "model.safetensors").is_file() and "distilled from itself" in (folder / "README.md").read_text(
@@ -199,8 +200,8 @@ def test_distillation_starts_from_the_fine_tuned_model_and_goes_on_after_a_kill(
     )
 
     killed = beside(trained, "distilled-and-killed", "distill")
-    kill_when(killed / "checkpoint-2", distill(trained, killed))
-    assert not (killed / "trainer_state.json").exists()
+    kill_when(killed / "checkpoint-1", distill(trained, killed))
+    assert not (killed / "trainer_state.json").exists() and Path(f"{killed}-round-1/trainer_state.json").is_file()
     again = call(*distill(trained, killed))
     assert again.returncode == 0 and "going on from" in again.stdout, again.stderr
     assert losses(killed) == losses(folder)
@@ -331,7 +332,18 @@ def test_a_mistake_behind_the_command_line_leaves_no_folder(run, options, senten
         ("train_dpo.py", "tang/dpo", ["--sampled_titles", "-1"], "sampled_titles and slips are at least 0"),
         ("train_dpo.py", "tang/dpo", ["--sampled_titles", "0", "--rounds", "2"], "set sampled_titles"),
         ("train_dpo.py", "tang/dpo", ["--rounds", "0"], "rounds at least 1"),
-        ("train_distill.py", "tang-regulated/distill", ["--written_poems", "0"], "written_poems is at least 1"),
+        (
+            "train_distill.py",
+            "tang-regulated/distill",
+            ["--written_poems", "0"],
+            "written_poems and rounds are at least 1",
+        ),
+        (
+            "train_distill.py",
+            "tang-regulated/distill",
+            ["--free_poems", "-1"],
+            "free_poems, rule_weight and rhyme_weight",
+        ),
         ("train_distill.py", "tang-regulated/distill", ["--longest_written", "2"], "has the length of regulated verse"),
         ("train_grpo.py", "tang-regulated/grpo", ["--rewards", "fame"], "there is no reward fame"),
         ("train_grpo.py", "tang-regulated/grpo", ["--reward_weights", "1"], "there are 4 rewards and 1 reward_weights"),
