@@ -148,7 +148,22 @@ class AuthorArguments:
 
 
 @dataclass
-class AlignmentArguments(TuningArguments):
+class RoundsArguments(TuningArguments):
+    """Options of a stage that learns from poems of its own, which it may write anew as it gets better."""
+
+    rounds: int = field(
+        default=1,
+        metadata={"help": "Train so many times, each from what the one before has left and with new poems of its own."},
+    )
+    later_steps: int = field(default=0, metadata={"help": "`max_steps` of all rounds but the first. 0: the same."})
+
+    def __post_init__(self):
+        if self.rounds < 1 or self.later_steps < 0:
+            raise ValueError("rounds is at least 1, and later_steps at least 0")
+
+
+@dataclass
+class AlignmentArguments(RoundsArguments):
     """Options of alignment: pairs of the model's own poems beside those of the corpus."""
 
     sampled_titles: int = field(
@@ -164,22 +179,19 @@ class AlignmentArguments(TuningArguments):
         },
     )
     corpus_pairs: bool = field(default=True, metadata={"help": "Whether the corpus's own pairs train too."})
-    rounds: int = field(
-        default=1, metadata={"help": "Sample, judge and train so many times, each from what the one before has left."}
-    )
 
     def __post_init__(self):
-        if self.sampled_titles < 0 or self.slips < 0 or self.rounds < 1 or self.samples_per_title < 2:
+        super().__post_init__()
+        if self.sampled_titles < 0 or self.slips < 0 or self.samples_per_title < 2:
             raise ValueError(
-                "sampled_titles and slips are at least 0, rounds at least 1, and samples_per_title at least 2: a pair has "
-                "two sides"
+                "sampled_titles and slips are at least 0, and samples_per_title at least 2: a pair has two sides"
             )
         if (self.rounds > 1 or not self.corpus_pairs) and not self.sampled_titles:
             raise ValueError("several rounds, or none of the corpus's pairs, need the model's own: set sampled_titles")
 
 
 @dataclass
-class DistillationArguments(TuningArguments):
+class DistillationArguments(RoundsArguments):
     """Options of distillation: what the model writes for itself, and what it learns from that."""
 
     written_poems: int = field(
@@ -207,13 +219,11 @@ class DistillationArguments(TuningArguments):
         default=0.0,
         metadata={"help": "What is added to it where a line has to rhyme: one place in two lines, and the hardest."},
     )
-    rounds: int = field(
-        default=1, metadata={"help": "Write and learn so many times, each from what the one before has left."}
-    )
 
     def __post_init__(self):
-        if min(self.written_poems, self.rounds) < 1 or not self.written_at > 0:
-            raise ValueError("written_poems and rounds are at least 1, and written_at is above 0")
+        super().__post_init__()
+        if self.written_poems < 1 or not self.written_at > 0:
+            raise ValueError("written_poems is at least 1, and written_at above 0")
         if min(self.free_poems, self.rule_weight, self.rhyme_weight) < 0:
             raise ValueError("free_poems, rule_weight and rhyme_weight are at least 0")
 

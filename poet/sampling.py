@@ -16,7 +16,7 @@ from tqdm import tqdm
 from transformers import PreTrainedModel, PreTrainedTokenizerFast, TrainingArguments
 
 from poet import preferences, write
-from poet.arguments import AlignmentArguments, DistillationArguments
+from poet.arguments import AlignmentArguments, RoundsArguments
 from poet.corpus import Poem
 from poet.dataset import Row, ask, dpo_row, sft_row
 from poet.errors import UserError
@@ -24,7 +24,7 @@ from poet.forms import FormLogitsProcessor, read_wish, regulated_form
 from poet.preferences import Predicate
 from poet.prosody import judge, line_length
 
-_InRounds = TypeVar("_InRounds", AlignmentArguments, DistillationArguments)
+_InRounds = TypeVar("_InRounds", bound=RoundsArguments)
 
 _TITLES_AT_ONCE = 64
 _ROWS_AT_ONCE = 256  # where no more is asked of a batch than to be written
@@ -287,6 +287,8 @@ def rounds(stage_args: _InRounds, args: TrainingArguments) -> Iterator[tuple[_In
         own_stage_args.model_name_or_path = start
         if stage_args.minutes is not None:
             own_stage_args.minutes = stage_args.minutes / stage_args.rounds
+        if number and stage_args.later_steps:
+            own_args.max_steps = stage_args.later_steps
         if number < stage_args.rounds - 1:
             own_args.output_dir = f"{output}-round-{number + 1}"
         yield own_stage_args, own_args, number

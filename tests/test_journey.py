@@ -172,7 +172,7 @@ def test_reinforcement_logs_each_reward_apart_and_goes_on_after_a_kill(trained):
 
 def distill(trained: Path, folder: Path) -> list[str]:
     small = "--written_poems 24 --free_poems 8 --per_device_train_batch_size 4 --gradient_accumulation_steps 2"
-    steps = "--rounds 2 --max_steps 2 --eval_steps 2 --save_steps 1 --logging_steps 1"
+    steps = "--rounds 2 --later_steps 2 --max_steps 2 --eval_steps 2 --save_steps 1 --logging_steps 1"
     start = ["--model_name_or_path", str(trained / "sft"), "--output_dir", str(folder)]
     return [
         "train_distill.py",
@@ -336,7 +336,7 @@ def test_a_mistake_behind_the_command_line_leaves_no_folder(run, options, senten
             "train_distill.py",
             "tang-regulated/distill",
             ["--written_poems", "0"],
-            "written_poems and rounds are at least 1",
+            "written_poems is at least 1",
         ),
         (
             "train_distill.py",
