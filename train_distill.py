@@ -40,7 +40,7 @@ def distill(stage_args: "DistillationArguments", args: "SFTConfig", number: int)
 
     from poet import dataset, hardware, sampling, scoring
     from poet.callbacks import show_poem
-    from poet.distillation import RHYMING, RULED, UNTAUGHT, MaskedTeacher, distillation_loss
+    from poet.distillation import MaskedTeacher, distillation_loss
     from poet.training import Stage, begin, choose_attention, fit_lengths, load_model, locate, train
 
     loss = distillation_loss
@@ -55,10 +55,8 @@ def distill(stage_args: "DistillationArguments", args: "SFTConfig", number: int)
                 return super().compute_loss(model, inputs, return_outputs, num_items_in_batch)
             batch = {name: inputs[name] for name in ("input_ids", "attention_mask")}
             target, kinds = teacher(**batch, labels=inputs["labels"])
-            taught = kinds != UNTAUGHT
             logits = model(**batch).logits[:, :-1][inputs["labels"][:, 1:] != -100] / stage_args.temperature
-            weights = stage_args.rule_weight * (kinds >= RULED) + stage_args.rhyme_weight * (kinds == RHYMING)
-            total, told = loss(logits[taught], target[taught], weights[taught])
+            total, told = loss(logits, target, kinds, stage_args.rule_weight, stage_args.rhyme_weight)
             for name, value in told.items():
                 self._metrics["train"][name].append(value.item())
             if num_items_in_batch is None:

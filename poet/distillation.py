@@ -87,19 +87,27 @@ def _free_from(text: str) -> int | None:
     return marks[broken - 1] + 1 if broken <= len(marks) else len(text)
 
 
-def distillation_loss(logits: Tensor, target: Tensor, weights: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
-    """Scores and the teacher's probabilities, (tokens, vocabulary) each -> the sum over tokens, and what is worth logging.
+def distillation_loss(
+    logits: Tensor, target: Tensor, kinds: Tensor, rule_weight: float, rhyme_weight: float
+) -> tuple[Tensor, dict[str, Tensor]]:
+    """Scores and what `MaskedTeacher` returns of the same places -> the sum over them, and what is worth logging.
 
-    The cross-entropy to the teacher, and by `weights` (tokens,) the negative log-probability of all that it leaves possible: both
-    are least where the two agree, and the second is what a rule costs, without the noise of what else there is to learn.
+    The cross-entropy to the teacher, and where rules hold, by their weight, the negative log-probability of all that it leaves
+    possible: both are least where the two agree, and the second is what a rule costs, without the noise of what else there is to learn.
+
+    Args:
+        rhyme_weight: what is added to `rule_weight` where a line has to rhyme.
     """
+    taught, ruled = kinds != UNTAUGHT, kinds >= RULED
     log_p = logits.float().log_softmax(-1)
     kept = log_p.masked_fill(target == 0, -torch.inf).logsumexp(-1)
     cross_entropy = -(target * log_p).sum(-1)
+    weights = rule_weight * ruled + rhyme_weight * (kinds == RHYMING)
     with torch.no_grad():
-        entropy = torch.special.entr(target).sum(-1)
+        divergence = cross_entropy - torch.special.entr(target).sum(-1)  # Kullback-Leibler, nats a token
         told = {
-            "divergence": (cross_entropy - entropy).mean(),  # Kullback-Leibler, nats a token
-            "forbidden": (1 - kept.exp()).mean(),  # what is still given to characters that break a rule
+            "divergence": (divergence * taught).sum() / taught.sum().clamp(min=1),
+            # what is still given to characters that break a rule
+            "forbidden": ((1 - kept.exp()) * ruled).sum() / ruled.sum().clamp(min=1),
         }
-    return (cross_entropy - weights * kept).sum(), told
+    return (cross_entropy * taught - weights * kept).sum(), told

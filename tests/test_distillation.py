@@ -100,16 +100,31 @@ def test_poems_in_no_regulated_form_are_found(poet):
 def test_the_loss_is_least_where_the_two_agree(poet, batch):
     target, kinds = MaskedTeacher(*poet)(**batch)
     scores = target.clamp(min=1e-30).log().requires_grad_()
-    weights = 2.0 + 10.0 * (kinds == RHYMING)
-    total, told = distillation_loss(scores, target, weights)
+    total, told = distillation_loss(scores, target, kinds, 2.0, 10.0)
     total.backward()
     assert scores.grad.abs().max() < 1e-5
     assert told["divergence"] == pytest.approx(0, abs=1e-5) and told["forbidden"] == pytest.approx(0, abs=1e-5)
     model, _ = poet
     with torch.no_grad():
         logits = model(input_ids=batch["input_ids"], attention_mask=batch["attention_mask"]).logits[:, :-1]
-    before, told = distillation_loss(logits[batch["labels"][:, 1:] != -100], target, weights)
+    before, told = distillation_loss(logits[batch["labels"][:, 1:] != -100], target, kinds, 2.0, 10.0)
     assert before > total and told["forbidden"] > 0.3
+
+
+def test_what_is_left_out_and_what_is_free_count_as_they_should():
+    torch.manual_seed(0)
+    logits, target = torch.randn(4, 6), torch.randn(4, 6)
+    target[:, 0] = -torch.inf
+    target = target.softmax(-1)
+    kinds = torch.tensor([UNTAUGHT, FREE, RULED, RHYMING])
+    total, told = distillation_loss(logits, target, kinds, 2.0, 10.0)
+    log_p = logits.log_softmax(-1)
+    cross_entropy = -(target * log_p).sum(-1)
+    kept = log_p[:, 1:].logsumexp(-1)
+    assert total.item() == pytest.approx((cross_entropy[1:].sum() - 2 * kept[2] - 12 * kept[3]).item(), rel=1e-5)
+    assert told["forbidden"].item() == pytest.approx((1 - kept[2:].exp()).mean().item(), rel=1e-4)
+    divergence = cross_entropy - torch.special.entr(target).sum(-1)
+    assert told["divergence"].item() == pytest.approx(divergence[1:].mean().item(), rel=1e-4)
 
 
 def test_what_is_learned_are_the_rules(poet, batch):
@@ -120,7 +135,7 @@ def test_what_is_learned_are_the_rules(poet, batch):
     for _ in range(60):
         logits = model(input_ids=batch["input_ids"], attention_mask=batch["attention_mask"]).logits[:, :-1]
         target, kinds = teacher(**batch)
-        total, told = distillation_loss(logits[batch["labels"][:, 1:] != -100], target, 2.0 + 10.0 * (kinds == RHYMING))
+        total, told = distillation_loss(logits[batch["labels"][:, 1:] != -100], target, kinds, 2.0, 10.0)
         (total / len(target)).backward()
         optimizer.step()
         optimizer.zero_grad()

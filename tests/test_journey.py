@@ -172,7 +172,7 @@ def test_reinforcement_logs_each_reward_apart_and_goes_on_after_a_kill(trained):
 
 def distill(trained: Path, folder: Path) -> list[str]:
     small = "--written_poems 24 --free_poems 8 --per_device_train_batch_size 4 --gradient_accumulation_steps 2"
-    steps = "--rounds 2 --later_steps 2 --max_steps 2 --eval_steps 2 --save_steps 1 --logging_steps 1"
+    steps = "--rounds 2 --later_steps 2 --max_steps 2 --warmup_steps 0 --eval_steps 2 --save_steps 1 --logging_steps 1"
     start = ["--model_name_or_path", str(trained / "sft"), "--output_dir", str(folder)]
     return [
         "train_distill.py",
@@ -331,7 +331,7 @@ def test_a_mistake_behind_the_command_line_leaves_no_folder(run, options, senten
         ("train_dpo.py", "tang/dpo", ["--samples_per_title", "1"], "a pair has two sides"),
         ("train_dpo.py", "tang/dpo", ["--sampled_titles", "-1"], "sampled_titles and slips are at least 0"),
         ("train_dpo.py", "tang/dpo", ["--sampled_titles", "0", "--rounds", "2"], "set sampled_titles"),
-        ("train_dpo.py", "tang/dpo", ["--rounds", "0"], "rounds at least 1"),
+        ("train_dpo.py", "tang/dpo", ["--rounds", "0"], "rounds is at least 1"),
         (
             "train_distill.py",
             "tang-regulated/distill",
