@@ -67,11 +67,9 @@ def distill(stage_args: "DistillationArguments", args: "SFTConfig", number: int)
     run = locate(args)
     model, tokenizer, origin = load_model(stage_args.model_name_or_path or run.folder / "sft", stage_args)
 
-    # Data: titles of poems in a regulated form, and the poets' poems that keep to none.
+    # Data: titles of poems in a regulated form.
     rows = dataset.load_stage(run.folder, "sft")
     patterns = sampling.in_regulated_forms(rows["train"], stage_args.longest_written)[: stage_args.written_poems]
-    free = sampling.in_no_form(rows["train"], stage_args.longest_written)
-    free = free.select(range(min(stage_args.free_poems, len(free))))
 
     # Teacher: the model as it is now, under the mask of each poem's form.
     choose_attention(model, args)
@@ -82,8 +80,9 @@ def distill(stage_args: "DistillationArguments", args: "SFTConfig", number: int)
     if not begin("distill", args, stage_args, {"data": made_from, "model": origin}):
         return
 
-    # The poems that it writes for these titles under the mask; the poets' own evaluate.
+    # The poems that it writes for these titles under the mask, beside some of the poets that keep to no form; the poets' own evaluate.
     written = sampling.rows_in_forms(reference, tokenizer, patterns, stage_args.written_at, args.seed + number)
+    free = sampling.in_no_form(rows["train"], stage_args.longest_written, stage_args.free_poems)
     rows["train"] = concatenate_datasets([Dataset.from_list(written, features=free.features), free])
     rows = fit_lengths(rows, tokenizer, args, model.config.n_positions)
 

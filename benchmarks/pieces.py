@@ -24,6 +24,8 @@ def main() -> None:
     muon()
     head()
     gelu()
+    attention()
+    last_layer()
     writing(options.model)
 
 
@@ -82,6 +84,38 @@ def gelu() -> None:
         f"{best(lambda: ACT2FN[name](x).backward(slope)):.1f} ms {name}" for name in ("gelu_new", "gelu_pytorch_tanh")
     ]
     print(f"one layer's GELU, 1400 x 1024, forward and backward: {', '.join(found)}")
+
+
+def attention() -> None:
+    """One token of 256 rows over the keys and values of four heads of 64: torch's kernel, and as poet/decode.py has it compiled."""
+    import torch
+    from torch.nn import functional as F
+
+    from poet.decode import _compiled_attention
+
+    for tokens in (60, 140, 230):
+        query, (keys, values) = torch.randn(256, 4, 1, 64), torch.randn(2, 256, 4, 256, 64)[..., :tokens, :]
+        half = keys.bfloat16(), values.bfloat16()
+        ways = {
+            "torch's": lambda: F.scaled_dot_product_attention(query, keys, values),
+            "compiled": lambda: _compiled_attention()(query, keys, values, None),
+            "compiled, bfloat16": lambda: _compiled_attention()(query, *half, None),
+        }
+        found = [f"{best(way):.1f} ms {name}" for name, way in ways.items()]
+        print(f"attention over {tokens} tokens: {', '.join(found)}")
+
+
+def last_layer() -> None:
+    """A few rows scored against the vocabulary, by its weight as it is and turned round."""
+    import torch
+    from torch.nn import functional as F
+
+    weight = torch.randn(VOCABULARY, 256)
+    turned = weight.T.contiguous()
+    for rows in (1, 2, 4, 6, 8):
+        x = torch.randn(rows, 256)
+        found = best(lambda: F.linear(x, weight), 30), best(lambda: x @ turned, 30)
+        print(f"last layer, {rows} rows: {found[0]:.2f} ms, {found[1]:.2f} ms turned round")
 
 
 def writing(path: str) -> None:

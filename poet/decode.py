@@ -31,7 +31,7 @@ from transformers.pytorch_utils import Conv1D
 
 from poet import hardware
 
-_FEW = 8  # rows; up to as many are multiplied faster by a weight that lies the other way round
+_FEW = 8  # rows; fewer are multiplied faster by a weight that lies the other way round
 _LARGE = 16  # rows; below that products take little of the time
 _MANY = 200  # rows that take longer to write than compiled attention to load, a second or two
 
@@ -59,7 +59,7 @@ def draw(
         if len(input_ids) >= _MANY and on_cpu and hardware.has_compiler():
             hardware.keep_freed_memory()
             attend, kept_in = _attend, torch.bfloat16
-    elif plain and len(input_ids) <= _FEW and on_cpu:
+    elif plain and len(input_ids) < _FEW and on_cpu:
         weight = model.lm_head.weight.T.contiguous()  # (width, vocabulary)
         score = functools.partial(torch.matmul, other=weight)
     step = functools.partial(_gpt2_step, lean, attend=attend, score=score)
@@ -133,8 +133,6 @@ def _gpt2_step(
     With so small a model most of the time of a step is what transformers does around its layers.
     """
     mask = _visible(attention_mask, new.shape[1])
-    if new.shape[1] > 1:
-        attend = F.scaled_dot_product_attention
     hidden = model.transformer.wte(new) + model.transformer.wpe(positions)  # (rows, new, width)
     dtype = model.lm_head.weight.dtype
     for block, layer in zip(model.transformer.h, room, strict=True):
@@ -151,17 +149,18 @@ def _visible(attention_mask: Tensor, new: int) -> Tensor | None:
     mask = attention_mask.bool()[:, None, None]
     if new == 1:
         return None if mask.all() else mask
-    own = torch.eye(
-        new, attention_mask.shape[1], dtype=torch.bool, device=mask.device
-    )  # padding sees itself, not nothing
+    # Padding sees itself: of what sees nothing the softmax is no number.
+    own = torch.eye(new, attention_mask.shape[1], dtype=torch.bool, device=mask.device)
     return mask & torch.ones_like(own).tril() | own
 
 
 def _attend(query: Tensor, keys: Tensor, values: Tensor, attn_mask: Tensor | None) -> Tensor:
     """Attention of one token a row to keys and values in bfloat16, in one pass over them; they are most of what a step reads.
 
-    torch's own kernel turns all of them into float32 first.
+    torch's own kernel turns all of them into float32 first. A prompt is left to it: its keys and values are in float32 still.
     """
+    if query.shape[2] > 1:
+        return F.scaled_dot_product_attention(query, keys, values, attn_mask)
     if len(query) < _LARGE:
         return _attention(query, keys, values, attn_mask)
     return _compiled_attention()(query, keys, values, attn_mask)

@@ -13,7 +13,7 @@ from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
 from poet.forms import FormLogitsProcessor, read_wish, regulated_form
-from poet.prosody import judge, verse_lines
+from poet.prosody import LINE_END, judge, verse_lines
 
 UNTAUGHT, FREE, RULED, RHYMING = range(4)
 """What a place of a poem is to a learner: left out; one where no rule is left to keep; under the mask; that, and the end of an even line."""
@@ -79,12 +79,12 @@ class MaskedTeacher:
 def _free_from(text: str) -> int | None:
     """Where a poem that is in no regulated form has broken a rule: the character behind that line; None of any other poem."""
     judgment = judge(text)
-    if not judgment.old_style and judgment.form != "irregular":
+    if not judgment.free:
         return None
     # Old style that rhymes in an oblique group may keep all tones: its first couplet ends so. So do lines of no form.
     broken = min((verdict.line for verdict in judgment.verdicts), default=2)
-    marks = [place for place, character in enumerate(text) if character in "，。？！；"]
-    return marks[broken - 1] + 1 if broken <= len(marks) else len(text)
+    ends = [mark.end() for mark in LINE_END.finditer(text)]
+    return ends[broken - 1] if broken <= len(ends) else len(text)
 
 
 def distillation_loss(

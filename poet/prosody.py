@@ -77,7 +77,7 @@ _PATTERNS = {
 }
 
 _HAN = re.compile("[\u2e80-\u2fdf\u3005\u3007\u3400-\u9fff\uf900-\ufaff\U00020000-\U0003ffff]+")
-_LINE_END = re.compile("[，。？！；,.?!;]")
+LINE_END = re.compile("[，。？！；,.?!;]")
 _COUPLET_LINE = re.compile("([^，。？！；、]{5}，[^，。？！；、]{5}|[^，。？！；、]{7}，[^，。？！；、]{7})[。？！；]")
 
 
@@ -277,6 +277,11 @@ class Judgment:
         return self.form.endswith("古體")
 
     @property
+    def free(self) -> bool:
+        """Whether it keeps to no regulated form and is not meant to: old style, or lines of no form."""
+        return self.old_style or self.form == "irregular"
+
+    @property
     def faults(self) -> tuple[Verdict, ...]:
         return tuple(verdict for verdict in self.verdicts if verdict.kind == "fault")
 
@@ -294,7 +299,7 @@ def line_length(text: str) -> int | None:
 
 def verse_lines(text: str) -> tuple[str, ...]:
     """The lines of a poem: they end at ，。？！； or , . ? ! ; and hold Han characters only."""
-    parts = ("".join(_HAN.findall(part)) for part in _LINE_END.split(text))
+    parts = ("".join(_HAN.findall(part)) for part in LINE_END.split(text))
     return tuple(filter(None, parts))
 
 

@@ -8,6 +8,7 @@ import copy
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from typing import TypeVar
 
 import torch
@@ -128,14 +129,11 @@ def in_regulated_forms(rows: Dataset, longest: int) -> list[Poem]:
     return found
 
 
-def in_no_form(rows: Dataset, longest: int) -> Dataset:
-    """Those of rows {"prompt", "completion"} whose poem is in old style or has lines of no form, `longest` lines at most."""
-
-    def is_free(row: Row) -> bool:
-        judgment = judge(row["completion"][0]["content"])
-        return len(judgment.lines) <= longest and (judgment.old_style or judgment.form == "irregular")
-
-    return rows.filter(is_free, keep_in_memory=True)
+def in_no_form(rows: Dataset, longest: int, count: int) -> Dataset:
+    """The first `count` of rows {"prompt", "completion"} whose poem is in old style or has lines of no form, `longest` lines at most."""
+    judged = ((number, judge(row["completion"][0]["content"])) for number, row in enumerate(rows))
+    found = (number for number, judgment in judged if judgment.free and len(judgment.lines) <= longest)
+    return rows.select(list(islice(found, count)))
 
 
 def rows_in_forms(

@@ -93,8 +93,10 @@ def test_behind_a_broken_rule_the_teacher_writes_as_it_did(poet, poem, free_from
 def test_poems_in_no_regulated_form_are_found(poet):
     poems = [QUATRAIN, OBLIQUE, FOURS, EIGHT, Poem("長歌", OBLIQUE.lines * 4)]
     rows = Dataset.from_list([sft_row(poem) for poem in poems])
-    assert [row["prompt"] for row in in_no_form(rows, longest=12)] == [ask("古意"), ask("詩"), ask("早行")]
-    assert len(in_no_form(rows, longest=16)) == 4
+    assert [row["prompt"] for row in in_no_form(rows, longest=12, count=9)] == [ask("古意"), ask("詩"), ask("早行")]
+    assert len(in_no_form(rows, longest=16, count=9)) == 4
+    assert [row["prompt"] for row in in_no_form(rows, longest=12, count=2)] == [ask("古意"), ask("詩")]
+    assert len(in_no_form(rows, longest=12, count=0)) == 0
 
 
 def test_the_loss_is_least_where_the_two_agree(poet, batch):
