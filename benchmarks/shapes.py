@@ -24,6 +24,7 @@ TRIALS = {
     1: ("--n_layer 1", "--n_layer 2", "--n_embd 192 --n_layer 2", "--n_embd 128 --n_layer 2", BATCH_OF_4),
     4: ("--n_layer 2", "--n_embd 192 --n_layer 3", BATCH_OF_4),
     12: ("--n_layer 3",),
+    60: ("--n_layer 4 --dropout 0.1",),
 }
 SPEEDS = (
     "--n_embd 128", "--n_embd 256", "--n_embd 512", "--n_positions 128 --per_device_train_batch_size 16",

@@ -66,7 +66,7 @@ class PretrainArguments(SamplingArguments):
     n_embd: int = field(default=256, metadata={"help": "Width of the model."})
     n_layer: int = field(default=4, metadata={"help": "Transformer blocks."})
     n_head: int = field(default=4, metadata={"help": "Attention heads a block."})
-    dropout: float = field(default=0.0, metadata={"help": "Dropout of embeddings, attention and residuals."})
+    dropout: float = field(default=0.0, metadata={"help": "Dropout of embeddings and residuals."})
     tie_word_embeddings: bool = field(
         default=True, metadata={"help": "Whether output weights are the input embeddings."}
     )
