@@ -29,11 +29,16 @@ def main() -> None:
     from poet import sampling
 
     for stage_args_of_round, args_of_round, number in sampling.rounds(stage_args, args):
-        distill(stage_args_of_round, args_of_round, number)
+        distill(stage_args_of_round, args_of_round, number, stage_args.model_name_or_path)
 
 
-def distill(stage_args: "DistillationArguments", args: "SFTConfig", number: int) -> None:
-    """One round, of which there is one unless `rounds` says otherwise: it begins, writes and trains as if by itself."""
+def distill(stage_args: "DistillationArguments", args: "SFTConfig", number: int, first: str | None) -> None:
+    """One round, of which there is one unless `rounds` says otherwise: it begins, writes and trains as if by itself.
+
+    Args:
+        number: of the round, from 0.
+        first: the checkpoint that the first round started from, if not the fine-tuned model beside.
+    """
     import torch
     from datasets import Dataset, concatenate_datasets
     from trl import SFTTrainer
@@ -56,7 +61,7 @@ def distill(stage_args: "DistillationArguments", args: "SFTConfig", number: int)
             batch = {name: inputs[name] for name in ("input_ids", "attention_mask")}
             target, kinds = teacher(**batch, labels=inputs["labels"])
             logits = model(**batch).logits[:, :-1][inputs["labels"][:, 1:] != -100] / stage_args.temperature
-            total, told = loss(logits, target, kinds, stage_args.rule_weight, stage_args.rhyme_weight)
+            total, told = loss(logits, target, kinds, stage_args.rule_weight, stage_args.ending_weight)
             for name, value in told.items():
                 self._metrics["train"][name].append(value.item())
             if num_items_in_batch is None:
@@ -65,16 +70,19 @@ def distill(stage_args: "DistillationArguments", args: "SFTConfig", number: int)
 
     scoring.score_only_what_counts(stage_args.compile_scoring)
     run = locate(args)
-    model, tokenizer, origin = load_model(stage_args.model_name_or_path or run.folder / "sft", stage_args)
+    start = run.folder / "sft"
+    model, tokenizer, origin = load_model(stage_args.model_name_or_path or start, stage_args)
 
     # Data: titles of poems in a regulated form.
     rows = dataset.load_stage(run.folder, "sft")
     patterns = sampling.in_regulated_forms(rows["train"], stage_args.longest_written)[: stage_args.written_poems]
 
-    # Teacher: the model as it is now, under the mask of each poem's form.
+    # Teachers: the model as it is now, under the mask of each poem's form; and of free verse as it was before the first round.
     choose_attention(model, args)
     reference = copy.deepcopy(model).to(args.device)
-    teacher = MaskedTeacher(reference, tokenizer)
+    before = load_model(first or start, stage_args)[0].to(args.device) if number else reference
+    choose_attention(before, args)
+    teacher = MaskedTeacher(reference, tokenizer, before)
 
     made_from = dataset.load_summary(run.folder)["made_from"]
     if not begin("distill", args, stage_args, {"data": made_from, "model": origin}):

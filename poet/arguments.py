@@ -215,17 +215,17 @@ class DistillationArguments(RoundsArguments):
         default=0.0,
         metadata={"help": "Weight of keeping the rules at all, beside that of doing so as the teacher would."},
     )
-    rhyme_weight: float = field(
+    ending_weight: float = field(
         default=0.0,
-        metadata={"help": "What is added to it where a line has to rhyme: one place in two lines, and the hardest."},
+        metadata={"help": "What is added to it where a line ends, at the word that rhymes and the mark."},
     )
 
     def __post_init__(self):
         super().__post_init__()
         if self.written_poems < 1 or not self.written_at > 0:
             raise ValueError("written_poems is at least 1, and written_at above 0")
-        if min(self.free_poems, self.rule_weight, self.rhyme_weight) < 0:
-            raise ValueError("free_poems, rule_weight and rhyme_weight are at least 0")
+        if min(self.free_poems, self.rule_weight, self.ending_weight) < 0:
+            raise ValueError("free_poems, rule_weight and ending_weight are at least 0")
 
 
 @dataclass

@@ -15,8 +15,9 @@ from transformers import PreTrainedModel, PreTrainedTokenizerFast
 from poet.forms import FormLogitsProcessor, read_wish, regulated_form
 from poet.prosody import LINE_END, judge, verse_lines
 
-UNTAUGHT, FREE, RULED, RHYMING = range(4)
-"""What a place of a poem is to a learner: left out; one where no rule is left to keep; under the mask; that, and the end of an even line."""
+UNTAUGHT, FREE, RULED, ENDING = range(4)
+"""What a place of a poem is to a learner: left out; one where no rule is left to keep; under the mask; that, and where a line ends: a word that
+rhymes, or a mark."""
 
 
 class MaskedTeacher:
@@ -27,8 +28,15 @@ class MaskedTeacher:
     the verse of the poets that keep to none becomes unlikely.
     """
 
-    def __init__(self, model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast):
+    def __init__(
+        self, model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, before: PreTrainedModel | None = None
+    ):
+        """
+        Args:
+            before: who teaches what is free, if not `model`: one that has not been taught yet, so that what was lost is learned again.
+        """
         self.model, self.tokenizer = model.eval(), tokenizer
+        self.before = self.model if before is None else before.eval()
         self._masks: dict[tuple[str, int], FormLogitsProcessor] = {}
 
     @torch.no_grad()
@@ -42,20 +50,24 @@ class MaskedTeacher:
             ValueError: a poem that is not in old style has not the length and lines of a regulated form.
         """
         counted = labels[:, 1:] != -100
-        logits = self.model(input_ids=input_ids, attention_mask=attention_mask).logits[:, :-1][counted].float()
-        logits /= self.model.generation_config.temperature or 1.0
-        logits[:, self.model.generation_config.suppress_tokens or []] = -torch.inf
         poems = [row[row != -100] for row in labels[:, 1:]]
-        scores = list(logits.split([len(poem) for poem in poems]))  # (tokens of a poem, vocabulary) each
         kinds = [torch.full((len(poem),), RULED) for poem in poems]
         by_mask: dict[FormLogitsProcessor, list[int]] = defaultdict(list)
+        free: list[int] = []
         for number, poem in enumerate(poems):
             text = self.tokenizer.decode(poem, skip_special_tokens=True)
-            free = _free_from(text)
-            if free is None:
+            broken = _free_from(text)
+            if broken is None:
                 by_mask[self._mask(text)].append(number)
             else:
-                kinds[number][:free], kinds[number][free:] = UNTAUGHT, FREE
+                free.append(number)
+                kinds[number][:broken], kinds[number][broken:] = UNTAUGHT, FREE
+        scores = [torch.empty(0)] * len(poems)  # (tokens of a poem, vocabulary) each
+        for model, numbers in ((self.before, free), (self.model, sum(by_mask.values(), []))):
+            if numbers:
+                found = self._scores(model, input_ids[numbers], attention_mask[numbers], counted[numbers])
+                for number, own in zip(numbers, found, strict=True):
+                    scores[number] = own
         for mask, numbers in by_mask.items():
             ids = torch.stack([poems[number] for number in numbers])
             together = torch.stack([scores[number] for number in numbers])
@@ -63,8 +75,17 @@ class MaskedTeacher:
                 together[:, place] = mask(ids[:, :place], together[:, place])
             for number, own in zip(numbers, together, strict=True):
                 scores[number] = own
-                kinds[number][mask.wish.rhyme_places] = RHYMING
-        return torch.cat(scores).softmax(-1), torch.cat(kinds).to(logits.device)
+                kinds[number][mask.wish.rhyme_places] = ENDING
+                # The first five characters may yet become seven; from there on the length of lines is no choice.
+                kinds[number][[place for place in mask.wish.mark_places if place > 5]] = ENDING
+        return torch.cat(scores).softmax(-1), torch.cat(kinds).to(labels.device)
+
+    def _scores(self, model: PreTrainedModel, input_ids: Tensor, attention_mask: Tensor, counted: Tensor):
+        """(poems, tokens) -> the scores of each poem, (its tokens, vocabulary), as `generate` would sample from them."""
+        logits = model(input_ids=input_ids, attention_mask=attention_mask).logits[:, :-1][counted].float()
+        logits /= self.model.generation_config.temperature or 1.0
+        logits[:, self.model.generation_config.suppress_tokens or []] = -torch.inf
+        return logits.split(counted.sum(1).tolist())
 
     def _mask(self, text: str) -> FormLogitsProcessor:
         form, lines = regulated_form(text), len(verse_lines(text))
@@ -88,7 +109,7 @@ def _free_from(text: str) -> int | None:
 
 
 def distillation_loss(
-    logits: Tensor, target: Tensor, kinds: Tensor, rule_weight: float, rhyme_weight: float
+    logits: Tensor, target: Tensor, kinds: Tensor, rule_weight: float, ending_weight: float
 ) -> tuple[Tensor, dict[str, Tensor]]:
     """Scores and what `MaskedTeacher` returns of the same places -> the sum over them, and what is worth logging.
 
@@ -96,13 +117,13 @@ def distillation_loss(
     possible: both are least where the two agree, and the second is what a rule costs, without the noise of what else there is to learn.
 
     Args:
-        rhyme_weight: what is added to `rule_weight` where a line has to rhyme.
+        ending_weight: what is added to `rule_weight` where a line ends.
     """
     taught, ruled = kinds != UNTAUGHT, kinds >= RULED
     log_p = logits.float().log_softmax(-1)
     kept = log_p.masked_fill(target == 0, -torch.inf).logsumexp(-1)
     cross_entropy = -(target * log_p).sum(-1)
-    weights = rule_weight * ruled + rhyme_weight * (kinds == RHYMING)
+    weights = rule_weight * ruled + ending_weight * (kinds == ENDING)
     with torch.no_grad():
         divergence = cross_entropy - torch.special.entr(target).sum(-1)  # Kullback-Leibler, nats a token
         told = {

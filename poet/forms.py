@@ -80,6 +80,11 @@ class Wish:
         return [couplet * (2 * self.length + 3) + 2 * self.length for couplet in range(self.couplets)]
 
     @property
+    def mark_places(self) -> list[int]:
+        """Tokens of the poem, from 0, that are the marks behind its lines."""
+        return [place + step for place in self.rhyme_places for step in (-self.length, 1)]
+
+    @property
     def given(self) -> dict[int, str]:
         """Place in the poem, counted over its characters from 0 -> the character that must stand there."""
         step = self.lines // len(self.acrostic) if self.acrostic else 0

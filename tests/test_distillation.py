@@ -9,7 +9,7 @@ from test_forms import make_model, rhyme_words
 
 from poet.corpus import Poem
 from poet.dataset import ask, sft_row
-from poet.distillation import FREE, RHYMING, RULED, UNTAUGHT, MaskedTeacher, distillation_loss
+from poet.distillation import FREE, ENDING, RULED, UNTAUGHT, MaskedTeacher, distillation_loss
 from poet.prosody import all_groups, judge
 from poet.sampling import in_no_form, rows_in_forms
 from poet.write import load
@@ -55,7 +55,8 @@ def test_the_teacher_is_the_model_less_what_the_mask_forbids(poet, batch):
     target, kinds = MaskedTeacher(model, tokenizer)(**batch)
     counted = batch["labels"][:, 1:] != -100
     assert target.shape == (counted.sum(), len(tokenizer)) and kinds.shape == (counted.sum(),)
-    assert (kinds == RHYMING).sum() == 4 + 2 and (kinds == RULED).sum() == counted.sum() - 6
+    # Words that rhyme and marks; whether the first line has five characters, the poem may choose.
+    assert (kinds == ENDING).sum() == (4 + 8) + (2 + 3) and (kinds == RULED).sum() == counted.sum() - 17
     written = batch["labels"][:, 1:][counted]
     assert (target.gather(1, written[:, None]) > 0).all()  # the poem itself keeps the rules
     assert torch.allclose(target.sum(1), torch.ones(len(target)))
@@ -68,7 +69,7 @@ def test_the_teacher_is_the_model_less_what_the_mask_forbids(poet, batch):
     spread = ratio.nan_to_num(0).amax(1) / ratio.nan_to_num(torch.inf).amin(1)
     assert ((spread - 1).abs() < 1e-3).sum() >= len(target) - 2
     assert (free.sum(1) < len(tokenizer)).all()
-    second = (kinds == RHYMING).nonzero()[1].item()
+    second = (kinds == ENDING).nonzero()[4].item()
     assert free[second].sum() < 40  # one group's words less the first one
 
 
@@ -88,6 +89,17 @@ def test_behind_a_broken_rule_the_teacher_writes_as_it_did(poet, poem, free_from
         logits = model(input_ids=batch["input_ids"], attention_mask=batch["attention_mask"]).logits[:, :-1]
     logits[..., model.generation_config.suppress_tokens or []] = -torch.inf
     assert torch.allclose(target, logits[batch["labels"][:, 1:] != -100].softmax(-1), atol=1e-6)
+
+
+def test_free_verse_is_taught_by_the_model_of_before(poet, batch):
+    model, tokenizer = poet
+    before = copy.deepcopy(model)
+    torch.nn.init.normal_(before.transformer.wte.weight)
+    free = as_batch(tokenizer, [sft_row(BROKEN)])
+    target, kinds = MaskedTeacher(model, tokenizer, before)(**free)
+    assert torch.equal(target, MaskedTeacher(before, tokenizer)(**free)[0])
+    assert not torch.allclose(target, MaskedTeacher(model, tokenizer)(**free)[0])
+    assert torch.equal(MaskedTeacher(model, tokenizer, before)(**batch)[0], MaskedTeacher(model, tokenizer)(**batch)[0])
 
 
 def test_poems_in_no_regulated_form_are_found(poet):
@@ -118,7 +130,7 @@ def test_what_is_left_out_and_what_is_free_count_as_they_should():
     logits, target = torch.randn(4, 6), torch.randn(4, 6)
     target[:, 0] = -torch.inf
     target = target.softmax(-1)
-    kinds = torch.tensor([UNTAUGHT, FREE, RULED, RHYMING])
+    kinds = torch.tensor([UNTAUGHT, FREE, RULED, ENDING])
     total, told = distillation_loss(logits, target, kinds, 2.0, 10.0)
     log_p = logits.log_softmax(-1)
     cross_entropy = -(target * log_p).sum(-1)
