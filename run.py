@@ -14,35 +14,27 @@ from pathlib import Path
 
 from poet import checkpoints, errors
 from poet.errors import UserError
+from poet.stages import ALIGNED, JOURNEY
 
 HOUSE = Path(__file__).resolve().parent
-STAGES = {
-    "data": "A folder of poems becomes three data sets",
-    "pretrain": "The model learns to continue verse, character by character",
-    "sft": "It learns to answer a title with a poem",
-    "dpo": "It learns which poems are preferred",
-    "grpo": "Or it is rewarded for what a rule can verify",
-    "distill": "Or it learns from itself under a mask that keeps the rules",
-}
-NUMBERS = {"pretrain": 3, "sft": 4, "dpo": 5, "grpo": 5, "distill": 5}  # the last three are ways of alignment
-SHARES = {"pretrain": 2, "sft": 1, "dpo": 1, "grpo": 1, "distill": 1}  # of --minutes, among the stages that are run
+STAGES = ("data", *JOURNEY)
 
 
 def main() -> int:
     options = parse_options()
     recipe, run = HOUSE / "configs" / options.recipe, Path(options.output_dir or f"runs/{options.recipe}")
-    say(1, STAGES["data"])
+    say(1, "A folder of poems becomes three data sets")
     make_data(recipe, run, options.corpus)
     say(2, "The configuration")
     print(describe_configuration(recipe, run), flush=True)
     minutes = share_out(options.minutes, options.stages)
-    for stage, number in NUMBERS.items():
+    for stage, facts in JOURNEY.items():
         if stage in options.stages:
-            say(number, STAGES[stage])
+            say(facts.number, facts.narrated)
             code = train(stage, recipe, run, minutes[stage])
             if code:
                 return code
-    if {"dpo", "grpo", "distill"} & set(options.stages):
+    if set(ALIGNED) & set(options.stages):
         report(recipe, run)
     return 0
 
@@ -75,7 +67,7 @@ def parse_options() -> argparse.Namespace:
 
 def share_out(minutes: float | None, stages: list[str]) -> dict[str, float | None]:
     """What each of the stages that train gets of --minutes."""
-    shares = {stage: SHARES[stage] for stage in stages if stage in SHARES}
+    shares = {stage: facts.share for stage, facts in JOURNEY.items() if stage in stages}
     return {stage: minutes and minutes * share / sum(shares.values()) for stage, share in shares.items()}
 
 

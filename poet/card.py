@@ -13,25 +13,8 @@ from typing import Any
 from huggingface_hub import EvalResult, ModelCardData
 
 from poet.checkpoints import write_text
+from poet.stages import STAGES
 
-_WHAT = {
-    "pretrain": "It continues classical Chinese verse, one character after the other. It was trained from scratch on "
-    "poems with their titles and follows no instruction: that is what the next stage teaches.",
-    "sft": "It writes a poem in classical Chinese for a title. It was first trained to continue verse, then fine-tuned "
-    "on titles and their poems; only the poem's characters counted in the loss.",
-    "author": "It is an adapter (LoRA, https://arxiv.org/abs/2106.09685) and needs the model that it was trained on, which "
-    "writes a poem in classical Chinese for a title: with the adapter the poem leans towards the verse of one author, whose "
-    "titles and poems it was fine-tuned on.",
-    "dpo": "It writes a poem in classical Chinese for a title, in the kind of verse that was preferred. It was first "
-    "trained to continue verse, then fine-tuned on titles and their poems, then aligned with pairs of a preferred and "
-    "a rejected poem (direct preference optimization, https://arxiv.org/abs/2305.18290).",
-    "grpo": "It writes a poem in classical Chinese for a title, by rules that it was rewarded for. It was first trained to "
-    "continue verse, then fine-tuned on titles and their poems, then reinforced with rewards that a judge of verse gives "
-    "its own poems (group relative policy optimization, https://arxiv.org/abs/2402.03300).",
-    "distill": "It writes a poem in classical Chinese for a title, mostly in regulated verse. It was first trained to continue "
-    "verse, then fine-tuned on titles and their poems, then distilled from itself: it learned to write without a mask what it "
-    "had written under one that keeps the rules (https://arxiv.org/abs/1503.02531).",
-}
 _RAW_INPUT, _CHAT_INPUT = '"春夜喜雨\\n"', '[{"role": "user", "content": "春夜喜雨"}]'
 _OUTPUT = {"pretrain": '["generated_text"]'}  # a chat's answer is the last of its messages
 _TANG = (
@@ -96,10 +79,10 @@ def write_card(folder: Path, log_history: list[dict], facts: dict[str, Any]) -> 
     text = [
         f"---\n{header.to_yaml()}\n---",
         f"# A poet in classical Chinese ({stage})",
-        _WHAT[stage],
+        STAGES[stage].card,
         f"## Use\n\n```python\n{_usage(stage)}\n```",
         "## Training and results\n\n| | |\n|---|---|\n" + "\n".join(f"| {k} | {_cell(v)} |" for k, v in rows.items()),
-        _explain(stage),
+        STAGES[stage].explained,
         *(["![curves of loss and learning rate](curves.png)"] if (folder / "curves.png").is_file() else []),
         f"## Limits\n\n{_LIMITS}" + (f"\n- {_CORPORA[corpus]}" if corpus in _CORPORA else ""),
     ]
@@ -118,14 +101,7 @@ def measured(stage: str, log_history: list[dict]) -> dict[str, float]:
     last = last_evaluation(log_history)
     if last is None:
         return {}
-    if stage == "grpo":
-        return {"reward": last["eval_reward"]} if "eval_reward" in last else {}
-    if stage == "dpo":
-        names = {
-            "DPO loss": "eval_loss",
-            "reward margin": "eval_rewards/margins",
-            "reward accuracy": "eval_rewards/accuracies",
-        }
+    if names := STAGES[stage].results:
         return {name: last[key] for name, key in names.items() if key in last}
     return {"evaluation loss": last["eval_loss"], "perplexity": math.exp(last["eval_loss"])}
 
@@ -160,17 +136,6 @@ def _usage(stage: str) -> str:
             'poet = pipeline("text-generation", model=model, tokenizer=AutoTokenizer.from_pretrained("."))'
         )
     return f"{loaded}  # this folder, or its id on a hub\nprint(poet({given})[0]{taken})"
-
-
-def _explain(stage: str) -> str:
-    if stage == "grpo":
-        return "The reward is the mean over held-out titles of what the judge gives, each rule with its weight."
-    if stage == "dpo":
-        return (
-            "The reward margin is how much more the model prefers the better poem of a held-out pair than the model before "
-            "alignment did; reward accuracy is the share of held-out pairs in which it does."
-        )
-    return "Loss is in nats a token of held-out poems; a token is one character. Perplexity is its exponential."
 
 
 def _hub_id(value: Any) -> str | None:

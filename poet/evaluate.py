@@ -26,6 +26,7 @@ from poet.corpus import Poem, read_corpus
 from poet.errors import UserError
 from poet.parallelism import Parallelism, middle_couplets
 from poet.prosody import judge, line_length, verse_lines
+from poet.stages import ALIGNED
 from poet_tokenizer import encode_text
 
 TITLES = 500  # poems a checkpoint writes
@@ -516,12 +517,12 @@ def _whole_poems(model, tokenizer, titles: list[str], seed: int) -> list[str]:
 
 
 def evaluate(run: Path, before: str | Path | None = None, titles: int = TITLES, seed: int = 0) -> dict[str, Row]:
-    """The rows "sft", "poets" and, of what has been aligned, "dpo", "grpo" and "distill" of a run, for the same held-out titles.
+    """The rows "sft", "poets" and one for each way in which a run has been aligned, for the same held-out titles.
 
     Args:
         before: the fine-tuned model that was aligned, where it is not the run's own.
     """
-    aligned = [run / stage for stage in ("dpo", "grpo", "distill") if is_finished(run / stage)]
+    aligned = [run / stage for stage in ALIGNED if is_finished(run / stage)]
     folders = {"sft": before or run / "sft", **{folder.name: folder for folder in aligned}}
     result = evaluate_checkpoints(list(folders.values()), of_run(run), titles, seed)
     return {name: result["checkpoints"][str(folder)] for name, folder in folders.items()} | {"poets": result["poets"]}

@@ -14,20 +14,10 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 
+from poet.stages import STAGES
+
 _BLUE, _ORANGE, _GREY = "#2b6cb0", "#dd6b20", "#718096"
 _WRITERS = (_BLUE, _ORANGE, "#2f855a", "#805ad5", "#b83280")
-_STAGES = {
-    "pretrain": "pretraining",
-    "sft": "fine-tuning",
-    "dpo": "alignment",
-    "grpo": "reinforcement",
-    "distill": "distillation",
-}
-_LOSSES = {
-    "dpo": ("loss", "DPO loss"),
-    "grpo": ("reward", "reward, of all rules"),
-    "distill": ("loss", "loss; in training, weighted"),
-}
 _RATES = {
     "well_formed": "well formed",
     "five_character": "five-character",
@@ -61,8 +51,8 @@ def draw_stages(histories: dict[str, list[dict]], path: Path) -> None:
     """The losses of several stages side by side, {stage: log history} -> PNG; each has a loss of its own kind, or a reward."""
     figure = Figure(figsize=(4.2 * len(histories), 3.4), layout=_layout())
     for axes, (stage, history) in zip(figure.subplots(1, len(histories), squeeze=False).flat, histories.items()):
-        _draw(axes, history, *_LOSSES.get(stage, ("loss", "loss, nats a character")))
-        axes.set_title(_STAGES.get(stage, stage), fontsize=11)
+        _draw(axes, history, *STAGES[stage].curve)
+        axes.set_title(STAGES[stage].name, fontsize=11)
     figure.savefig(path, dpi=130)
 
 

@@ -13,21 +13,9 @@ from poet.card import add_evaluation, duration, measured, seconds_trained
 from poet.checkpoints import write_text
 from poet.dataset import format_summary, load_summary
 from poet.evaluate import table
+from poet.stages import ALIGNED, JOURNEY
 
-_TITLES = {
-    "pretrain": "Pretraining",
-    "sft": "Fine-tuning",
-    "dpo": "Alignment",
-    "grpo": "Reinforcement",
-    "distill": "Distillation",
-}
-_COLUMNS = {
-    "sft": "before (sft)",
-    "dpo": "after (dpo)",
-    "grpo": "after (grpo)",
-    "distill": "after (distill)",
-    "poets": "the poets",
-}
+_COLUMNS = {"sft": "before (sft)", **{stage: f"after ({stage})" for stage in ALIGNED}, "poets": "the poets"}
 _TIME = "Time is that of training, evaluation and samples included, and what came before an interruption."
 _RATES = (
     "Losses are nats a character of held-out text, `unseen` without the poems that leaked into training; rates are "
@@ -41,13 +29,13 @@ def write_report(run_dir: Path, rates: dict[str, dict[str, Any]]) -> Path:
     The model cards of the evaluated stages get their rates too.
 
     Args:
-        rates: rows of `poet evaluate` under "sft", "dpo", "grpo", "distill" and "poets"; with none, alignment's table and figure are left out.
+        rates: rows of `poet evaluate` under "sft", ways of alignment and "poets"; with none, alignment's table and figure are left out.
 
     Raises:
         UserError: the run has no data.
     """
     histories = {}
-    for stage in _TITLES:
+    for stage in JOURNEY:
         state = run_dir / stage / "trainer_state.json"
         if state.is_file():
             histories[stage] = json.loads(state.read_text(encoding="utf-8"))["log_history"]
@@ -63,7 +51,7 @@ def write_report(run_dir: Path, rates: dict[str, dict[str, Any]]) -> Path:
             add_evaluation(run_dir / stage, f"{table(columns)}\n\n{_RATES}")
         parts += ["## Before and after alignment", table(rows), _RATES, "![forms and rates of the verse](verse.png)"]
     for stage in histories:
-        parts.append(f"## {_TITLES[stage]}")
+        parts.append(f"## {JOURNEY[stage].name.capitalize()}")
         if (run_dir / stage / "samples.jsonl").is_file():
             parts.append(_samples(run_dir / stage / "samples.jsonl"))
         parts.append(f"![curves]({stage}/curves.png)")
@@ -77,7 +65,7 @@ def _table_of_stages(histories: dict[str, list[dict]]) -> str:
         seconds = seconds_trained(history)
         time = duration(seconds) if seconds else ""
         results = ", ".join(f"{name} {value:.3f}" for name, value in measured(stage, history).items())
-        rows.append(f"| {_TITLES[stage].lower()} | {history[-1]['step']:,} | {time} | {results} |")
+        rows.append(f"| {JOURNEY[stage].name} | {history[-1]['step']:,} | {time} | {results} |")
     return "\n".join(rows) + f"\n\n{_TIME}"
 
 

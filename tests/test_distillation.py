@@ -9,7 +9,7 @@ from test_forms import make_model, rhyme_words
 
 from poet.corpus import Poem
 from poet.dataset import ask, sft_row
-from poet.distillation import FREE, ENDING, RULED, UNTAUGHT, MaskedTeacher, distillation_loss
+from poet.distillation import ENDING, FREE, RULED, UNTAUGHT, MaskedTeacher, distillation_loss
 from poet.prosody import all_groups, judge
 from poet.sampling import in_no_form, rows_in_forms
 from poet.write import load
