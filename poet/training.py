@@ -329,6 +329,7 @@ def begin(stage: str, args: TrainingArguments, stage_args: StageArguments, input
     memory = hardware.keep_freed_memory()
     if args.torch_compile and not hardware.has_compiler():
         args.torch_compile = False
+        args.torch_compile_backend = "no"  # which is what accelerate looks at
     if stage_args.minutes is not None:
         if not stage_args.minutes > 0:
             raise UserError(f"minutes must be above 0, not {stage_args.minutes}")

@@ -63,6 +63,17 @@ def run(tmp_path_factory) -> Path:
     return folder / "run"
 
 
+def test_a_machine_without_a_compiler_trains_all_the_same(run, tmp_path):
+    shutil.copytree(run / "data", tmp_path / "data")
+    compiled = [*command("pretrain", tmp_path / "pretrain"), "--torch_compile", "true", "--max_steps", "1"]
+    done = call(*compiled, env={**os.environ, "CXX": str(tmp_path / "none")})
+    assert done.returncode == 0, done.stderr
+    assert "no C++ compiler that works was found" in done.stdout
+    sft = [*command("sft", tmp_path / "sft"), "--compile_scoring", "true", "--max_steps", "1"]
+    done = call(*sft, env={**os.environ, "CXX": str(tmp_path / "none")})
+    assert done.returncode == 0, done.stderr
+
+
 def history(folder: Path) -> list[dict]:
     return json.loads((folder / "trainer_state.json").read_text(encoding="utf-8"))["log_history"]
 

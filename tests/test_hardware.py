@@ -1,0 +1,38 @@
+"""Which fast path there is on this machine, and that a run says why it takes another."""
+
+import shutil
+import sys
+
+import pytest
+
+from poet import hardware
+
+
+@pytest.fixture(autouse=True)
+def ask_again(monkeypatch):
+    """The answer is kept for a process; here it is asked for anew, on a machine without a GPU."""
+    monkeypatch.setattr(hardware, "has_accelerator", lambda: False)
+    hardware.has_compiler.cache_clear()
+    yield
+    hardware.has_compiler.cache_clear()
+
+
+@pytest.mark.skipif(shutil.which("g++") is None, reason="there is no g++")
+def test_a_compiler_is_tried_out(monkeypatch, tmp_path):
+    monkeypatch.setenv("CXX", "g++")
+    assert hardware.has_compiler()
+    hardware.has_compiler.cache_clear()
+    monkeypatch.setattr(hardware.sysconfig, "get_path", lambda name: str(tmp_path))  # no Python.h
+    assert not hardware.has_compiler()
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="a shell script is no program there")
+@pytest.mark.parametrize("script", ["#!/bin/sh\nexit 1\n", None])
+def test_without_a_compiler_that_works_training_is_eager(monkeypatch, tmp_path, script):
+    compiler = tmp_path / "c++"
+    if script:
+        compiler.write_text(script)
+        compiler.chmod(0o755)
+    monkeypatch.setenv("CXX", str(compiler))
+    assert not hardware.has_compiler()
+    assert "no C++ compiler that works was found" in hardware.describe(bf16=False, compiled=False)
