@@ -57,6 +57,9 @@ def _parse(arguments: list[str]) -> argparse.Namespace:
     writer.add_argument("--temperature", type=float, help="below 1 likelier, above 1 rarer characters")
     writer.add_argument("--top-k", type=int, help="draw from so many likeliest characters; 0: from all")
     writer.add_argument("--top-p", type=float, help="draw from the likeliest characters that have this share together")
+    writer.add_argument(
+        "--guidance", type=float, metavar="G", help="above 1 closer to the title (1), or to the theme's words (2)"
+    )
     form = writer.add_argument_group("a form, kept to the letter; the model's likeliest poem comes first")
     form.add_argument("--form", help="五言 or 七言 with 絕句, 律詩, 排律 or 古體")
     form.add_argument("--rhyme", metavar="GROUP", help="a rhyme group of 平水韻, like 東")
@@ -138,8 +141,11 @@ def _write(options: argparse.Namespace) -> None:
     write.check_sampling(**settings)
     if settings:
         settings["do_sample"] = True
+    if options.guidance is not None:
+        write.check_sampling(guidance_scale=options.guidance)
+        settings["guidance_scale"] = options.guidance
     if options.theme:
-        settings["instruction"] = themes.INSTRUCTION
+        settings = {"instruction": themes.INSTRUCTION, "guidance_scale": themes.GUIDANCE, **settings}
     _quiet()
     model, tokenizer = write.load_adapter(folder, options.model) if options.adapter else write.load(folder)
     title = script.to_traditional(title)

@@ -473,7 +473,8 @@ class _Themes:
     def figures(self, model, tokenizer, seed: int) -> Iterator[tuple[str, Any]]:
         if not self.themes:  # a corpus of no repeated words
             return
-        written = write.write_poems(model, tokenizer, self.themes, seed=seed, instruction=themes.INSTRUCTION)
+        asked = {"instruction": themes.INSTRUCTION, "guidance_scale": themes.GUIDANCE}
+        written = write.write_poems(model, tokenizer, self.themes, seed=seed, **asked)
         for suffix, poems in (("", written), ("_by_chance", written[1:] + written[:1])):
             counts = [themes.spoken_of(poem, theme, self.kin) for poem, theme in zip(poems, self.themes, strict=True)]
             sizes = [len(theme.split()) for theme in self.themes]

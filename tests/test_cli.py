@@ -59,6 +59,7 @@ def test_help_and_mistakes_wait_for_no_library(tmp_path):
         (["write", "春", "--script", "hanyu"], "hanyu"),
         (["write", "春", "--model", "nowhere"], "there is no checkpoint folder nowhere"),
         (["write", "春", "--model", "nowhere", "--temperature", "0"], "temperature must be a number above 0"),
+        (["write", "春", "--model", "nowhere", "--guidance", "0.5"], "guidance must be at least 1"),
         (["write", "春"], "make run"),
         (["evaluate"], "name a checkpoint"),
         (["evaluate", "nowhere"], "--corpus"),
@@ -186,5 +187,6 @@ def test_wishes_that_clash_get_one_sentence_and_exit_code_2(poet, formal, words,
 
 def test_theme_words_are_asked_for_as_in_training(poet, checkpoint):
     code, out, _ = poet("write", "--theme", "秋", "归雁", "--seed", 3, "--model", checkpoint)
-    (poem,) = write_poems(*load(checkpoint), ["秋 歸雁"], seed=3, instruction="請用以下主題寫一首詩")
+    settings = {"seed": 3, "instruction": "請用以下主題寫一首詩"}
+    (poem,) = write_poems(*load(checkpoint), ["秋 歸雁"], guidance_scale=2.0, **settings)
     assert code == 0 and out == "\n".join(filter(None, poem.split("\n"))) + "\n"

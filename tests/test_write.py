@@ -145,6 +145,17 @@ def test_a_checkpoint_that_is_none_is_refused_in_one_sentence(checkpoint, tmp_pa
         assert "\n" not in str(raised.value)
 
 
+def test_guidance_gives_the_poem_of_pipeline_with_it_and_another_than_without(checkpoint, poet):
+    write_as_pipeline = pipeline("text-generation", model=str(checkpoint))
+    titles = ["春夜", "山中喜雨"]
+    for title in titles:
+        set_seed(5)
+        answer = write_as_pipeline([{"role": "user", "content": title}], guidance_scale=3.0)
+        (guided,) = write_poems(*poet, [title], seed=5, guidance_scale=3.0)
+        assert answer[0]["generated_text"][-1]["content"] == guided
+    assert write_poems(*poet, titles, seed=5, guidance_scale=3.0) != write_poems(*poet, titles, seed=5)
+
+
 def test_another_instruction_is_what_pipeline_makes_of_a_system_message(checkpoint, poet):
     write_as_pipeline = pipeline("text-generation", model=str(checkpoint))
     set_seed(3)
