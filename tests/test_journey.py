@@ -344,7 +344,7 @@ def test_a_mistake_behind_the_command_line_leaves_no_folder(run, options, senten
         ("train_dpo.py", "tang/dpo", ["--sampled_titles", "0", "--rounds", "2"], "set sampled_titles"),
         ("train_dpo.py", "tang/dpo", ["--rounds", "0"], "rounds is at least 1"),
         ("train_distill.py", "tang-regulated/distill", ["--written_poems", "0"], "written_poems is at least 1"),
-        ("train_distill.py", "tang-regulated/distill", ["--free_poems", "-1"], "free_poems, rule_weight and rhyme_we"),
+        ("train_distill.py", "tang-regulated/distill", ["--free_poems", "-1"], "free_poems, rule_weight and ending_we"),
         ("train_distill.py", "tang-regulated/distill", ["--later_steps", "-1"], "later_steps at least 0"),
         ("train_distill.py", "tang-regulated/distill", ["--longest_written", "2"], "has the length of regulated verse"),
         ("train_grpo.py", "tang-regulated/grpo", ["--rewards", "fame"], "there is no reward fame"),
