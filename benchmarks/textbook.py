@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 CONTEXT, BATCH, WIDTH, LAYERS, HEADS, RATE, STEPS = 256, 16, 64, 4, 4, 1e-3, 10_000
+POEMS = 4  # that its writing is timed over
 VOCABULARY = 8_548  # the Tang corpus's characters and an end mark
 
 
@@ -92,13 +93,13 @@ def step_seconds(steps: int) -> list[float]:
     return seconds
 
 
-def writing_seconds(count: int, poems: int = 4) -> float:
-    """Seconds that a poem of `count` characters behind a prompt of 24 takes: the mean of `poems`, one after the other."""
+def writing_seconds(count: int) -> float:
+    """Seconds that a poem of `count` characters behind a prompt of 24 takes: the mean of `POEMS`, one after the other."""
     model = Textbook().eval()
     start = time.perf_counter()
-    for _ in range(poems):
+    for _ in range(POEMS):
         model.write(torch.zeros(1, 24, dtype=torch.long), count)
-    return (time.perf_counter() - start) / poems
+    return (time.perf_counter() - start) / POEMS
 
 
 if __name__ == "__main__":
