@@ -10,6 +10,7 @@ person would type (train_pretrain.py, train_sft.py, train_dpo.py, train_grpo.py,
 import argparse
 import subprocess
 import sys
+from dataclasses import asdict
 from pathlib import Path
 
 from poet import checkpoints, errors
@@ -26,7 +27,7 @@ def main() -> int:
     say(1, "A folder of poems becomes three data sets")
     make_data(recipe, run, options.corpus)
     say(2, "The configuration")
-    print(describe_configuration(recipe, run), flush=True)
+    print(describe_configuration(recipe, run, options.minutes), flush=True)
     minutes = share_out(options.minutes, options.stages)
     for stage, facts in JOURNEY.items():
         if stage in options.stages:
@@ -84,17 +85,19 @@ def make_data(recipe: Path, run: Path, corpus: str | None) -> None:
     print(format_summary(build_datasets(arguments, run)), flush=True)
 
 
-def describe_configuration(recipe: Path, run: Path) -> str:
+def describe_configuration(recipe: Path, run: Path, minutes: float | None) -> str:
     """The model that the recipe asks for, and what each number means for it."""
+    from poet.arguments import PretrainArguments
     from poet.dataset import characters
 
     if origin(recipe):
         return f"The model is that of {origin(recipe)}, fine-tuned already."
-    recipe_numbers = read(recipe / "pretrain.yaml")
-    width, layers, context = (recipe_numbers[key] for key in ("n_embd", "n_layer", "n_positions"))
+    numbers = asdict(PretrainArguments()) | read(recipe / "pretrain.yaml")
+    shape = "The recipe, whose shape the minutes may change, has a" if minutes and numbers["shapes"] else "A"
     return (
-        f"A GPT-2 with {layers} layers, {width} numbers a character, {recipe_numbers['n_head']} attention heads, "
-        f"and sight of {context} characters.\nIt knows {len(characters(run)):,} characters; others are written in bytes."
+        f"{shape} GPT-2 with {numbers['n_layer']} layers, {numbers['n_embd']} numbers a character, {numbers['n_head']} attention "
+        f"heads, and sight of {numbers['n_positions']} characters.\n"
+        f"It knows {len(characters(run)):,} characters; others are written in bytes."
     )
 
 
@@ -104,9 +107,10 @@ def origin(recipe: Path) -> str | None:
 
 
 def read(path: Path) -> dict:
+    """A stage's numbers; none where the recipe has not the stage."""
     import yaml
 
-    return yaml.safe_load(path.read_text(encoding="utf-8"))
+    return yaml.safe_load(path.read_text(encoding="utf-8")) or {} if path.is_file() else {}
 
 
 def train(stage: str, recipe: Path, run: Path, minutes: float | None) -> int:

@@ -36,7 +36,7 @@ def align(stage_args: "AlignmentArguments", args: "DPOConfig", number: int) -> N
     """One round, of which there is one unless `rounds` says otherwise: it begins, judges and trains as if by itself."""
     from trl import DPOTrainer
 
-    from poet import dataset, sampling, scoring
+    from poet import dataset, preferences, sampling, scoring
     from poet.callbacks import RefuseWrongReference, show_poem
     from poet.training import Stage, begin, choose_attention, fit_lengths, load_model, locate, train
 
@@ -60,8 +60,9 @@ def align(stage_args: "AlignmentArguments", args: "DPOConfig", number: int) -> N
 
     # The model's own poems: its well-formed ones of the preferred kind against the others, title by title.
     if stage_args.sampled_titles:
+        predicate = preferences.get(made_from["preference"], dataset.training_poems(run.folder))
         rows["train"] = sampling.add_sampled_pairs(
-            rows["train"], reference, tokenizer, made_from["preference"], stage_args, args.seed, number
+            rows["train"], reference, tokenizer, predicate, stage_args, args.seed, number
         )
 
     trainer = Aligner(

@@ -37,7 +37,9 @@ def main() -> None:
     if stage_args.streaming:
         train_blocks = blocks.stream_blocks(rows["train"], tokenizer, stage_args.n_positions)
     else:
-        train_blocks = blocks.Blocks(blocks.encode_rows(rows["train"], tokenizer), stage_args.n_positions, args.seed)
+        ids = blocks.encode_rows(rows["train"], tokenizer)
+        a_step = args.train_batch_size * args.world_size if args.dataloader_drop_last else 1
+        train_blocks = blocks.Blocks(ids, stage_args.n_positions, args.seed, least=a_step)
     test_blocks = blocks.eval_blocks(blocks.encode_rows(rows["test"], tokenizer), stage_args.n_positions)
 
     # Model: GPT-2's architecture at the recipe's size, with random weights.

@@ -35,6 +35,12 @@ class StageArguments:
         default="春夜喜雨", metadata={"help": "Title of the poem that is shown at each evaluation."}
     )
 
+    def __post_init__(self):
+        if self.optimizer not in ("adamw", "muon"):  # argparse looks at the command line alone, not at a recipe
+            raise ValueError(f"optimizer is adamw or muon, not {self.optimizer}")
+        if not self.sample_title.strip():
+            raise ValueError("sample_title is empty, and a poem is shown for it at each evaluation")
+
 
 @dataclass
 class SamplingArguments(StageArguments):
@@ -88,10 +94,15 @@ class PretrainArguments(SamplingArguments):
     )
 
     def __post_init__(self):
+        super().__post_init__()
         if self.n_head < 1 or self.n_embd % self.n_head:
             raise ValueError(
                 f"n_embd {self.n_embd} is not a multiple of n_head {self.n_head}: each head takes its share"
             )
+        if not 0 <= self.dropout < 1:
+            raise ValueError(f"dropout must be at least 0 and below 1, not {self.dropout}")
+        if len(self.sample_title) >= self.n_positions:
+            raise ValueError(f"sample_title leaves no room for a poem in {self.n_positions} positions")
         if not all(isinstance(row, dict) and isinstance(row.get("teraflop"), (int, float)) for row in self.shapes):
             raise ValueError(
                 "each row of shapes is a table of options, with the number `teraflop` from which on it pays"
@@ -117,6 +128,7 @@ class FinetuningArguments(TuningArguments):
     )
 
     def __post_init__(self):
+        super().__post_init__()
         if not 0 <= self.theme_share <= 1:
             raise ValueError(f"theme_share is a share from 0 to 1, not {self.theme_share}")
 
@@ -158,6 +170,7 @@ class RoundsArguments(TuningArguments):
     later_steps: int = field(default=0, metadata={"help": "`max_steps` of all rounds but the first. 0: the same."})
 
     def __post_init__(self):
+        super().__post_init__()
         if self.rounds < 1 or self.later_steps < 0:
             raise ValueError("rounds is at least 1, and later_steps at least 0")
 
@@ -249,6 +262,12 @@ class RewardArguments(ScoringArguments):
     )
 
 
+_LEAST = {
+    "seed": 0, "per_device_train_batch_size": 1, "per_device_eval_batch_size": 1, "gradient_accumulation_steps": 1,
+    "n_positions": 2, "n_embd": 1, "n_layer": 1,
+}  # fmt: skip
+
+
 def parse(*types: type, argv: list[str] | None = None):
     """Reads `--config FILE` and the overrides after it into one instance of each of `types`.
 
@@ -281,9 +300,14 @@ def parse(*types: type, argv: list[str] | None = None):
         report_to="none",
     )
     try:
-        return parser.parse_args_and_config(args=argv)
+        found = parser.parse_args_and_config(args=argv)
     except (ValueError, TypeError) as error:
         raise UserError(f"the options do not fit together: {error}") from error
+    for each in found:
+        for name, least in _LEAST.items():
+            if getattr(each, name, least) < least:
+                raise UserError(f"{name} is at least {least}, not {getattr(each, name)}")
+    return found
 
 
 def given(argv: list[str] | None = None) -> list[str]:

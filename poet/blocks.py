@@ -21,13 +21,17 @@ class Blocks(torch.utils.data.Dataset):
     """(tokens) -> rows of `input_ids` and `labels`, (length,) each, cut anew at a shifted place in every epoch.
 
     The shift depends on seed and epoch alone, so a resumed run sees the blocks that it would have seen.
+
+    Args:
+        least: blocks that an epoch must have, such as those of a step.
     """
 
-    def __init__(self, ids: list[int], length: int, seed: int):
-        if len(ids) < 2 * length:
+    def __init__(self, ids: list[int], length: int, seed: int, least: int = 1):
+        needed = (least + 1) * length  # a shift costs up to one
+        if len(ids) < needed:
             raise UserError(
-                f"the text has {len(ids):,} tokens, fewer than the {2 * length:,} of two blocks; "
-                "add poems or lower n_positions"
+                f"the text has {len(ids):,} tokens, fewer than the {needed:,} of {least + 1} blocks of {length}; "
+                f"add poems or lower n_positions{' or per_device_train_batch_size' if least > 1 else ''}"
             )
         self.ids, self.length, self.seed = torch.tensor(ids), length, seed
         self.set_epoch(0)

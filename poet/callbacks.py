@@ -28,9 +28,9 @@ class ShowVerse(TrainerCallback):
     def on_train_begin(self, args, state, control, **kwargs):
         """Forgets what a killed run showed after the checkpoint that this one goes on from."""
         if state.is_world_process_zero and self.path.is_file():
-            lines = self.path.read_text(encoding="utf-8").splitlines()
-            kept = [line for line in lines if json.loads(line)["step"] <= state.global_step]
-            write_text(self.path, "".join(line + "\n" for line in kept))
+            lines = self.path.read_text(encoding="utf-8").splitlines(keepends=True)
+            whole = [line for line in lines if line.endswith("\n")]  # a power cut may leave half a line
+            write_text(self.path, "".join(line for line in whole if json.loads(line)["step"] <= state.global_step))
 
     def on_evaluate(self, args, state, control, metrics, model, **kwargs):
         if not state.is_world_process_zero:
@@ -71,6 +71,21 @@ def _columns(written: dict[str, str]) -> list[str]:
         a, b = (lines[i] if i < len(lines) else "" for lines in (left, right))
         rows.append("  " + a + " " * (width - 2 * len(a)) + b)
     return rows
+
+
+class SayEpoch(TrainerCallback):
+    """Says the epoch to the training set and to what draws its rows, each of which has an order of its own in every epoch.
+
+    accelerate looks for them one wrapping deep, and where an epoch is gone on with, or where processes share it, there are more.
+    """
+
+    def on_epoch_begin(self, args, state, control, train_dataloader, **kwargs):
+        batches = train_dataloader.batch_sampler
+        while hasattr(batches, "batch_sampler"):
+            batches = batches.batch_sampler
+        for each in (train_dataloader.dataset, getattr(batches, "sampler", None)):
+            if hasattr(each, "set_epoch"):
+                each.set_epoch(int(state.epoch))
 
 
 class StopWhenAsked(TrainerCallback):

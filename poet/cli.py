@@ -112,6 +112,8 @@ def _quiet() -> None:
 def _write(options: argparse.Namespace) -> None:
     if options.n < 1:
         raise UserError(f"-n is {options.n}: ask for at least one poem")
+    if options.seed is not None and not 0 <= options.seed < 2**63:
+        raise UserError(f"--seed is a number from 0 to 2**63, not {options.seed}")
     if options.theme and options.title is not None:
         raise UserError("a title and a theme are two wishes, and a poem answers one: leave one of them out")
     title = (" ".join(options.theme) if options.theme else options.title or "").strip()

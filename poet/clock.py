@@ -81,6 +81,9 @@ class TrainByTheClock(TrainerCallback):
         self.begun, self.before = self.now(), self.trainer.seconds_so_far()
         self.first, self.first_at = state.global_step + _WARM_UP, 0.0
         self.paused = 0.0
+        if state.global_step:  # at the speed of before the interruption, until this one's own is known
+            self._end_after(max(0.0, self.budget - self.before) / (self.before / state.global_step), args, state)
+        return control
 
     def on_step_end(self, args, state, control, **kwargs):
         step, now = state.global_step, self.now()
@@ -90,10 +93,14 @@ class TrainByTheClock(TrainerCallback):
             return control
         seconds = (now - self.first_at - self.paused) / (step - self.first)
         left = self.budget - self.before - (now - self.begun)
-        state.max_steps = args.max_steps = step + max(0, int(left / seconds))
-        self._bend(args, state)
+        self._end_after(max(0.0, left) / seconds, args, state)
         control.should_training_stop |= state.max_steps <= step
         return control
+
+    def _end_after(self, steps: float, args, state) -> None:
+        """Processes each have a clock of their own and must take the same steps: they go by the first one's."""
+        state.max_steps = args.max_steps = broadcast_object_list([state.global_step + int(steps)])[0]
+        self._bend(args, state)
 
     def on_evaluate(self, args, state, control, metrics, **kwargs):
         self.paused += metrics.get("eval_runtime", 0.0)  # no part of a step's time
@@ -102,7 +109,11 @@ class TrainByTheClock(TrainerCallback):
         scheduler = getattr(self.trainer.lr_scheduler, "scheduler", self.trainer.lr_scheduler)
         rates = [group["lr"] for group in scheduler.optimizer.param_groups]
         fresh = get_scheduler(
-            args.lr_scheduler_type, scheduler.optimizer, args.get_warmup_steps(state.max_steps), state.max_steps
+            args.lr_scheduler_type,
+            scheduler.optimizer,
+            args.get_warmup_steps(state.max_steps),
+            state.max_steps,
+            args.lr_scheduler_kwargs,
         )
         scheduler.lr_lambdas = fresh.lr_lambdas
         for group, rate in zip(scheduler.optimizer.param_groups, rates, strict=True):

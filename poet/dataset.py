@@ -11,7 +11,7 @@ Knows the tutorial's recipe for each set; knows nothing of tokens and of trainin
 import itertools
 import json
 import shutil
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -300,6 +300,14 @@ def load_stage(
         folder = Path(output_dir) / "data"
         raise UserError(f"{folder}/{stage} is broken ({error}); remove {folder} and make it again") from error
     return datasets.DatasetDict({name: datasets.Dataset(table) for name, table in tables.items()})
+
+
+def training_poems(output_dir: str | Path) -> Iterator[Poem]:
+    """The poems that pretraining and fine-tuning learn from, without their titles."""
+    for row in load_stage(output_dir, "pretrain")["train"]:
+        yield Poem("", tuple(row["text"].partition("\n")[2].split("\n")))
+    for row in load_stage(output_dir, "sft")["train"]:
+        yield Poem("", tuple(row["completion"][0]["content"].split("\n")))
 
 
 def characters(output_dir: str | Path) -> list[str]:

@@ -381,6 +381,9 @@ def evaluate_checkpoints(
     """
     result: dict[str, Any] = {"checkpoints": {}, "titles": 0, "seed": seed}
     training = None
+    for path in checkpoints:
+        write.load(path)  # what is wrong with the last one is said before the first is measured
+    voices = {path: find_voice_of(_stage(path)) for path in checkpoints}
     if held_out is not None:
         verses = [verse for verse in held_out.verses if len(verse[0]) <= TITLE_LIMIT]
         if not verses:
@@ -392,7 +395,7 @@ def evaluate_checkpoints(
         asked = _Themes([poem for _, poem in verses], held_out.training, seed) if writers else None
         for path in checkpoints:
             own = asked if path in writers else None
-            result["checkpoints"][str(path)] = _row(path, held_out, verses, own, seed, training)
+            result["checkpoints"][str(path)] = _row(path, held_out, verses, own, seed, training, voices[path])
         result |= {"poets": rates([poem for _, poem in verses], training), "titles": len(verses)}
     if poems:
         result["poems"] = rates(poems, training)
@@ -400,7 +403,13 @@ def evaluate_checkpoints(
 
 
 def _row(
-    path: str | Path, held_out: HeldOut, verses: list[Verse], asked: "_Themes | None", seed: int, training: Training
+    path: str | Path,
+    held_out: HeldOut,
+    verses: list[Verse],
+    asked: "_Themes | None",
+    seed: int,
+    training: Training,
+    voice: Voice | None,
 ) -> Row:
     """Everything about one checkpoint; with nothing `asked`, since it knows no titles, its loss alone."""
     model, tokenizer = write.load(path)
@@ -417,7 +426,6 @@ def _row(
     poems = _whole_poems(model, tokenizer, [title for title, _ in verses], seed)
     written = rates(poems, training)
     row |= {**written, "interval": row["interval"] | written["interval"]}
-    voice = find_voice_of(_stage(path))
     if voice is not None:
         base, _ = write.load(write.base_of(Path(path)))
         base.generation_config = model.generation_config  # so that the weights alone make the difference

@@ -426,7 +426,8 @@ class FormLogitsProcessor(LogitsProcessor):
             scores[:, :size].masked_fill(~words, -torch.inf).logsumexp(1, keepdim=True)
             for words in (level, level & allowed)
         )
-        raised = torch.where(level & allowed, scores[:, :size] + of_all - of_rhyming, scores[:, :size])
+        some = of_rhyming.isfinite()  # not where an earlier processor has forbidden them all
+        raised = torch.where(level & allowed & some, scores[:, :size] + of_all - of_rhyming, scores[:, :size])
         return torch.cat([raised, scores[:, size:]], dim=1)
 
     def _only(self, written: torch.Tensor, *ids: int) -> torch.Tensor:

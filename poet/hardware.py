@@ -105,6 +105,7 @@ def check_world_size(world_size: int) -> None:
     """
     import psutil
     import yaml
+    from accelerate.commands.config.config_args import default_yaml_config_file
 
     launched = int(os.environ.get("WORLD_SIZE", 1))
     if launched > 1 and world_size == 1:
@@ -122,10 +123,11 @@ def check_world_size(world_size: int) -> None:
         re.search(r"\blaunch$", word) for word in command
     ):  # `accelerate launch`, `-m accelerate.commands.launch`
         return
-    options = dict(zip(command, command[1:]))
-    asked = options.get("--num_processes") or options.get("--num-processes")
-    if asked is None and "--config_file" in options and Path(options["--config_file"]).is_file():
-        asked = yaml.safe_load(Path(options["--config_file"]).read_text(encoding="utf-8")).get("num_processes")
+    words = [part for word in command for part in (word.split("=", 1) if word.startswith("--") else [word])]
+    options = {name.replace("-", "_"): value for name, value in zip(words, words[1:])}
+    asked, config = options.get("__num_processes"), Path(options.get("__config_file", default_yaml_config_file))
+    if asked is None and config.is_file():
+        asked = (yaml.safe_load(config.read_text(encoding="utf-8")) or {}).get("num_processes")
     if asked is not None and int(asked) > 1:
         raise UserError(
             f"accelerate launch was asked for {asked} processes and started one; on a machine without GPUs use "

@@ -322,7 +322,7 @@ def judge(text: str) -> Judgment:
         tones = tuple(_sign_line(line, row, row) for line, row in zip(readable, rows, strict=True))
         return Judgment("irregular", reason, False, False, lines, tones, unknown=unknown)
 
-    rhyme, first_line, rhyme_verdicts = _judge_rhyme(readable)
+    rhyme, first_line, rhyme_verdicts = _judge_rhyme(readable, [row[-1] for row in rows])
     patterns, tone_verdicts = _judge_tones(rows)
     rhymed = not any(verdict.kind == "fault" for verdict in rhyme_verdicts)
     violations = sum(verdict.kind == "fault" for verdict in tone_verdicts)
@@ -423,16 +423,20 @@ def _shared_groups(words: list[str]) -> tuple[str, ...]:
     return tuple(group for group in known[0] if all(group in groups for groups in known)) if known else ()
 
 
-def _level_groups_of(word: str) -> list[str]:
-    """The groups that a character may rhyme in in regulated verse."""
-    return [group for group in rhyme_groups(word) if group in level_groups()] if _tone(word) & LEVEL else []
+def _level_groups_of(word: str, tones: int) -> list[str]:
+    """The groups that a character may rhyme in in regulated verse, where it is read so."""
+    return [group for group in rhyme_groups(word) if group in level_groups()] if tones & LEVEL else []
 
 
-def _judge_rhyme(lines: tuple[str, ...]) -> tuple[tuple[str, ...], str, list[Verdict]]:
-    """The level groups that the poem rhymes in, what the first line does, and the verdicts on the even lines' last characters."""
+def _judge_rhyme(lines: tuple[str, ...], tones: list[int]) -> tuple[tuple[str, ...], str, list[Verdict]]:
+    """The level groups that the poem rhymes in, what the first line does, and the verdicts on the even lines' last characters.
+
+    Args:
+        tones: of each line's last character.
+    """
     place = len(lines[0])
     words = [line[-1] for line in lines[1::2]]
-    level = [_level_groups_of(word) for word in words]
+    level = [_level_groups_of(word, read) for word, read in zip(words, tones[1::2], strict=True)]
     counts = Counter(group for groups in level for group in groups)
     # a poem out of rhyme is taken to rhyme as most of its lines do, the earlier ones where there are as many
     most = max(counts.values(), default=0)
@@ -451,14 +455,14 @@ def _judge_rhyme(lines: tuple[str, ...]) -> tuple[tuple[str, ...], str, list[Ver
             first = 2 * words.index(word) + 2
             verdicts.append(Verdict("重韻", "fault", line, place, (first, line), word))
 
-    first_groups = _level_groups_of(lines[0][-1])
+    first_groups = _level_groups_of(lines[0][-1], tones[0])
     if set(first_groups) & set(rhyme):
         return rhyme, "rhymes", verdicts
     for group in first_groups:
         if any(group in neighbours and set(neighbours) & set(rhyme) for neighbours in NEIGHBOURS):
             verdicts.append(Verdict("借韻", "accepted", 1, place, (1,), f"{lines[0][-1]} is of {group_name(group)}"))
             return rhyme, "borrows", verdicts
-    if _tone(lines[0][-1]) == LEVEL:
+    if tones[0] == LEVEL:
         verdicts.append(Verdict("首句", "remark", 1, place, (1,), lines[0][-1]))
     return rhyme, "free", verdicts
 
@@ -542,7 +546,7 @@ def _judge_line(rows: list[list[int]], k: int, due: int) -> tuple[list[int], lis
             follow(OBLIQUE, LEVEL, LEVEL, OBLIQUE, LEVEL)
         else:
             say("孤平", "fault", 1)
-    elif level_end and due_second == OBLIQUE and third == LEVEL and fourth == LEVEL and last == LEVEL:
+    elif level_end and due_second == OBLIQUE and third == LEVEL and fourth == LEVEL and last & LEVEL:
         say("三平尾", "fault", 3)
     elif not level_end and due_second == OBLIQUE and third == OBLIQUE:
         rescued = following == LEVEL

@@ -16,7 +16,7 @@ from datasets import Dataset, concatenate_datasets
 from tqdm import tqdm
 from transformers import PreTrainedModel, PreTrainedTokenizerFast, TrainingArguments
 
-from poet import preferences, write
+from poet import write
 from poet.arguments import AlignmentArguments, RoundsArguments
 from poet.corpus import Poem
 from poet.dataset import Row, ask, dpo_row, sft_row
@@ -108,8 +108,10 @@ def slip_pairs(
     rows = []
     for mask, titles, kept, batch_seed in _write_in_forms(model, tokenizer, poems, seed):
         slipped = _slip(model, tokenizer, titles, kept, mask, slips, batch_seed)
-        for title, good, bad in zip(titles, kept, slipped, strict=True):
-            rows.append(dpo_row((_written(tokenizer, title, good), _written(tokenizer, title, bad))))
+        for title, *sides in zip(titles, kept, slipped, strict=True):
+            good, bad = (_written(tokenizer, title, ids) for ids in sides)
+            if not judge(bad.text).regulated:  # one slip may rescue another
+                rows.append(dpo_row((good, bad)))
     return rows
 
 
@@ -198,14 +200,14 @@ def _slip(
     positions = (batch["attention_mask"].cumsum(1) - 1).clamp(min=0)
     logits = model(**batch, position_ids=positions, logits_to_keep=length + 1).logits[:, :-1].float()
     logits /= model.generation_config.temperature or 1.0  # (poems, length, vocabulary)
-    never = [tokenizer.eos_token_id, *(model.generation_config.suppress_tokens or [])]
-    logits[..., never] = -torch.inf
+    logits[..., model.generation_config.suppress_tokens or []] = -torch.inf
     draw = torch.Generator(model.device).manual_seed(seed)
     chances, drawn = [], []
-    for place in range(length):
+    for place in range(length - 1):  # the last one is the end mark's
         start = ids.shape[1] - length + place
         allowed = mask(ids[:, :start], torch.zeros_like(logits[:, 0])).isfinite()
         forbidden = logits[:, place].softmax(-1).masked_fill(allowed, 0.0)  # (poems, vocabulary)
+        forbidden[:, tokenizer.eos_token_id] = 0.0  # a poem that ends early is another kind of fault
         chances.append(forbidden.sum(-1))
         drawn.append(torch.multinomial(forbidden + 1e-20, 1, generator=draw).flatten())
     places = torch.multinomial(torch.stack(chances, 1) + 1e-20, slips, generator=draw)  # (poems, slips)
@@ -233,14 +235,14 @@ def add_sampled_pairs(
     pairs: Dataset,
     model: PreTrainedModel,
     tokenizer: PreTrainedTokenizerFast,
-    preference: str,
+    predicate: Predicate,
     arguments: AlignmentArguments,
     seed: int,
     number: int,
 ) -> Dataset:
     """The corpus's pairs, unless they are not wanted, and those of the model's own poems for some of their titles.
 
-    Preferred is what the preference names and is well formed besides: a poem of the corpus always is.
+    Preferred is what the predicate says and is well formed besides: a poem of the corpus always is.
 
     Args:
         number: of the round, from 0. Each has its own titles, as long as there are some.
@@ -253,7 +255,6 @@ def add_sampled_pairs(
         patterns = [_poem(title, poems[title]) for title in titles]
         rows = slip_pairs(model, tokenizer, patterns, arguments.slips, seed + number)
     else:
-        predicate = preferences.get(preference)
         sampled = sample_pairs(
             model,
             tokenizer,

@@ -53,7 +53,8 @@ class Lexicon:
 
     def words_of(self, poem: str) -> list[str]:
         """The poem's words, in its order."""
-        return sorted({*_pairs(poem), *poem} & self.words, key=lambda word: (poem.index(word), word))
+        verse = "，".join(verse_lines(poem))  # a word may be parted by a mark that is none of verse's
+        return sorted({*_pairs(poem), *verse} & self.words, key=lambda word: (verse.index(word), word))
 
     def theme(self, poem: str, draw: random.Random) -> str | None:
         """One to three words of a poem with blanks between them, rare ones rather than common ones; None where it has none."""
@@ -101,8 +102,9 @@ def ask_by_theme(rows: Dataset, share: float, seed: int) -> Dataset:
 def spoken_of(poem: str, theme: str, kin: dict[str, set[str]]) -> tuple[int, int]:
     """How many of a theme's words stand in a poem; and how many do, or have one of their kin there."""
     words = theme.split()
-    near = [word for word in words if word in poem or any(other in poem for other in kin[word])]
-    return sum(word in poem for word in words), len(near)
+    verse = "，".join(verse_lines(poem))
+    near = [word for word in words if word in verse or any(other in verse for other in kin[word])]
+    return sum(word in verse for word in words), len(near)
 
 
 def _pairs(poem: str) -> Iterator[str]:

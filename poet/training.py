@@ -21,12 +21,13 @@ from transformers import (
     Trainer,
     TrainingArguments,
 )
+from transformers.integrations import get_reporting_integration_callbacks
 from transformers.trainer_pt_utils import LengthGroupedSampler
 from transformers.trainer_utils import rotate_checkpoints
 
 from poet import author, card, checkpoints, dataset, hardware, plots, write
 from poet.arguments import PretrainArguments, SamplingArguments, ScoringArguments, StageArguments
-from poet.callbacks import StopWhenAsked
+from poet.callbacks import SayEpoch, StopWhenAsked
 from poet.clock import UNKNOWN, TrainByTheClock
 from poet.errors import UserError, first_line
 from poet.optimizer import MuonAdamW
@@ -63,6 +64,8 @@ class Stage(Trainer):
         for model in filter(None, (self.model, getattr(self, "ref_model", None))):
             choose_attention(model, self.args)
         self._begun, self._seconds_before = time.perf_counter(), None
+        self.remove_callback(SayEpoch)
+        self.add_callback(SayEpoch)
         return super().train(*args, **kwargs)
 
     def log(self, logs, *args, **kwargs):
@@ -84,12 +87,20 @@ class Stage(Trainer):
             self.accelerator.wait_for_everyone()
         finally:
             self.args.output_dir = str(folder)
+        name, best = (f"checkpoint-{step}" for step in (self.state.global_step, self.state.best_global_step))
+        if best == name or (folder / best).is_dir():  # where it will be, and not where it was written
+            self.state.best_model_checkpoint = str(folder / best)
         if self.args.should_save:
-            name = f"checkpoint-{self.state.global_step}"
+            self.state.save_to_json(str(folder / checkpoints.UNFINISHED / name / "trainer_state.json"))
             shutil.rmtree(folder / name, ignore_errors=True)
             (folder / checkpoints.UNFINISHED / name).replace(folder / name)
             (folder / checkpoints.UNFINISHED).rmdir()
-            rotate_checkpoints(output_dir=str(folder), save_total_limit=self.args.save_total_limit, use_mtime=False)
+            rotate_checkpoints(
+                output_dir=str(folder),
+                save_total_limit=self.args.save_total_limit,
+                best_model_checkpoint=self.state.best_model_checkpoint,
+                use_mtime=False,
+            )
         self.accelerator.wait_for_everyone()
 
     def save_model(self, output_dir=None, _internal_call=False):
@@ -107,8 +118,9 @@ class Stage(Trainer):
             raise NonFiniteLoss(f"the loss at step {self.state.global_step + 1} is {loss.item()}")
         return loss
 
-    def _clip_grad_norm(self, model):
-        norm = super()._clip_grad_norm(model)
+    def _get_grad_norm(self, model, grad_norm=None):
+        """Asked for whether or not gradients are clipped."""
+        norm = super()._get_grad_norm(model, grad_norm)
         if norm is not None and not math.isfinite(float(norm)):
             raise NonFiniteLoss(f"the gradient's norm at step {self.state.global_step + 1} is {float(norm)}")
         return norm
@@ -149,11 +161,28 @@ class Stage(Trainer):
             self.args.dataloader_drop_last = dropping
 
     def prediction_step(self, model, inputs, prediction_loss_only, ignore_keys=None):
-        tokens = int(inputs["labels"][:, 1:].ne(-100).sum()) if "labels" in inputs else 0
-        result = super().prediction_step(model, inputs, prediction_loss_only, ignore_keys)
+        tokens = 0
+        if "labels" in inputs:
+            inputs, new = self._without_repeats(inputs)
+            tokens = int(inputs["labels"][:, 1:].ne(-100).sum()) * new
+        # Else the loss is a share of what all processes have read, and not the mean over this one's tokens.
+        accepts, self.model_accepts_loss_kwargs = self.model_accepts_loss_kwargs, False
+        try:
+            result = super().prediction_step(model, inputs, prediction_loss_only, ignore_keys)
+        finally:
+            self.model_accepts_loss_kwargs = accepts
         self._eval_sum += float(result[0]) * tokens
         self._eval_tokens += tokens
         return result
+
+    def _without_repeats(self, inputs: dict) -> tuple[dict, bool]:
+        """A batch less the rows that accelerate repeats so that each process has as many, and whether anything new is left."""
+        state = self.accelerator.gradient_state
+        if self.accelerator.num_processes == 1 or not state.end_of_dataloader or state.remainder <= 0:
+            return inputs, True
+        own = state.remainder - len(inputs["labels"]) * self.accelerator.process_index
+        kept = max(own, 1)  # processes wait for each other's forward pass
+        return {name: value[:kept] for name, value in inputs.items()}, own > 0
 
     def evaluation_loop(self, *args, metric_key_prefix: str = "eval", **kwargs):
         self._eval_sum, self._eval_tokens = 0.0, 0
@@ -271,7 +300,7 @@ def fit_lengths(
 
     trl would cut them, and with the end of the poem the end mark, which the model then never learns to write.
     """
-    args.max_length = positions
+    args.max_length = positions = min(positions, args.max_length or positions)
     answers = [name for name in ("completion", "chosen", "rejected") if name in rows["train"].column_names]
 
     def fits(row: dict) -> bool:
@@ -327,6 +356,13 @@ def begin(stage: str, args: TrainingArguments, stage_args: StageArguments, input
     hardware.check_world_size(args.world_size)
     hardware.use_all_cores()
     memory = hardware.keep_freed_memory()
+    if args.hub_strategy != "end":
+        raise UserError(f"hub_strategy {args.hub_strategy}: a stage is pushed when it is whole, which is `end`")
+    try:
+        for reports in get_reporting_integration_callbacks(args.report_to):
+            reports()
+    except (ValueError, RuntimeError, ImportError) as error:
+        raise UserError(f"report_to {', '.join(args.report_to)}: {first_line(error)}") from error
     if args.torch_compile and not hardware.has_compiler():
         args.torch_compile = False
         args.torch_compile_backend = "no"  # which is what accelerate looks at
@@ -338,12 +374,17 @@ def begin(stage: str, args: TrainingArguments, stage_args: StageArguments, input
     if args.process_index == 0:
         given = {**args.to_dict(), **asdict(stage_args), **inputs}
         kept = {key: value for key, value in given.items() if key not in _FREE_ARGUMENTS}
-        checkpoints.claim(folder, {"stage": stage, **kept})
+        checkpoints.claim(folder, {"stage": stage, "processes": args.world_size, **kept})
         scoring = (
             isinstance(stage_args, ScoringArguments) and stage_args.compile_scoring and not hardware.has_accelerator()
         )
         print(f"{stage}: {hardware.describe(args.bf16, args.torch_compile, scoring)}; {memory}", flush=True)
-    return not checkpoints.is_finished(folder)
+    finished = checkpoints.is_finished(folder)
+    if finished and args.push_to_hub:
+        raise UserError(f"{folder} is finished, and training pushes what it has trained; {_push_later(folder)}")
+    if finished and args.process_index == 0:
+        print(f"done already: {folder}", flush=True)
+    return not finished
 
 
 def train(trainer: Stage, facts: dict, parting: bool = True) -> None:
@@ -365,9 +406,14 @@ def train(trainer: Stage, facts: dict, parting: bool = True) -> None:
         trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
     if stop.asked:
         raise KeyboardInterrupt
+    if not trainer.state.global_step:
+        raise UserError("not one step was trained: the set has fewer rows than a batch, or max_steps is 0")
     last = card.last_evaluation(trainer.state.log_history)
     if last is None or last["step"] < trainer.state.global_step:
         trainer.evaluate()
+        last = card.last_evaluation(trainer.state.log_history)
+    if last is not None and not math.isfinite(last["eval_loss"]):
+        raise NonFiniteLoss(f"the evaluation loss is {last['eval_loss']}: nothing is saved")
     trainer.card_facts = {
         **facts,
         "parameters": trainer.model.num_parameters(),
@@ -381,12 +427,15 @@ def train(trainer: Stage, facts: dict, parting: bool = True) -> None:
             trainer.push_to_hub()
         except Exception as error:
             raise UserError(
-                f"the push failed ({first_line(error)}); {folder} is whole, so `hf upload NAME {folder} "
-                "--exclude '_*' --exclude 'checkpoint-*'` does it later"
+                f"the push failed ({first_line(error)}), and the folder is whole; {_push_later(folder)}"
             ) from error
     trainer.accelerator.wait_for_everyone()
     if parting:
         trainer.end()
+
+
+def _push_later(folder: Path) -> str:
+    return f"`hf upload NAME {folder} --exclude '_*' --exclude 'checkpoint-*'` pushes it"
 
 
 def _publish(trainer: Stage, folder: Path) -> None:

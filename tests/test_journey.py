@@ -371,12 +371,17 @@ def launch(*options: str) -> subprocess.CompletedProcess:
 
 
 def test_two_processes_give_the_losses_of_one_at_the_same_global_batch(run):
-    config = ["--config", "configs/tang/pretrain.yaml", *SMALL]
+    # Into a second epoch, and with an evaluation part that two processes cannot share evenly.
+    steps = "--max_steps 14 --eval_steps 14 --per_device_eval_batch_size 3".split()
+    config = ["--config", "configs/tang/pretrain.yaml", *SMALL, *steps]
     assert call("train_pretrain.py", *config, "--output_dir", str(run / "one")).returncode == 0
+    assert history(run / "one")[-1]["epoch"] > 1
     share = ["--output_dir", str(run / "two"), "--per_device_train_batch_size", "2"]
     # Not judged by its exit code: gloo's ranks may abort after a good run (pytorch#190489).
     done = launch("--config_file", "configs/accelerate/cpu_2.yaml", "train_pretrain.py", *config, *share)
     assert losses(run / "two") == pytest.approx(losses(run / "one"), abs=1e-4), done.stderr
+    evaluated = [[log["eval_loss"] for log in history(run / each) if "eval_loss" in log] for each in ("one", "two")]
+    assert evaluated[0] == pytest.approx(evaluated[1], abs=1e-4)
 
 
 def test_a_launch_that_starts_one_process_of_two_is_refused(run):

@@ -134,6 +134,8 @@ def test_4_lllol_needs_no_cause():
 
 def test_5_three_level_at_the_end_is_a_fault_of_regulated_verse_alone():
     assert found(changed("白髮對寒城", "白髮寒山城")) == [("三平尾", 4, 3)]
+    rhymed = changed("夜雨聲", "夜雨亭", "白髮對寒城", "白髮寒山聽")  # either tone, and the rhyme has it level
+    assert found(rhymed) == [("三平尾", 4, 3)]
     old = judge("我行山中石，不見寒江舟。夜來江花落，一日空山愁。")
     assert old.old_style and not [verdict for verdict in old.verdicts if verdict.rule == "三平尾"]
 
@@ -213,6 +215,8 @@ def test_15_tone_by_meaning_is_either_unless_a_compound_decides_and_the_reading_
     assert oblique.regulated and oblique.tones[1][3] == "仄"
     assert changed("幽泉細", "相思細").regulated and not changed("夜雨聲", "相思聲").regulated
     assert changed("夜雨聲", "鄉思聲").regulated and not changed("幽泉細", "鄉思細").regulated
+    assert changed("夜雨聲", "夜雨遲", "對寒城", "對相思").regulated
+    assert found(changed("夜雨聲", "夜雨遲", "對寒城", "對鄉思"))[0] == ("出韻", 4, 5)
 
 
 def test_16_the_tone_that_verse_prefers():

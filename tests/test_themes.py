@@ -42,6 +42,8 @@ def test_a_theme_is_of_its_poem_and_repeats_no_character(poems):
         assert 1 <= len(words) <= 3 and all(word in _MOON + _HOME for word in words)
         assert len(set("".join(words))) == len("".join(words))
     assert {len(theme.split(" ")) for theme in themes} == {1, 2, 3}
+    parted = _MOON.replace("明月", "明、月")
+    assert lexicon.theme(parted, draw) and spoken_of(parted, "明月", {"明月": set()}) == (1, 1)
     assert lexicon.theme("一二三四五，六七八九十。", draw) is None
 
 
