@@ -13,6 +13,8 @@ from pathlib import Path
 
 import pytest
 
+from poet.arguments import PretrainArguments
+
 HOUSE = Path(__file__).resolve().parent.parent
 TUNE = (
     "--max_steps 6 --eval_steps 3 --save_steps 2 --logging_steps 1 --per_device_train_batch_size 4 --bf16 false".split()
@@ -72,6 +74,14 @@ def test_a_machine_without_a_compiler_trains_all_the_same(run, tmp_path):
     sft = [*command("sft", tmp_path / "sft"), "--compile_scoring", "true", "--max_steps", "1"]
     done = call(*sft, env={**os.environ, "CXX": str(tmp_path / "none")})
     assert done.returncode == 0, done.stderr
+
+
+def test_a_recipe_may_have_some_stages_only_and_leave_the_usual_out(run, tmp_path):
+    from run import describe_configuration
+
+    (tmp_path / "pretrain.yaml").write_text("n_embd: 64\n", encoding="utf-8")
+    said = describe_configuration(tmp_path, run, None)
+    assert "64 numbers a character" in said and f"{PretrainArguments().n_layer} layers" in said
 
 
 def history(folder: Path) -> list[dict]:
@@ -324,7 +334,15 @@ def test_a_mistake_gets_one_sentence_and_exit_code_2(script, options, sentence, 
         (["--temperature", "0"], "temperature must be a number above 0"),
         (["--tokenizer_name_or_path", "nowhere/at-all"], "no tokenizer could be loaded from nowhere/at-all"),
         (["--n_positions", "4096"], "add poems or lower n_positions"),
+        (["--per_device_train_batch_size", "500"], "or per_device_train_batch_size"),
+        (["--per_device_train_batch_size", "0"], "per_device_train_batch_size is at least 1, not 0"),
         (["--n_head", "3"], "n_embd 32 is not a multiple of n_head 3"),
+        (["--n_layer", "-1"], "n_layer is at least 1"),
+        (["--dropout", "1.5"], "dropout must be at least 0 and below 1"),
+        (["--seed", "-1"], "seed is at least 0"),
+        (["--sample_title", ""], "sample_title is empty"),
+        (["--report_to", "tensorbord"], "report_to tensorbord"),
+        (["--hub_strategy", "every_save"], "hub_strategy every_save"),
         (["--minutes", "0"], "minutes must be above 0"),
     ],
 )

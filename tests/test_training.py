@@ -8,12 +8,21 @@ from pathlib import Path
 import pytest
 import torch
 from datasets import Dataset
-from transformers import GPT2Config, GPT2LMHeadModel, Trainer, TrainerCallback, TrainingArguments, set_seed
+from transformers import (
+    GPT2Config,
+    GPT2LMHeadModel,
+    Trainer,
+    TrainerCallback,
+    TrainerState,
+    TrainingArguments,
+    set_seed,
+)
 from trl import DPOConfig, DPOTrainer, SFTConfig, SFTTrainer
 
 from poet import clock, scoring
 from poet.arguments import PretrainArguments
 from poet.blocks import Blocks, eval_blocks
+from poet.callbacks import ShowVerse
 from poet.errors import UserError
 from poet.training import NonFiniteLoss, Stage
 from poet_tokenizer import build_tokenizer
@@ -187,6 +196,34 @@ def test_the_first_loss_that_is_no_number_stops_the_run_and_is_not_saved(model, 
         trainer.train()
     # Step 2 was saved by the callback that spoiled it; nothing after it was.
     assert sorted(path.name for path in tmp_path.glob("checkpoint-*")) == ["checkpoint-1", "checkpoint-2"]
+
+
+def test_a_gradient_that_is_none_ends_the_run_where_nothing_is_clipped(model, tmp_path):
+    trainer = pretrainer(model, tmp_path, max_steps=2, max_grad_norm=0.0)
+    model.transformer.wpe.weight.register_hook(lambda gradient: gradient * torch.nan)
+    with pytest.raises(NonFiniteLoss, match="the gradient's norm at step 1"):
+        trainer.train()
+
+
+def test_the_best_checkpoint_is_kept_and_found_again(model, tmp_path):
+    # The best is taken to be the worst, since that comes first.
+    best = {"load_best_model_at_end": True, "save_total_limit": 1, "greater_is_better": True}
+    every = {"save_strategy": "steps", "save_steps": 2, "eval_strategy": "steps", "eval_steps": 2}
+    trainer = pretrainer(model, tmp_path, max_steps=6, metric_for_best_model="loss", **best, **every)
+    trainer.train()
+    found = logged(trainer, "eval_loss")
+    assert found[0] > max(found[1:])
+    assert trainer.state.best_model_checkpoint == str(tmp_path / "checkpoint-2")
+    assert (tmp_path / "checkpoint-2").is_dir()
+    assert trainer.evaluate()["eval_loss"] == pytest.approx(found[0], abs=1e-5)
+
+
+def test_samples_with_half_a_line_are_gone_on_with(tmp_path):
+    path = tmp_path / "samples.jsonl"
+    path.write_text('{"step": 2, "text": "春"}\n{"step": 4, "text": "夏"}\n{"step": 3, "te', encoding="utf-8")
+    state = TrainerState(global_step=2)
+    ShowVerse("春", dict, path).on_train_begin(None, state, None)
+    assert path.read_text(encoding="utf-8") == '{"step": 2, "text": "春"}\n'
 
 
 def test_the_oldest_checkpoints_go(model, tmp_path):
