@@ -357,7 +357,7 @@ def begin(stage: str, args: TrainingArguments, stage_args: StageArguments, input
     hardware.use_all_cores()
     memory = hardware.keep_freed_memory()
     if args.hub_strategy != "end":
-        raise UserError(f"hub_strategy {args.hub_strategy}: a stage is pushed when it is whole, which is `end`")
+        raise UserError(f"hub_strategy {args.hub_strategy.value}: a stage is pushed when it is whole, which is `end`")
     try:
         for reports in get_reporting_integration_callbacks(args.report_to):
             reports()

@@ -41,7 +41,7 @@ def test_a_poem_is_novel_that_repeats_no_line_of_the_training_poems():
 
 def test_what_a_novel_poem_is_compared_with_are_the_poems_of_a_run(tmp_path, invented):
     (tmp_path / "poems.json").write_text(json.dumps(invented(200)), "utf-8")
-    build_datasets(DataArguments(corpus=str(tmp_path / "poems.json"), preference="novel", **CUT), tmp_path)
+    build_datasets(DataArguments(corpus=str(tmp_path / "poems.json"), preference="five-character", **CUT), tmp_path)
     novel = preferences.get("novel", training_poems(tmp_path))
     learned = load_stage(tmp_path, "sft")["train"][0]["completion"][0]["content"]
     continued = load_stage(tmp_path, "pretrain")["train"][0]["text"].partition("\n")[2]
