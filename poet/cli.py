@@ -58,7 +58,11 @@ def _parse(arguments: list[str]) -> argparse.Namespace:
     writer.add_argument("--top-k", type=int, help="draw from so many likeliest characters; 0: from all")
     writer.add_argument("--top-p", type=float, help="draw from the likeliest characters that have this share together")
     writer.add_argument(
-        "--guidance", type=float, metavar="G", help="above 1 closer to the title (1), or to the theme's words (2)"
+        "--guidance",
+        type=float,
+        metavar="G",
+        dest="guidance_scale",
+        help="above 1 closer to the title (1), or to the theme's words (2)",
     )
     form = writer.add_argument_group("a form, kept to the letter; the model's likeliest poem comes first")
     form.add_argument("--form", help="五言 or 七言 with 絕句, 律詩, 排律 or 古體")
@@ -138,14 +142,11 @@ def _write(options: argparse.Namespace) -> None:
     from poet import forms, script, themes, write
 
     wish = None if options.form is None else forms.read_wish(options.form, **wishes)
-    sampling = {key: getattr(options, key) for key in ("temperature", "top_k", "top_p")}
+    sampling = {key: getattr(options, key) for key in ("temperature", "top_k", "top_p", "guidance_scale")}
     settings: dict[str, Any] = {key: value for key, value in sampling.items() if value is not None}
     write.check_sampling(**settings)
-    if settings:
+    if settings.keys() - {"guidance_scale"}:
         settings["do_sample"] = True
-    if options.guidance is not None:
-        write.check_sampling(guidance_scale=options.guidance)
-        settings["guidance_scale"] = options.guidance
     if options.theme:
         settings = {"instruction": themes.INSTRUCTION, "guidance_scale": themes.GUIDANCE, **settings}
     _quiet()

@@ -71,19 +71,22 @@ class TrainByTheClock(TrainerCallback):
 
     Args:
         trainer: whose scheduler is bent; its `seconds_so_far()` counts what came before an interruption too.
+        planned: the steps that a run which is gone on with had in mind.
         now: the clock, in seconds.
     """
 
-    def __init__(self, trainer, minutes: float, now: Callable[[], float] = time.perf_counter):
-        self.trainer, self.budget, self.now = trainer, 60 * minutes, now
+    def __init__(
+        self, trainer, minutes: float, planned: int | None = None, now: Callable[[], float] = time.perf_counter
+    ):
+        self.trainer, self.budget, self.planned, self.now = trainer, 60 * minutes, planned, now
 
     def on_train_begin(self, args, state, control, **kwargs):
         self.begun, self.before = self.now(), self.trainer.seconds_so_far()
         self.first, self.first_at = state.global_step + _WARM_UP, 0.0
         self.paused = 0.0
-        if state.global_step:  # at the speed of before the interruption, until this one's own is known
-            self._end_after(max(0.0, self.budget - self.before) / (self.before / state.global_step), args, state)
-        return control
+        if self.planned is not None:
+            state.max_steps = args.max_steps = self.planned
+            self._bend(args, state)
 
     def on_step_end(self, args, state, control, **kwargs):
         step, now = state.global_step, self.now()
@@ -93,14 +96,12 @@ class TrainByTheClock(TrainerCallback):
             return control
         seconds = (now - self.first_at - self.paused) / (step - self.first)
         left = self.budget - self.before - (now - self.begun)
-        self._end_after(max(0.0, left) / seconds, args, state)
+        steps = [step + max(0, int(left / seconds))]
+        # Processes each have a clock of their own and must take the same steps: they go by the first one's.
+        state.max_steps = args.max_steps = broadcast_object_list(steps)[0]
+        self._bend(args, state)
         control.should_training_stop |= state.max_steps <= step
         return control
-
-    def _end_after(self, steps: float, args, state) -> None:
-        """Processes each have a clock of their own and must take the same steps: they go by the first one's."""
-        state.max_steps = args.max_steps = broadcast_object_list([state.global_step + int(steps)])[0]
-        self._bend(args, state)
 
     def on_evaluate(self, args, state, control, metrics, **kwargs):
         self.paused += metrics.get("eval_runtime", 0.0)  # no part of a step's time

@@ -11,7 +11,7 @@ Knows the tutorial's recipe for each set; knows nothing of tokens and of trainin
 import itertools
 import json
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -304,10 +304,14 @@ def load_stage(
 
 def training_poems(output_dir: str | Path) -> Iterator[Poem]:
     """The poems that pretraining and fine-tuning learn from, without their titles."""
-    for row in load_stage(output_dir, "pretrain")["train"]:
-        yield Poem("", tuple(row["text"].partition("\n")[2].split("\n")))
-    for row in load_stage(output_dir, "sft")["train"]:
-        yield Poem("", tuple(row["completion"][0]["content"].split("\n")))
+    rows = (load_stage(output_dir, stage)["train"] for stage in ("pretrain", "sft"))
+    return (Poem("", tuple(text.split("\n"))) for text in learned_texts(*rows))
+
+
+def learned_texts(texts: Iterable[Row], answers: Iterable[Row]) -> Iterator[str]:
+    """Rows of pretraining and of fine-tuning -> the poems in them, without their titles."""
+    yield from (row["text"].partition("\n")[2] for row in texts)
+    yield from (row["completion"][0]["content"] for row in answers)
 
 
 def characters(output_dir: str | Path) -> list[str]:

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
 from poet import dataset, themes, write
 from poet.author import Bayes, Voice, find_voice_of
@@ -109,8 +110,7 @@ def _stage(checkpoint: str | Path) -> Path:
 
 def _held_out(parts: dict[str, tuple[list, list]]) -> HeldOut:
     text_rows, (learned, held_out), (pairs, _) = parts["pretrain"], parts["sft"], parts["dpo"]
-    training = [row["text"].partition("\n")[2] for row in text_rows[0]]
-    training += [row["completion"][0]["content"] for row in learned]
+    training = list(dataset.learned_texts(text_rows[0], learned))
     training += [row[side][0]["content"] for row in pairs for side in ("chosen", "rejected")]
     return HeldOut(
         verses=[(row["prompt"][0]["content"], row["completion"][0]["content"]) for row in held_out],
@@ -381,8 +381,7 @@ def evaluate_checkpoints(
     """
     result: dict[str, Any] = {"checkpoints": {}, "titles": 0, "seed": seed}
     training = None
-    for path in checkpoints:
-        write.load(path)  # what is wrong with the last one is said before the first is measured
+    loaded = {path: write.load(path) for path in checkpoints}  # what is wrong is said before the first is measured
     voices = {path: find_voice_of(_stage(path)) for path in checkpoints}
     if held_out is not None:
         verses = [verse for verse in held_out.verses if len(verse[0]) <= TITLE_LIMIT]
@@ -395,7 +394,9 @@ def evaluate_checkpoints(
         asked = _Themes([poem for _, poem in verses], held_out.training, seed) if writers else None
         for path in checkpoints:
             own = asked if path in writers else None
-            result["checkpoints"][str(path)] = _row(path, held_out, verses, own, seed, training, voices[path])
+            result["checkpoints"][str(path)] = _row(
+                path, *loaded[path], held_out, verses, own, seed, training, voices[path]
+            )
         result |= {"poets": rates([poem for _, poem in verses], training), "titles": len(verses)}
     if poems:
         result["poems"] = rates(poems, training)
@@ -404,6 +405,8 @@ def evaluate_checkpoints(
 
 def _row(
     path: str | Path,
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerFast,
     held_out: HeldOut,
     verses: list[Verse],
     asked: "_Themes | None",
@@ -412,7 +415,6 @@ def _row(
     voice: Voice | None,
 ) -> Row:
     """Everything about one checkpoint; with nothing `asked`, since it knows no titles, its loss alone."""
-    model, tokenizer = write.load(path)
     row: Row = {"interval": {}}
     _say(f"{path}: the loss of the evaluation part")
     _enter(row, _text_figures(model, tokenizer, held_out.text.split(POEM_SEPARATOR), training))

@@ -105,7 +105,6 @@ def check_world_size(world_size: int) -> None:
     """
     import psutil
     import yaml
-    from accelerate.commands.config.config_args import default_yaml_config_file
 
     launched = int(os.environ.get("WORLD_SIZE", 1))
     if launched > 1 and world_size == 1:
@@ -123,6 +122,8 @@ def check_world_size(world_size: int) -> None:
         re.search(r"\blaunch$", word) for word in command
     ):  # `accelerate launch`, `-m accelerate.commands.launch`
         return
+    from accelerate.commands.config.config_args import default_yaml_config_file  # slow to import
+
     words = [part for word in command for part in (word.split("=", 1) if word.startswith("--") else [word])]
     options = {name.replace("-", "_"): value for name, value in zip(words, words[1:])}
     asked, config = options.get("__num_processes"), Path(options.get("__config_file", default_yaml_config_file))

@@ -53,7 +53,7 @@ class Lexicon:
 
     def words_of(self, poem: str) -> list[str]:
         """The poem's words, in its order."""
-        verse = "，".join(verse_lines(poem))  # a word may be parted by a mark that is none of verse's
+        verse = _verse(poem)
         return sorted({*_pairs(poem), *verse} & self.words, key=lambda word: (verse.index(word), word))
 
     def theme(self, poem: str, draw: random.Random) -> str | None:
@@ -102,9 +102,14 @@ def ask_by_theme(rows: Dataset, share: float, seed: int) -> Dataset:
 def spoken_of(poem: str, theme: str, kin: dict[str, set[str]]) -> tuple[int, int]:
     """How many of a theme's words stand in a poem; and how many do, or have one of their kin there."""
     words = theme.split()
-    verse = "，".join(verse_lines(poem))
+    verse = _verse(poem)
     near = [word for word in words if word in verse or any(other in verse for other in kin[word])]
     return sum(word in verse for word in words), len(near)
+
+
+def _verse(poem: str) -> str:
+    """The lines less what is no character of theirs: a word may be parted by a mark that ends no line."""
+    return "，".join(verse_lines(poem))
 
 
 def _pairs(poem: str) -> Iterator[str]:

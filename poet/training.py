@@ -19,6 +19,7 @@ from transformers import (
     PreTrainedTokenizerBase,
     PreTrainedTokenizerFast,
     Trainer,
+    TrainerState,
     TrainingArguments,
 )
 from transformers.integrations import get_reporting_integration_callbacks
@@ -90,8 +91,9 @@ class Stage(Trainer):
         name, best = (f"checkpoint-{step}" for step in (self.state.global_step, self.state.best_global_step))
         if best == name or (folder / best).is_dir():  # where it will be, and not where it was written
             self.state.best_model_checkpoint = str(folder / best)
+            if self.args.should_save:
+                self.state.save_to_json(str(folder / checkpoints.UNFINISHED / name / "trainer_state.json"))
         if self.args.should_save:
-            self.state.save_to_json(str(folder / checkpoints.UNFINISHED / name / "trainer_state.json"))
             shutil.rmtree(folder / name, ignore_errors=True)
             (folder / checkpoints.UNFINISHED / name).replace(folder / name)
             (folder / checkpoints.UNFINISHED).rmdir()
@@ -397,9 +399,10 @@ def train(trainer: Stage, facts: dict, parting: bool = True) -> None:
     folder = Path(trainer.args.output_dir)
     stop = StopWhenAsked()
     trainer.add_callback(stop)
-    if trainer.stage_args.minutes is not None:
-        trainer.add_callback(TrainByTheClock(trainer, trainer.stage_args.minutes))
     checkpoint = checkpoints.last_checkpoint(folder)
+    if trainer.stage_args.minutes is not None:
+        planned = TrainerState.load_from_json(str(checkpoint / "trainer_state.json")).max_steps if checkpoint else None
+        trainer.add_callback(TrainByTheClock(trainer, trainer.stage_args.minutes, planned))
     if checkpoint is not None and trainer.args.process_index == 0:
         print(f"going on from {checkpoint}", flush=True)
     with checkpoints.writing(folder):

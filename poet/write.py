@@ -91,7 +91,12 @@ def load(path: str | Path) -> tuple[PreTrainedModel, PreTrainedTokenizerFast]:
     try:
         tokenizer = AutoTokenizer.from_pretrained(path)
         model = AutoModelForCausalLM.from_pretrained(path, dtype=torch.float32).eval()
-    except (OSError, ValueError, RuntimeError, SafetensorError) as error:
+    except RuntimeError as error:  # transformers points to a report that it has logged
+        raise UserError(
+            f"the weights in {path} have not the shapes that its config.json gives: they come from different runs, so copy both "
+            "from the folder where the model was trained"
+        ) from error
+    except (OSError, ValueError, SafetensorError) as error:
         raise UserError(f"{path} is not a whole checkpoint: {first_line(error)}") from error
     rows = model.get_input_embeddings().weight.shape[0]
     if len(tokenizer) != rows:
@@ -177,10 +182,7 @@ def write_ids(
     """
     positions = model.config.max_position_embeddings
     limit = generation.pop("max_new_tokens", positions)
-    if generation.get("guidance_scale", 1) in (
-        None,
-        1,
-    ):  # with guidance a second model runs along, whose rows cannot leave
+    if generation.get("guidance_scale") in (None, 1):  # with it a second model runs along, whose rows cannot leave
         generation["custom_generate"] = partial(draw, streamer=streamer)  # which `generate` leaves out for such
     chats = [ask(title, instruction) for title in titles]
     prompts = tokenizer.apply_chat_template(chats, add_generation_prompt=True)["input_ids"] if chats else []

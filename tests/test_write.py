@@ -126,6 +126,8 @@ def test_a_checkpoint_that_is_none_is_refused_in_one_sentence(checkpoint, tmp_pa
     other = make_checkpoint(tmp_path / "other", characters="春夜")
     mixed = shutil.copytree(checkpoint, tmp_path / "mixed")
     shutil.copy(other / "tokenizer.json", mixed)
+    swapped = shutil.copytree(checkpoint, tmp_path / "swapped")
+    shutil.copy(other / "model.safetensors", swapped)
     broken = shutil.copytree(checkpoint, tmp_path / "broken")
     (broken / "model.safetensors").write_bytes((checkpoint / "model.safetensors").read_bytes()[:500])
     without = shutil.copytree(checkpoint, tmp_path / "without")
@@ -138,6 +140,7 @@ def test_a_checkpoint_that_is_none_is_refused_in_one_sentence(checkpoint, tmp_pa
         tmp_path / "empty": "no config.json and no tokenizer.json",
         broken: "not a whole checkpoint",
         without: "not a whole checkpoint",
+        swapped: "have not the shapes that its config.json gives",
         mixed: f"has {sizes[0]} tokens and the model {sizes[1]}",
     }.items():
         with pytest.raises(UserError, match=sentence) as raised:
