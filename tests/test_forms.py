@@ -26,7 +26,7 @@ from poet.prosody import (
     verse_lines,
 )
 from poet.write import generation_defaults, load, mean_log_probabilities, write_best, write_ids
-from poet_tokenizer import build_tokenizer
+from poet_tokenizer import build_tokenizer, encode_text
 
 POSITIONS = 320
 REGULATED = [name for name in FORMS if "古體" not in name]
@@ -203,6 +203,17 @@ def test_however_it_is_drawn(poet, how):
     written = model.generate(**prompt, logits_processor=[FormLogitsProcessor(tokenizer, wish)], **how)
     for poem in tokenizer.batch_decode(written[:, prompt["input_ids"].shape[1] :], skip_special_tokens=True):
         check(poem, wish)
+
+
+def test_a_rhyme_that_is_banned_before_leaves_numbers(poet):
+    _, tokenizer = poet
+    processor = FormLogitsProcessor(tokenizer, read_wish("五言絕句", rhyme="庚"), prompt_length=0)
+    written = torch.tensor([encode_text(tokenizer, "石徑水山")])  # the line may end level or oblique
+    scores = torch.zeros(1, len(tokenizer))
+    words = [number for token, number in tokenizer.get_vocab().items() if "庚" in rhyme_groups(token)]
+    scores[:, words] = -torch.inf
+    found = processor(written, scores)
+    assert not found.isnan().any() and found.isfinite().any()
 
 
 def test_it_works_in_pipeline(checkpoint):

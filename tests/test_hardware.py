@@ -3,9 +3,11 @@
 import shutil
 import sys
 
+import psutil
 import pytest
 
 from poet import hardware
+from poet.errors import UserError
 
 
 @pytest.fixture(autouse=True)
@@ -36,3 +38,15 @@ def test_without_a_compiler_that_works_training_is_eager(monkeypatch, tmp_path, 
     monkeypatch.setenv("CXX", str(compiler))
     assert not hardware.has_compiler()
     assert "no C++ compiler that works was found" in hardware.describe(bf16=False, compiled=False)
+
+
+@pytest.mark.parametrize(
+    "how", [["--num_processes", "2"], ["--num_processes=2"], ["--config_file={two}"], ["--config-file", "{two}"]]
+)
+def test_a_launch_that_started_one_process_of_two_is_known_in_all_its_spellings(monkeypatch, tmp_path, how):
+    (tmp_path / "two.yaml").write_text("num_processes: 2\n", encoding="utf-8")
+    command = ["accelerate", "launch", "--cpu", *(word.format(two=tmp_path / "two.yaml") for word in how), "train.py"]
+    monkeypatch.setattr(psutil.Process, "cmdline", lambda process: command)
+    monkeypatch.delenv("WORLD_SIZE", raising=False)
+    with pytest.raises(UserError, match="was asked for 2 processes and started one"):
+        hardware.check_world_size(1)
