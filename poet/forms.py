@@ -411,7 +411,7 @@ class FormLogitsProcessor(LogitsProcessor):
             allowed = allowed & self._rhyming(characters)
         elif couplet == 0 and place == length - 1 and self.wish.regulated:
             # A first line that ends level rhymes; with an oblique reading it need not.
-            allowed = allowed & (self._rhyming(characters) | self.readings[:, 1])
+            allowed = allowed & (self._rhyming(characters) | self._oblique_after(characters[:, -1]))
         return allowed
 
     def _as_often_rhymed(self, scores: torch.Tensor, allowed: torch.Tensor) -> torch.Tensor:
@@ -440,11 +440,18 @@ class FormLogitsProcessor(LogitsProcessor):
         words = torch.cat([words[:, :1], words[:, 1::2]], dim=1)  # the first line's, then those of the even lines
         agree = self.rhymes[:, words]  # (G, B, words)
         if words.shape[1]:
-            level = self.readings[words[:, 0], 0] & ~self.readings[words[:, 0], 1]
+            before, word = characters[:, length - 2], words[:, :1]
+            oblique = self._oblique_after(before).gather(1, word)[:, 0]
             # Ending oblique the first line does not rhyme; a given one has had its say in `groups`.
-            agree[:, :, 0] |= ~level if wish.regulated and not wish.first_line else True
+            agree[:, :, 0] |= oblique if wish.regulated and not wish.first_line else True
         open_groups = agree.all(2).T & self.groups  # (B, G)
         return (open_groups.float() @ self.rhymes.float() > 0).scatter(1, words, False)
+
+    def _oblique_after(self, before: torch.Tensor) -> torch.Tensor:
+        """The characters before these, (B,) -> (B, V), true for what may be read oblique behind them."""
+        oblique = self.readings[:, 1].repeat(len(before), 1)
+        oblique[:, self.seconds] &= self.compound_readings[1, self.compound_row[before], 1:, 1]
+        return oblique
 
     def _in_tone(self, characters: torch.Tensor, couplet: int, place: int) -> torch.Tensor:
         """(B, n) -> (B, V), true for characters that leave the poem at least one pattern to follow."""

@@ -15,6 +15,7 @@ import json
 import re
 import unicodedata
 from collections import Counter
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from functools import cache
 from itertools import product
@@ -107,7 +108,7 @@ def _supplement() -> dict[str, dict[str, str]]:
     return table
 
 
-def _by_character(groups: dict[str, str]) -> dict[str, list[str]]:
+def _by_character(groups: Mapping[str, Iterable[str]]) -> dict[str, list[str]]:
     """Group -> characters, turned round."""
     found: dict[str, list[str]] = {}
     for group, characters in groups.items():
@@ -130,7 +131,10 @@ def _groups() -> dict[str, tuple[str, ...]]:
     """Character -> rhyme groups: the book's; else those of the character that it is a variant or the simplified form of; else the 廣韻's."""
     supplement = _supplement()
     found = _by_character(
-        {group: characters + supplement["訂補"].get(group, "") for group, (_, characters) in _book().items()}
+        {
+            group: set(characters + supplement["訂補"].get(group, "")) - set(supplement["訂刪"].get(group, ""))
+            for group, (_, characters) in _book().items()
+        }
     )
     guangyun = _by_character(supplement["廣韻"])
     for simplified, merged in _opencc_traditional().items():
@@ -322,6 +326,7 @@ def judge(text: str) -> Judgment:
         tones = tuple(_sign_line(line, row, row) for line, row in zip(readable, rows, strict=True))
         return Judgment("irregular", reason, False, False, lines, tones, unknown=unknown)
 
+    rows[0] = _read_first_line(readable, rows)
     rhyme, first_line, rhyme_verdicts = _judge_rhyme(readable, [row[-1] for row in rows])
     patterns, tone_verdicts = _judge_tones(rows)
     rhymed = not any(verdict.kind == "fault" for verdict in rhyme_verdicts)
@@ -406,6 +411,16 @@ def _row(line: str) -> list[int]:
             pair = line[place - offset : place - offset + 2] if place >= offset else ""
             row[place] = COMPOUNDS.get((pair, offset), row[place])
     return row
+
+
+def _read_first_line(lines: tuple[str, ...], rows: list[list[int]]) -> list[int]:
+    """The tones of the first line: its last character, if it has both, is level where it rhymes and breaks no rule by it."""
+    row = rows[0]
+    if row[-1] != EITHER or _judge_rhyme(lines, [row[-1] for row in rows])[1] == "free":
+        return row
+    ways = [[*row[:-1], last] for last in (LEVEL, OBLIQUE)]
+    faults = [[verdict.kind for verdict in _judge_tones([way, *rows[1:]])[1]].count("fault") for way in ways]
+    return ways[faults[1] < faults[0]]
 
 
 def _sign_line(line: str, row: list[int], pattern: list[int]) -> str:

@@ -73,6 +73,7 @@ def check(poem: str, wish) -> None:
     if wish.regulated:
         judgment = judge(poem)
         assert (judgment.form, judgment.rhymed, judgment.regulated) == (wish.form, True, True), (poem, judgment)
+        assert judgment.tones[0][-1] == "仄" or judgment.first_line != "free" or wish.first_line, (poem, judgment)
     words = [line[-1] for line in lines[1::2]]
     if wish.regulated or wish.rhyme:
         assert len(set(words)) == len(words) and lines[0][-1] not in words
@@ -214,6 +215,21 @@ def test_a_rhyme_that_is_banned_before_leaves_numbers(poet):
     scores[:, words] = -torch.inf
     found = processor(written, scores)
     assert not found.isnan().any() and found.isfinite().any()
+
+
+def test_a_first_line_that_a_compound_makes_level_rhymes(poet):
+    _, tokenizer = poet
+    ids = tokenizer.get_vocab()
+    for rhyme, before, opens in (("庚", "石徑雨相", False), ("支", "石徑雨相", True), ("庚", "石徑幽泉", True)):
+        processor = FormLogitsProcessor(tokenizer, read_wish("五言絕句", rhyme=rhyme), prompt_length=0)
+        begun = torch.tensor([encode_text(tokenizer, before)])
+        scores = processor(begun, torch.zeros(1, len(tokenizer)))
+        assert scores[0, ids["思"]].isfinite() == opens  # 相思 is level, and 思 alone may end an oblique line
+    # What the line has said is heard at the second line's end: 思 is no rhyme word of 庚, so 支 alone stays open.
+    processor = FormLogitsProcessor(tokenizer, read_wish("五言絕句"), prompt_length=0)
+    begun = torch.tensor([encode_text(tokenizer, "石徑雨相思，幽泉細雨")])
+    words = processor(begun, torch.zeros(1, len(tokenizer)))[0].isfinite().nonzero().flatten().tolist()
+    assert words and all("支" in rhyme_groups(word) for word in tokenizer.convert_ids_to_tokens(words))
 
 
 def test_it_works_in_pipeline(checkpoint):

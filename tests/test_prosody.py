@@ -261,6 +261,15 @@ def test_20_the_first_line_may_rhyme_or_not_in_both_metres():
     assert judge(SEVEN).regulated and changed("石徑幽泉細", "石徑繞泉生", base=SEVEN).regulated
 
 
+def test_20_the_last_word_of_a_first_line_is_read_level_where_it_rhymes():
+    # 看 has both tones. The second line below is oblique: read level, its last three would be 三平尾.
+    rhymes = changed("石徑幽泉細", "石徑夜山看", "夜雨聲", "夜雨寒", "寒城", "江干")
+    assert (rhymes.first_line, rhymes.tones[0], rhymes.due[0]) == ("rhymes", "仄仄仄平平", "中仄中平平")
+    free = changed("石徑幽泉細", "石徑幽泉看", "夜雨聲", "夜雨寒", "寒城", "江干")
+    assert (free.first_line, free.tones[0], free.due[0]) == ("free", "仄仄平平仄", "中仄中平仄")
+    assert rhymes.regulated and free.regulated and not free.verdicts
+
+
 # ------------------------------------------------------------------------------------- the other faults
 
 
@@ -292,6 +301,24 @@ def test_every_rule_has_a_source_and_every_verdict_reads_as_a_sentence():
     assert str(changed("石徑幽泉細", "石徑幽水細").faults[0]).endswith("line 1, place 4")
 
 
+@pytest.mark.parametrize(
+    "character, groups",
+    # the package's book has each of them in another group too, or 槎 not in this one
+    [
+        ("龍", "冬"),
+        ("兒", "支齊"),
+        ("了", "篠"),
+        ("宦", "諫"),
+        ("扉", "微"),
+        ("衡", "庚"),
+        ("佳", "佳"),
+        ("槎", "麻馬"),
+    ],
+)
+def test_slips_of_the_package_s_book_are_mended(character, groups):
+    assert sorted(rhyme_groups(character)) == sorted(groups)
+
+
 def test_a_hundred_and_six_groups():
     assert len(level_groups()) == 30 and group_name("庚") == "下平聲八庚"
     assert rhyme_groups("先") == ("先", "霰")  # the package's book lost the heading of this group
@@ -315,8 +342,13 @@ def test_the_characters_of_the_tang_poems_have_tones(poems):
 
 
 def test_the_tang_poems_are_the_measure(poems):
-    """An independent judge, whose book has 先 oblique alone, finds 0.802 and 0.639."""
+    """An independent judge, whose book has 先 and 槎 oblique alone, finds 0.802 and 0.639."""
     judgments = [judge(poem.text) for poem in poems[1]]
     assert len(judgments) == 1424
     assert sum(judgment.rhymed for judgment in judgments) / 1424 == pytest.approx(0.802, abs=0.01)
-    assert sum(judgment.regulated for judgment in judgments) / 1424 == pytest.approx(0.639, abs=0.01)
+    regulated = [poem.text for poem, judgment in zip(poems[1], judgments, strict=True) if judgment.regulated]
+    with_raft = [
+        text for text in regulated if "槎" in text
+    ]  # a raft: level in all of them, where the book has it oblique
+    assert (len(regulated) - len(with_raft)) / 1424 == pytest.approx(0.639, abs=0.01)
+    assert 1 <= len(with_raft) <= 10
