@@ -21,12 +21,16 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", default="runs/tang/sft", help="a fine-tuned checkpoint that writes (%(default)s)")
     options = parser.parse_args()
+
+    from poet import write
+
+    model, tokenizer = write.load(options.model)
     muon()
     head()
     gelu()
     attention()
     last_layer()
-    writing(options.model)
+    writing(model, tokenizer)
 
 
 def best(what: Callable[[], object], times: int = 10) -> float:
@@ -118,12 +122,11 @@ def last_layer() -> None:
         print(f"last layer, {rows} rows: {found[0]:.2f} ms, {found[1]:.2f} ms turned round")
 
 
-def writing(path: str) -> None:
+def writing(model, tokenizer) -> None:
     """256 poems and one alone, by `generate` itself and by poet/decode.py; a form beside free verse."""
     from poet import write
     from poet.forms import FormLogitsProcessor, read_wish
 
-    model, tokenizer = write.load(path)
     titles = ["春夜喜雨", "寄友人", "山居", "秋日登樓"] * 64
 
     def timed(count: int, **settings) -> tuple[float, int]:
@@ -145,4 +148,6 @@ def writing(path: str) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    from poet import errors
+
+    errors.run(main)

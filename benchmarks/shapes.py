@@ -109,4 +109,6 @@ def draw(found: list[dict]) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    from poet import errors
+
+    errors.run(main)

@@ -58,4 +58,6 @@ def marked(title: str, poem: str) -> str:
 
 
 if __name__ == "__main__":
-    main()
+    from poet import errors
+
+    errors.run(main)

@@ -102,6 +102,11 @@ def _nearest(word: str, known: Iterable[str]) -> str:
     return f"; the nearest is {near[0]}" if near else f"; there are {', '.join(k for k in known if k != '-h')}"
 
 
+def _check_seed(seed: int | None) -> None:
+    if seed is not None and not 0 <= seed < 2**63:
+        raise UserError(f"--seed is a number from 0 to 2**63, not {seed}")
+
+
 def _quiet() -> None:
     """Neither progress bars of loading nor advice for programmers beside the verse."""
     import transformers
@@ -116,8 +121,7 @@ def _quiet() -> None:
 def _write(options: argparse.Namespace) -> None:
     if options.n < 1:
         raise UserError(f"-n is {options.n}: ask for at least one poem")
-    if options.seed is not None and not 0 <= options.seed < 2**63:
-        raise UserError(f"--seed is a number from 0 to 2**63, not {options.seed}")
+    _check_seed(options.seed)
     if options.theme and options.title is not None:
         raise UserError("a title and a theme are two wishes, and a poem answers one: leave one of them out")
     title = (" ".join(options.theme) if options.theme else options.title or "").strip()
@@ -203,8 +207,9 @@ def _evaluate(options: argparse.Namespace) -> None:
         raise UserError("name a checkpoint, like runs/tang/dpo, or a file of poems with --poems")
     if options.titles < 1:
         raise UserError(f"--titles is {options.titles}: ask for at least one poem")
+    _check_seed(options.seed)
     figure = None if options.figure is None else Path(options.figure)
-    if figure is not None and (figure.suffix != ".png" or not figure.parent.is_dir()):
+    if figure is not None and (figure.suffix != ".png" or figure.is_dir() or not figure.parent.is_dir()):
         raise UserError(f"--figure is {figure}: name a file that ends in .png, in a folder that there is")
     import json
 
@@ -218,12 +223,15 @@ def _evaluate(options: argparse.Namespace) -> None:
         options.seed,
         evaluate.read_poems(options.poems) if options.poems else (),
     )
-    if figure is not None:
-        plots.draw_verse(evaluate.columns(result), figure)
     if options.json:
         print(json.dumps(result, ensure_ascii=False, indent=1))
     else:
         print(evaluate.table(evaluate.columns(result)))
+    if figure is not None:
+        try:
+            plots.draw_verse(evaluate.columns(result), figure)
+        except OSError as error:
+            raise UserError(f"the figure {figure} could not be written ({error.strerror})") from error
 
 
 if __name__ == "__main__":

@@ -336,7 +336,7 @@ def _decode(raw: bytes, path: Path, line: int) -> str:
         ) from error
 
 
-def _text_lines(path: Path) -> Iterator[tuple[int, str]]:
+def text_lines(path: Path) -> Iterator[tuple[int, str]]:
     """(number, line with its end) of a UTF-8 file, without its byte order mark, one in memory at a time."""
     with _readable(path) as file:
         for number in itertools.count(1):
@@ -382,14 +382,14 @@ def _are_objects(value: Any) -> bool:
 
 
 def _jsonl(path: Path) -> Records:
-    for number, line in _text_lines(path):
+    for number, line in text_lines(path):
         if line.strip():
             yield f"{path}, line {number}", _parse_json(line, path, number)
 
 
 def _csv(path: Path) -> Records:
     """With a header; separated by comma, semicolon or tab, whichever the header has most of. Every cell stays text."""
-    lines = (line for _, line in _text_lines(path))
+    lines = (line for _, line in text_lines(path))
     header = next(lines, "")
     if not header.strip():
         return
@@ -425,7 +425,7 @@ def _txt(path: Path) -> Records:
     """Poems separated by blank lines; the first line of each is its title."""
     block: list[str] = []
     start = size = 0
-    for number, line in itertools.chain(_text_lines(path), [(0, "")]):  # the end closes the last poem
+    for number, line in itertools.chain(text_lines(path), [(0, "")]):  # the end closes the last poem
         if line.strip():
             start = start if block else number
             block.append(line)

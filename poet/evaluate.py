@@ -23,10 +23,10 @@ from poet import dataset, themes, write
 from poet.author import Bayes, Voice, find_voice_of
 from poet.blocks import POEM_SEPARATOR
 from poet.checkpoints import is_finished
-from poet.corpus import Poem, read_corpus
+from poet.corpus import Poem, read_corpus, text_lines
 from poet.errors import UserError
 from poet.parallelism import Parallelism, middle_couplets
-from poet.prosody import judge, line_length, verse_lines
+from poet.prosody import LINE_END, judge, line_length, verse_lines
 from poet.stages import ALIGNED
 from poet_tokenizer import encode_text
 
@@ -34,6 +34,7 @@ TITLES = 500  # poems a checkpoint writes
 THEMES = 100  # poems that it writes for words in place of a title
 TITLE_LIMIT = 40  # characters; longer titles are prefaces
 Verse = tuple[str, str]  # title, poem
+_WIDE = str.maketrans(",.?!;", "，。？！；")
 Nats = tuple[float, int]  # of a poem, and of how many characters
 Row = dict[str, Any]  # measure -> value, and "interval": measure -> its 95 % interval
 
@@ -79,27 +80,45 @@ def find_held_out(corpus: str | None, checkpoints: Sequence[str | Path]) -> Held
         return of_corpus(corpus)
     if not checkpoints:
         return None
-    run = _stage(checkpoints[0]).parent
-    if not (run / "data" / "summary.json").is_file():
+    runs = [_stage(checkpoint).parent for checkpoint in checkpoints]
+    if not (runs[0] / "data" / "summary.json").is_file():
         raise UserError(
-            f"beside {checkpoints[0]} there is no {run / 'data'} to measure it on; name poems with --corpus"
+            f"beside {checkpoints[0]} there is no {runs[0] / 'data'} to measure it on; name poems with --corpus"
         )
-    return of_run(run)
+    made_from = dataset.load_summary(runs[0])["made_from"]
+    for checkpoint, run in zip(checkpoints, runs, strict=True):
+        if (run / "data" / "summary.json").is_file() and dataset.load_summary(run)["made_from"] != made_from:
+            raise UserError(
+                f"{checkpoints[0]} and {checkpoint} have learned from different data, so that one may know what the other is "
+                "measured on: evaluate them apart"
+            )
+    return of_run(runs[0])
 
 
 def read_poems(path: str) -> list[str]:
-    """The poems of a file: text with blank lines between them, titled or not, or any other file that is a corpus."""
-    if Path(path).suffix != ".txt" or not Path(path).is_file():
+    """The poems of a file: text with blank lines between them, titled or not, or any other file that is a corpus.
+
+    Rows and widths of marks are a text's own affair: it is judged as if it had a couplet a row, with marks as wide as characters.
+
+    Raises:
+        UserError: no such file, none that can be read, no poem, or one without the marks that verse is read by.
+    """
+    if Path(path).suffix.lower() != ".txt" or not Path(path).is_file():
         return [poem.text for poem in read_corpus(path).poems]
-    try:
-        text = Path(path).read_text(encoding="utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise UserError(f"{path} is not UTF-8; save it in that encoding") from error
+    text = "".join(line for _, line in text_lines(Path(path)))
     poems = [part.strip() for part in re.split(r"\n\s*\n", text) if part.strip()]
     if not poems:
         raise UserError(f"{path} has no poem")
-    # A first line without any of verse's punctuation is a title.
-    return [poem if re.search("[，。？！；]", poem.split("\n")[0]) else poem.partition("\n")[2] for poem in poems]
+    for number, poem in enumerate(poems):
+        title, _, rest = poem.partition("\n")
+        verse = rest if not LINE_END.search(title) else poem
+        if not LINE_END.search(verse):
+            raise UserError(
+                f"{path}: the poem {poem[:10]}… has no marks, ，or 。, at the ends of its lines to be read by"
+            )
+        wide = verse.translate(_WIDE)
+        poems[number] = re.sub("(?<=[。？！；])(?=[^。？！；])", "\n", "".join(wide.split()))
+    return poems
 
 
 def _stage(checkpoint: str | Path) -> Path:
@@ -270,9 +289,8 @@ def rates(poems: Sequence[str], training: Training | None = None) -> Row:
     lengths = [line_length(poem) for poem in poems]
     row: Row = {"poems": len(poems), "interval": {}}
 
-    def put(key: str, value: tuple[float, tuple[float, float]], least: float = 0.0) -> None:
-        row[key], (low, high) = value
-        row["interval"][key] = (max(least, low), high)
+    def put(key: str, value: tuple[float, tuple[float, float]]) -> None:
+        row[key], row["interval"][key] = value
 
     put("well_formed", _share(length is not None for length in lengths))
     put("five_character", _share(length == 5 for length in lengths))
@@ -283,17 +301,17 @@ def rates(poems: Sequence[str], training: Training | None = None) -> Row:
     row["forms"] = {form: share for form, (share, _) in shares.items()}
     row["interval"]["forms"] = {form: interval for form, (_, interval) in shares.items()}
     regular = [each for each in judged if each.form != "irregular"]
-    put("tone_violations_per_line", _ratio([(each.tone_violations, len(each.lines)) for each in regular]))
-    put("repeated_lines", _ratio([(len(poem) - len(set(poem)), len(poem)) for poem in lines]))
-    put("repeated_characters", _ratio([(len(poem) - len(set(poem)), len(poem)) for poem in characters]))
+    put("tone_violations_per_line", _ratio([(each.tone_violations, len(each.lines)) for each in regular], least=0))
+    put("repeated_lines", _portion([(len(poem) - len(set(poem)), len(poem)) for poem in lines]))
+    put("repeated_characters", _portion([(len(poem) - len(set(poem)), len(poem)) for poem in characters]))
     put("distinct_first_lines", _distinct([poem[:1] for poem in lines]))
     put("distinct_1", _distinct(characters))
     put("distinct_2", _distinct(pairs))
     if training is not None:
         scores = [[training.parallelism.score(*couplet) for couplet in middle_couplets(poem)] for poem in poems]
         if any(scores):
-            put("parallelism", _ratio([(sum(couplets), len(couplets)) for couplets in scores]), least=-math.inf)
-        put("copied_lines", _ratio([(sum(line in training.lines for line in poem), len(poem)) for poem in lines]))
+            put("parallelism", _ratio([(sum(couplets), len(couplets)) for couplets in scores]))
+        put("copied_lines", _portion([(sum(line in training.lines for line in poem), len(poem)) for poem in lines]))
         row["longest_copy"] = training.longest_copy(lines)
     return row
 
@@ -333,12 +351,23 @@ def _share(flags: Iterable[bool]) -> tuple[float, tuple[float, float]]:
     return rate, wilson(rate, max(1, len(values)))
 
 
-def _ratio(parts: Sequence[tuple[float, float]], above: float | None = None) -> tuple[float, tuple[float, float]]:
+def _portion(parts: Sequence[tuple[float, float]], above: float | None = None) -> tuple[float, tuple[float, float]]:
+    """As `_ratio`, of a part among the whole: what is below 0 or above 1 is cut off its interval."""
+    return _ratio(parts, above, least=0, most=1)
+
+
+def _ratio(
+    parts: Sequence[tuple[float, float]],
+    above: float | None = None,
+    least: float = -math.inf,
+    most: float = math.inf,
+) -> tuple[float, tuple[float, float]]:
     """A ratio of sums over poems and its 95 % interval, by leaving each poem out in turn (Tukey's jackknife).
 
     Args:
         parts: what each poem adds above and below the line; characters of one poem are not independent, poems are.
         above: the whole above the line, where it is not the sum of the parts.
+        least, most: the bounds of what the ratio may be, for its interval.
     """
     above = sum(a for a, _ in parts) if above is None else above
     below = sum(b for _, b in parts)
@@ -348,14 +377,14 @@ def _ratio(parts: Sequence[tuple[float, float]], above: float | None = None) -> 
     half = 1.96 * math.sqrt((n - 1) / n * sum((each - mean) ** 2 for each in without)) if n else 0.0
     if half == 0 and 0 <= ratio <= 1:  # nothing seen in any poem, or in all: a rate among poems has an interval still
         return ratio, wilson(ratio, max(1, n))
-    return ratio, (ratio - half, ratio + half)
+    return ratio, (max(least, ratio - half), min(most, ratio + half))
 
 
 def _distinct(poems: Sequence[Sequence[str]]) -> tuple[float, tuple[float, float]]:
     """Different things over all things in all poems; without a poem, those that stand in no other are missing."""
     holders = Counter(itertools.chain.from_iterable(set(poem) for poem in poems))
     alone = [(sum(holders[thing] == 1 for thing in set(poem)), len(poem)) for poem in poems]
-    return _ratio(alone, above=len(holders))
+    return _portion(alone, above=len(holders))
 
 
 # ------------------------------------------------------------------------------------------------------ checkpoints
@@ -489,7 +518,7 @@ class _Themes:
             counts = [themes.spoken_of(poem, theme, self.kin) for poem, theme in zip(poems, self.themes, strict=True)]
             sizes = [len(theme.split()) for theme in self.themes]
             for number, key in enumerate(("theme_words", "theme_words_or_kin")):
-                yield key + suffix, _ratio([(count[number], n) for count, n in zip(counts, sizes, strict=True)])
+                yield key + suffix, _portion([(count[number], n) for count, n in zip(counts, sizes, strict=True)])
 
 
 def _voice_figures(model, base, tokenizer, voice: Voice, seed: int) -> Iterator[tuple[str, Any]]:

@@ -269,7 +269,8 @@ class FormLogitsProcessor(LogitsProcessor):
         readings = torch.tensor([[False, False], [True, False], [False, True], [True, True]])
         self.readings = readings[bits]  # (V, 2): may be read level, oblique
 
-        groups = [wish.rhyme] if wish.rhyme else list(prosody.level_groups())
+        in_use = prosody.level_groups() if wish.regulated else prosody.all_groups()
+        groups = [wish.rhyme] if wish.rhyme else list(in_use)
         self.rhymes = torch.zeros(len(groups), size, dtype=torch.bool)  # (G, V)
         for character, id in verse.items():
             for number, group in enumerate(groups):
@@ -304,6 +305,11 @@ class FormLogitsProcessor(LogitsProcessor):
                 f"the rhyme {wish.rhyme} has {int(counts[0])} words in the model's vocabulary and {wish.form} of {wish.lines} "
                 f"lines takes {needed}: ask for another rhyme or for fewer lines"
             )
+        if not self.groups.any():
+            raise UserError(
+                f"{wish.form} of {wish.lines} lines takes {needed} words of one rhyme group and the model's vocabulary has "
+                "them of none: ask for fewer lines"
+            )
         if wish.regulated:
             self._build_patterns(certain, needed)
         self.tables = [name for name, value in vars(self).items() if isinstance(value, torch.Tensor)]
@@ -322,11 +328,6 @@ class FormLogitsProcessor(LogitsProcessor):
                     f"the first line ends in {wish.first_line[-1]} and {wish.form} of {wish.lines} lines takes {needed} more words "
                     "of its rhyme group, which the model's vocabulary lacks: change the line or ask for fewer lines"
                 )
-        if not self.groups.any():
-            raise UserError(
-                f"{wish.form} of {wish.lines} lines takes {needed} words of one rhyme group and the model's vocabulary has "
-                "them of none: ask for fewer lines"
-            )
         # How a given character may be read: a first line's is known, an acrostic's is what the book has.
         self.given_readings = torch.ones(wish.lines * wish.length, 2, dtype=torch.bool)
         for place, character in self.given.items():
@@ -407,7 +408,7 @@ class FormLogitsProcessor(LogitsProcessor):
         allowed = self.verse.expand(len(written), -1)
         if self.wish.regulated:
             allowed = allowed & self._in_tone(characters, couplet, place)
-        if place == 2 * length - 1 and (self.wish.regulated or self.wish.rhyme):
+        if place == 2 * length - 1:
             allowed = allowed & self._rhyming(characters)
         elif couplet == 0 and place == length - 1 and self.wish.regulated:
             # A first line that ends level rhymes; with an oblique reading it need not.

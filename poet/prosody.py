@@ -263,7 +263,8 @@ class Judgment:
     lines: tuple[str, ...]
     """The Han characters of each line, as they were given."""
     tones: tuple[str, ...]
-    """The reading taken of each character: 平, 仄, 中 (either, nothing asks which), ？ (not known)."""
+    """The reading taken of each character: 平, 仄, 中 (either, in a poem of no regulated form), ？ (not known). A character of both tones is read
+    as the rule's own pattern of its line has it."""
     due: tuple[str, ...] = ()
     """What regulated verse has at each place, 中 where it is free; empty unless the poem is regulated or meant to be."""
     rhyme: tuple[str, ...] = ()

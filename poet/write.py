@@ -179,10 +179,14 @@ def write_ids(
 
     Raises:
         UserError: a title so long that no position is left for a poem.
+        ValueError: `num_return_sequences`; more poems of a title are more titles.
     """
+    if generation.get("num_return_sequences", 1) != 1:
+        raise ValueError("there is one poem a title: name the title more than once")
     positions = model.config.max_position_embeddings
     limit = generation.pop("max_new_tokens", positions)
-    if generation.get("guidance_scale") in (None, 1):  # with it a second model runs along, whose rows cannot leave
+    # With guidance a second model runs along, whose rows cannot leave; beams are `generate`'s own.
+    if generation.get("guidance_scale") in (None, 1) and generation.get("num_beams", 1) == 1:
         generation["custom_generate"] = partial(draw, streamer=streamer)  # which `generate` leaves out for such
     chats = [ask(title, instruction) for title in titles]
     prompts = tokenizer.apply_chat_template(chats, add_generation_prompt=True)["input_ids"] if chats else []

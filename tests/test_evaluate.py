@@ -89,7 +89,7 @@ def test_every_rate_has_an_interval_that_holds_it():
     assert row["interval"]["forms"].keys() == row["forms"].keys()
     for key in row["interval"].keys() - {"forms"}:
         low, high = row["interval"][key]
-        assert 0 <= low <= row[key] <= high and low < high, key
+        assert 0 <= low <= row[key] <= high <= 1 and low < high, key
     assert row.keys() - row["interval"].keys() == {"poems", "interval", "longest_copy"}
 
 
@@ -210,6 +210,17 @@ def test_a_poem_that_was_cut_off_is_not_well_formed(tmp_path, monkeypatch):
 def test_poems_of_a_file_are_read_with_titles_and_without(tmp_path):
     (tmp_path / "poems.txt").write_text(f"登樓\n{REGULATED}\n\n{FIVE}\n\n\n", encoding="utf-8")
     assert evaluate.read_poems(str(tmp_path / "poems.txt")) == [REGULATED, FIVE]
+    for row_end, comma, stop in (
+        ("，\n", "，", "。"),
+        ("，", ",", "."),
+        ("，", "，", "。"),
+    ):  # a line a row; narrow marks; as it is
+        text = REGULATED.replace("，", row_end).replace("，", comma).replace("。", stop)
+        (tmp_path / "POEMS.TXT").write_text(text, encoding="utf-8")
+        assert evaluate.read_poems(str(tmp_path / "POEMS.TXT")) == [REGULATED]
+    (tmp_path / "POEMS.TXT").write_text("登樓\n白日依山盡\n黃河入海流", encoding="utf-8")
+    with pytest.raises(UserError, match="has no marks"):
+        evaluate.read_poems(str(tmp_path / "POEMS.TXT"))
     (tmp_path / "gbk.txt").write_bytes(FIVE.encode("gbk"))
     (tmp_path / "empty.txt").write_text("\n \n")
     for name in ("gbk.txt", "empty.txt", "nowhere.txt"):
@@ -224,7 +235,8 @@ def test_a_figure_is_drawn_where_it_is_asked_for_and_a_wrong_name_refused_first(
     cli._main()
     assert (tmp_path / "verse.png").read_bytes().startswith(b"\x89PNG")
     monkeypatch.setattr(evaluate, "rates", lambda *_: pytest.fail("measured before the name was refused"))
-    for name in ("verse.pdf", "nowhere/verse.png"):
+    (tmp_path / "folder.png").mkdir()
+    for name in ("verse.pdf", "nowhere/verse.png", "folder.png"):
         monkeypatch.setattr(sys, "argv", [*command, str(tmp_path / name)])
         with pytest.raises(UserError, match="--figure"):
             cli._main()

@@ -75,10 +75,9 @@ def check(poem: str, wish) -> None:
         assert (judgment.form, judgment.rhymed, judgment.regulated) == (wish.form, True, True), (poem, judgment)
         assert judgment.tones[0][-1] == "仄" or judgment.first_line != "free" or wish.first_line, (poem, judgment)
     words = [line[-1] for line in lines[1::2]]
-    if wish.regulated or wish.rhyme:
-        assert len(set(words)) == len(words) and lines[0][-1] not in words
-    if wish.rhyme:
-        assert all(wish.rhyme in rhyme_groups(word) for word in words)
+    assert len(set(words)) == len(words) and lines[0][-1] not in words
+    shared = set.intersection(*(set(rhyme_groups(word)) for word in words))
+    assert wish.rhyme in shared if wish.rhyme else shared
     heads = "".join(line[0] for line in lines)
     assert not wish.acrostic or wish.acrostic == heads[:: len(heads) // len(wish.acrostic)]
     assert not wish.first_line or wish.first_line == lines[0]
