@@ -8,6 +8,7 @@ person would type (train_pretrain.py, train_sft.py, train_dpo.py, train_grpo.py,
 """
 
 import argparse
+import signal
 import subprocess
 import sys
 from dataclasses import asdict
@@ -123,6 +124,7 @@ def train(stage: str, recipe: Path, run: Path, minutes: float | None) -> int:
     if minutes is not None:
         command += ["--minutes", str(minutes)]
     process = subprocess.Popen(command)
+    signal.signal(signal.SIGTERM, lambda *_: process.terminate())  # the stage ends with a checkpoint, as after Ctrl-C
     while True:
         try:
             return process.wait()

@@ -71,7 +71,7 @@ def distill(stage_args: "DistillationArguments", args: "SFTConfig", number: int,
     scoring.score_only_what_counts(stage_args.compile_scoring)
     run = locate(args)
     start = run.folder / "sft"
-    model, tokenizer, origin = load_model(stage_args.model_name_or_path or start, stage_args)
+    model, tokenizer, origin = load_model(stage_args.model_name_or_path or start, stage_args, stage_args.sample_title)
 
     # Data: titles of poems in a regulated form.
     rows = dataset.load_stage(run.folder, "sft")

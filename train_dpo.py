@@ -41,11 +41,13 @@ def align(stage_args: "AlignmentArguments", args: "DPOConfig", number: int) -> N
     from poet.training import Stage, begin, choose_attention, fit_lengths, load_model, locate, train
 
     class Aligner(Stage, DPOTrainer):
-        """trl.DPOTrainer, and what poet/training.py adds to all three stages."""
+        """trl.DPOTrainer, and what poet/training.py adds to every stage."""
 
     scoring.score_only_what_counts(stage_args.compile_scoring)
     run = locate(args)
-    model, tokenizer, origin = load_model(stage_args.model_name_or_path or run.folder / "sft", stage_args)
+    model, tokenizer, origin = load_model(
+        stage_args.model_name_or_path or run.folder / "sft", stage_args, stage_args.sample_title
+    )
 
     # Data: a title as the prompt, the preferred poem and another one.
     rows = fit_lengths(dataset.load_stage(run.folder, "dpo"), tokenizer, args, model.config.n_positions)

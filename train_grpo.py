@@ -28,7 +28,9 @@ def main() -> None:
 
     scoring.score_only_what_counts(stage_args.compile_scoring)
     run = locate(args)
-    model, tokenizer, origin = load_model(stage_args.model_name_or_path or run.folder / "sft", args)
+    model, tokenizer, origin = load_model(
+        stage_args.model_name_or_path or run.folder / "sft", args, stage_args.sample_title
+    )
 
     # Data: titles alone; the poems are the model's own.
     rows = fit_titles(dataset.load_stage(run.folder, "sft"), tokenizer, args, model.config.n_positions)

@@ -25,7 +25,7 @@ def main() -> None:
     from poet.training import Stage, begin, locate, tokenizer_for, train
 
     class Pretrainer(Stage, Trainer):
-        """transformers.Trainer, and what poet/training.py adds to all three stages."""
+        """transformers.Trainer, and what poet/training.py adds to every stage."""
 
     run = locate(args)
     clock.choose_shape(stage_args, args)

@@ -28,12 +28,14 @@ def main() -> None:
     from poet.training import Stage, begin, fit_lengths, load_model, locate, train
 
     class Tuner(Stage, SFTTrainer):
-        """trl.SFTTrainer, and what poet/training.py adds to all three stages."""
+        """trl.SFTTrainer, and what poet/training.py adds to every stage."""
 
     scoring.score_only_what_counts(stage_args.compile_scoring)
     run = locate(args)
     stage, before = ("author", "sft") if author_args.author else ("sft", "pretrain")
-    model, tokenizer, origin = load_model(stage_args.model_name_or_path or run.folder / before, stage_args)
+    model, tokenizer, origin = load_model(
+        stage_args.model_name_or_path or run.folder / before, stage_args, stage_args.sample_title
+    )
 
     # Data: a title as the prompt, or words of the poem; the poem as the completion.
     if author_args.author:

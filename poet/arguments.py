@@ -5,8 +5,10 @@ line, as in trl's scripts: `--config configs/<recipe>/<stage>.yaml` and any over
 """
 
 import difflib
+import os
 import sys
-from dataclasses import dataclass, field, fields
+from collections.abc import Iterable, Mapping
+from dataclasses import Field, dataclass, field, fields
 from pathlib import Path
 
 from poet.errors import UserError, refuse
@@ -14,7 +16,7 @@ from poet.errors import UserError, refuse
 
 @dataclass
 class StageArguments:
-    """Options that all three stages share. Paths left out are found beside `output_dir`, where the stage before left them."""
+    """Options that all stages share. Paths left out are found beside `output_dir`, where the stage before left them."""
 
     optimizer: str = field(
         default="adamw",
@@ -195,6 +197,8 @@ class AlignmentArguments(RoundsArguments):
 
     def __post_init__(self):
         super().__post_init__()
+        if self.slips > 20:
+            raise ValueError(f"slips is at most 20, the characters of the shortest form, not {self.slips}")
         if self.sampled_titles < 0 or self.slips < 0 or self.samples_per_title < 2:
             raise ValueError(
                 "sampled_titles and slips are at least 0, and samples_per_title at least 2: a pair has two sides"
@@ -280,12 +284,11 @@ def parse(*types: type, argv: list[str] | None = None):
     from poet import hardware
 
     argv = list(sys.argv[1:] if argv is None else argv)
-    known = {f.name for t in types for f in fields(t)}
-    if "--config" in argv:
-        index = argv.index("--config")
-        _check_config(Path(argv[index + 1]) if index + 1 < len(argv) else Path(), known)
+    known = {f.name: f for t in types for f in fields(t)}
+    recipe, argv = _take_recipe(argv)
+    config = {} if recipe is None else _read_config(recipe, known)
     for name in given(argv):
-        if name not in known and name.removeprefix("no_") not in known and name not in ("config", "help"):
+        if name not in known and name.removeprefix("no_") not in known and name != "help":
             raise UserError(f"there is no option --{name}{_nearest(name, known, '--')}")
     parser = TrlParser(types)
     parser.error = refuse
@@ -299,6 +302,8 @@ def parse(*types: type, argv: list[str] | None = None):
         hub_strategy="end",
         report_to="none",
     )
+    os.environ.update({name: str(value) for name, value in config.pop("env", {}).items()})
+    parser.set_defaults_with_config(**config)
     try:
         found = parser.parse_args_and_config(args=argv)
     except (ValueError, TypeError) as error:
@@ -307,6 +312,10 @@ def parse(*types: type, argv: list[str] | None = None):
         for name, least in _LEAST.items():
             if getattr(each, name, least) < least:
                 raise UserError(f"{name} is at least {least}, not {getattr(each, name)}")
+        if (
+            getattr(each, "n_gpu", 1) > 1
+        ):  # several GPUs are for `accelerate launch`; Trainer would take DataParallel, trl refuse
+            each._n_gpu = 1
     return found
 
 
@@ -316,7 +325,20 @@ def given(argv: list[str] | None = None) -> list[str]:
     return [word[2:].split("=")[0].replace("-", "_") for word in words if word.startswith("--")]
 
 
-def _check_config(path: Path, known: set[str]) -> None:
+def _take_recipe(argv: list[str]) -> tuple[Path | None, list[str]]:
+    """The file of `--config FILE` or `--config=FILE`, and the other words.
+
+    trl's parser takes the first alone, and reads it in whatever encoding the machine prefers.
+    """
+    for index, word in enumerate(argv):
+        if word == "--config":
+            return Path(*argv[index + 1 : index + 2]), argv[:index] + argv[index + 2 :]
+        if word.startswith("--config="):
+            return Path(word.removeprefix("--config=")), argv[:index] + argv[index + 1 :]
+    return None, argv
+
+
+def _read_config(path: Path, known: Mapping[str, Field]) -> dict:
     import yaml
 
     if not path.is_file():
@@ -328,11 +350,16 @@ def _check_config(path: Path, known: set[str]) -> None:
         raise UserError(f"{path} is not YAML: {' '.join(str(error).split())}") from error
     if not isinstance(config, dict):
         raise UserError(f"{path} must hold lines of `key: value`")
-    for key in config:
+    for key, value in config.items():
         if key not in known and key != "env":
             raise UserError(f"{path}: there is no key {key}{_nearest(str(key), known)}")
+        if key == "env" and not isinstance(value, dict):
+            raise UserError(f"{path}: env must hold lines of `NAME: value`")
+        if value is None and known[key].default is not None and "None" not in str(known[key].type):
+            raise UserError(f"{path}: the key {key} has no value")
+    return config
 
 
-def _nearest(name: str, known: set[str], prefix: str = "") -> str:
+def _nearest(name: str, known: Iterable[str], prefix: str = "") -> str:
     near = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
     return f"; the nearest is {prefix}{near[0]}" if near else ""

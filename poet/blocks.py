@@ -59,14 +59,17 @@ def eval_blocks(ids: list[int], length: int) -> datasets.Dataset:
 def stream_blocks(
     rows: datasets.IterableDataset, tokenizer: PreTrainedTokenizerFast, length: int
 ) -> datasets.IterableDataset:
-    """An `IterableDataset` of texts -> one of blocks, read and encoded while training goes on."""
+    """An `IterableDataset` of texts -> one of blocks without an end, read and encoded while training goes on.
+
+    The end of a text is for a stream no end of an epoch, so that a resumed run finds its place after many passes too.
+    """
 
     def pack(batch: dict[str, list[str]]) -> dict[str, list[list[int]]]:
         ids = encode_text(tokenizer, "".join(text + POEM_SEPARATOR for text in batch["text"]))
         blocks = [ids[start : start + length] for start in range(0, len(ids) - length + 1, length)]
         return {"input_ids": blocks, "labels": blocks}
 
-    return rows.map(pack, batched=True, batch_size=1000, remove_columns=["text"])
+    return rows.map(pack, batched=True, batch_size=1000, remove_columns=["text"]).repeat(None)
 
 
 def encode_rows(rows: Iterable[dict[str, str]] | datasets.Dataset, tokenizer: PreTrainedTokenizerFast) -> list[int]:

@@ -105,6 +105,10 @@ class StopWhenAsked(TrainerCallback):
         tqdm.write("\nstopping after this step, with a checkpoint (once more: at once)")
 
     def on_step_end(self, args, state, control, **kwargs):
+        if args.world_size > 1:  # the signal reaches processes in different steps, and all have to stop behind the same
+            asked = torch.tensor(float(self.asked), device=args.device)
+            torch.distributed.all_reduce(asked, torch.distributed.ReduceOp.MAX)
+            self.asked = bool(asked)
         if self.asked:
             control.should_save = control.should_training_stop = True
         return control

@@ -4,11 +4,13 @@ Knows names of files; knows nothing of what is inside them. Whole things only: a
 `unfinished/` and renamed, a finished stage gets `trainer_state.json` as its last file.
 """
 
+import errno
 import json
 import re
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 from poet.errors import UserError, first_line
@@ -16,7 +18,8 @@ from poet.errors import UserError, first_line
 UNFINISHED = "unfinished"
 _ARGUMENTS = "_arguments.json"  # may name folders of this machine: a push leaves out what begins with _
 _DONE = "trainer_state.json"
-_PARTS = ("optimizer.pt", "scheduler.pt", "trainer_state.json")
+_PARTS = ("optimizer.pt", "scheduler.pt", "trainer_state.json", "rng_state*.pth")
+_NOT_WRITTEN = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO)
 _WEIGHTS = ("model.safetensors", "adapter_model.safetensors")  # of a whole model; of an adapter, which needs its base
 
 
@@ -38,6 +41,11 @@ def arguments_of(folder: Path) -> dict:
     """What a stage was trained with; empty where the folder came from elsewhere."""
     record = folder / _ARGUMENTS
     return json.loads(record.read_text(encoding="utf-8")) if record.is_file() else {}
+
+
+def round_folder(output: str | Path, number: int) -> Path:
+    """Where the round of this number, from 1, leaves its model, if it is not the last: that one writes OUTPUT_DIR itself."""
+    return Path(f"{output}-round-{number}")
 
 
 def claim(folder: Path, arguments: dict) -> None:
@@ -67,9 +75,14 @@ def last_checkpoint(folder: Path) -> Path | None:
     steps = {int(m[1]): p for p in folder.glob("checkpoint-*") if (m := re.fullmatch(r"checkpoint-(\d+)", p.name))}
     sharded = any(p.suffix == ".yaml" or p.name.startswith("global_step") for p in folder.glob("checkpoint-*/*"))
     for step in sorted(steps, reverse=True):
-        if sharded or has_weights(steps[step]) and all((steps[step] / part).is_file() for part in _PARTS):
+        if sharded or has_weights(steps[step]) and all(map(partial(_holds, steps[step]), _PARTS)):
             return steps[step]
     return None
+
+
+def _holds(folder: Path, name: str) -> bool:
+    """Whether a file of this name or pattern is there, and not empty, as a power cut may leave it."""
+    return any(path.stat().st_size for path in folder.glob(name))
 
 
 def publish(source: Path, folder: Path) -> None:
@@ -88,7 +101,10 @@ def writing(folder: Path) -> Iterator[None]:
     try:
         yield
     except Exception as error:
-        if not (isinstance(error, OSError) or re.search("os error|PytorchStreamWriter|inline_container", str(error))):
+        if not (
+            getattr(error, "errno", None) in _NOT_WRITTEN
+            or re.search("os error|PytorchStreamWriter|inline_container", str(error))
+        ):
             raise
         shutil.rmtree(folder / UNFINISHED, ignore_errors=True)
         reason = getattr(error, "strerror", None) or first_line(error)

@@ -74,13 +74,15 @@ def matmul_gflops(dtype: "torch.dtype") -> float:
 def use_all_cores() -> None:
     """Gives each process its share of the cores.
 
-    `accelerate launch` sets OMP_NUM_THREADS=1 where nothing else is said, which halves the speed of two cores.
+    `accelerate launch` and `torchrun` set OMP_NUM_THREADS=1 where nothing else is said, which halves the speed of two cores.
     """
     import torch
 
     processes = int(os.environ.get("LOCAL_WORLD_SIZE", 1))
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    if "ACCELERATE_MIXED_PRECISION" in os.environ and os.environ.get("OMP_NUM_THREADS") == "1":
+    if {"ACCELERATE_MIXED_PRECISION", "TORCHELASTIC_RUN_ID"} & os.environ.keys() and os.environ.get(
+        "OMP_NUM_THREADS"
+    ) == "1":
         torch.set_num_threads(max(1, cores // processes))
 
 
@@ -141,6 +143,8 @@ def describe(bf16: bool, compiled: bool, scoring: bool = False) -> str:
     import torch
 
     device = torch.cuda.get_device_name() if torch.cuda.is_available() else f"CPU, {torch.get_num_threads()} threads"
+    if torch.cuda.device_count() > 1 and "WORLD_SIZE" not in os.environ:
+        device += f" (one of {torch.cuda.device_count()}; `accelerate launch` trains on all, see configs/accelerate/)"
     precision = "bfloat16" if bf16 else "float32" + ("" if has_fast_bfloat16() else " (no bfloat16 hardware)")
     if compiled:
         path = "torch.compile"

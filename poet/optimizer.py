@@ -46,6 +46,7 @@ class MuonAdamW(torch.optim.Optimizer):
         muon_lr: float,
         momentum: float,
         betas: tuple[float, float],
+        eps: float,
         weight_decay: float,
         bf16: bool = False,
     ):
@@ -53,7 +54,7 @@ class MuonAdamW(torch.optim.Optimizer):
         hidden = [p for name, p in named if p.ndim == 2 and ".h." in name]
         others = [p for name, p in named if not (p.ndim == 2 and ".h." in name)]
         self._dtype = torch.bfloat16 if bf16 else torch.float32
-        self._adamw = torch.optim.AdamW(others, lr=lr, betas=betas, weight_decay=0.0, fused=True)
+        self._adamw = torch.optim.AdamW(others, lr=lr, betas=betas, eps=eps, weight_decay=0.0, fused=True)
         muon = {"params": hidden, "muon": True, "lr": muon_lr, "momentum": momentum, "weight_decay": weight_decay}
         super().__init__([muon, {**self._adamw.param_groups[0], "muon": False}], {"lr": lr})
 

@@ -9,14 +9,14 @@ from pathlib import Path
 from typing import Any
 
 from poet import plots
-from poet.card import add_evaluation, duration, measured, seconds_trained
-from poet.checkpoints import write_text
+from poet.card import add_evaluation, duration, measured, of_earlier_rounds, seconds_trained
+from poet.checkpoints import arguments_of, write_text
 from poet.dataset import format_summary, load_summary
 from poet.evaluate import table
 from poet.stages import ALIGNED, JOURNEY
 
 _COLUMNS = {"sft": "before (sft)", **{stage: f"after ({stage})" for stage in ALIGNED}, "poets": "the poets"}
-_TIME = "Time is that of training, evaluation and samples included, and what came before an interruption."
+_TIME = "Time is that of training, evaluation and samples included, and what came before an interruption or the last of several rounds."
 _RATES = (
     "Losses are nats a character of held-out text, `unseen` without the poems that leaked into training; rates are "
     "shares of all poems that were written. In brackets, the 95 % interval."
@@ -34,15 +34,16 @@ def write_report(run_dir: Path, rates: dict[str, dict[str, Any]]) -> Path:
     Raises:
         UserError: the run has no data.
     """
-    histories = {}
+    histories, rounds = {}, {}
     for stage in JOURNEY:
         state = run_dir / stage / "trainer_state.json"
         if state.is_file():
             histories[stage] = json.loads(state.read_text(encoding="utf-8"))["log_history"]
+            rounds[stage] = of_earlier_rounds(run_dir / stage, arguments_of(run_dir / stage).get("rounds", 1))
     parts = [f"# The run {run_dir.name}", f"## Data\n\n```\n{format_summary(load_summary(run_dir))}\n```"]
     if histories:
         plots.draw_stages(histories, run_dir / "report.png")
-        parts += ["## Stages", _table_of_stages(histories), "![losses of the stages side by side](report.png)"]
+        parts += ["## Stages", _table_of_stages(histories, rounds), "![losses of the stages side by side](report.png)"]
     if rates:
         rows = {_COLUMNS.get(name, name): row for name, row in rates.items()}
         plots.draw_verse(rows, run_dir / "verse.png")
@@ -59,13 +60,14 @@ def write_report(run_dir: Path, rates: dict[str, dict[str, Any]]) -> Path:
     return run_dir / "report.md"
 
 
-def _table_of_stages(histories: dict[str, list[dict]]) -> str:
+def _table_of_stages(histories: dict[str, list[dict]], rounds: dict[str, tuple[float, int]]) -> str:
+    """Args: rounds: seconds and steps of each stage before its last round."""
     rows = ["| stage | steps | time | on held-out poems |", "|---|---|---|---|"]
     for stage, history in histories.items():
-        seconds = seconds_trained(history)
+        seconds, steps = (a + b for a, b in zip(rounds[stage], (seconds_trained(history), history[-1]["step"])))
         time = duration(seconds) if seconds else ""
         results = ", ".join(f"{name} {value:.3f}" for name, value in measured(stage, history).items())
-        rows.append(f"| {JOURNEY[stage].name} | {history[-1]['step']:,} | {time} | {results} |")
+        rows.append(f"| {JOURNEY[stage].name} | {steps:,} | {time} | {results} |")
     return "\n".join(rows) + f"\n\n{_TIME}"
 
 

@@ -9,6 +9,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
+from pathlib import Path
 from typing import TypeVar
 
 import torch
@@ -18,6 +19,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerFast, TrainingArgum
 
 from poet import write
 from poet.arguments import AlignmentArguments, RoundsArguments
+from poet.checkpoints import arguments_of, has_weights, is_finished, round_folder
 from poet.corpus import Poem
 from poet.dataset import Row, ask, dpo_row, sft_row
 from poet.errors import UserError
@@ -278,9 +280,24 @@ def add_sampled_pairs(
 def rounds(stage_args: _InRounds, args: TrainingArguments) -> Iterator[tuple[_InRounds, TrainingArguments, int]]:
     """The options -> those of each round and its number: it starts from the model that the round before has left.
 
-    The last one writes OUTPUT_DIR, the others OUTPUT_DIR-round-1, OUTPUT_DIR-round-2 … beside it.
+    The last one writes OUTPUT_DIR, the others OUTPUT_DIR-round-1, OUTPUT_DIR-round-2 … beside it, and it alone is pushed. Where
+    it is finished the others are not made again, should they have been deleted.
+
+    Raises:
+        UserError: OUTPUT_DIR holds a run of another number of rounds.
     """
     output, start = args.output_dir, stage_args.model_name_or_path
+    there = arguments_of(Path(output)).get("rounds", stage_args.rounds)
+    if there != stage_args.rounds:
+        raise UserError(
+            f"{output} holds another run (rounds {there} there, {stage_args.rounds} now); pass another --output_dir or delete "
+            "that folder"
+        )
+    finished = is_finished(Path(output)) and stage_args.rounds > 1
+    if finished and not has_weights(round_folder(output, stage_args.rounds - 1)):
+        if args.process_index == 0:
+            print(f"done already: {output}", flush=True)
+        return
     for number in range(stage_args.rounds):
         own_stage_args, own_args = copy.copy(stage_args), copy.copy(args)
         own_stage_args.model_name_or_path = start
@@ -289,6 +306,7 @@ def rounds(stage_args: _InRounds, args: TrainingArguments) -> Iterator[tuple[_In
         if number and stage_args.later_steps:
             own_args.max_steps = stage_args.later_steps
         if number < stage_args.rounds - 1:
-            own_args.output_dir = f"{output}-round-{number + 1}"
-        yield own_stage_args, own_args, number
+            own_args.output_dir, own_args.push_to_hub = str(round_folder(output, number + 1)), False
+        if not finished or number == stage_args.rounds - 1:
+            yield own_stage_args, own_args, number
         start = own_args.output_dir

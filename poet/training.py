@@ -1,4 +1,4 @@
-"""What the three trainers have in common and transformers leaves open: whole checkpoints, true losses, a clean end.
+"""What the trainers have in common and transformers leaves open: whole checkpoints, true losses, a clean end.
 
 Knows Trainer; knows nothing of where models and data come from. `Stage` goes in front of Trainer, SFTTrainer and
 DPOTrainer: `class Pretrainer(Stage, Trainer)`.
@@ -116,14 +116,15 @@ class Stage(Trainer):
 
     def training_step(self, *args, **kwargs):
         loss = super().training_step(*args, **kwargs)
-        if loss.device.type == "cpu" and not torch.isfinite(loss):  # on a GPU the gradient's norm tells, without a wait
+        # On a GPU the gradient's norm tells, without a wait; but float16's gradients overflow now and then, and are scaled anew.
+        if (loss.device.type == "cpu" or self.args.fp16) and not torch.isfinite(loss):
             raise NonFiniteLoss(f"the loss at step {self.state.global_step + 1} is {loss.item()}")
         return loss
 
     def _get_grad_norm(self, model, grad_norm=None):
         """Asked for whether or not gradients are clipped."""
         norm = super()._get_grad_norm(model, grad_norm)
-        if norm is not None and not math.isfinite(float(norm)):
+        if norm is not None and not self.args.fp16 and not math.isfinite(float(norm)):
             raise NonFiniteLoss(f"the gradient's norm at step {self.state.global_step + 1} is {float(norm)}")
         return norm
 
@@ -138,6 +139,7 @@ class Stage(Trainer):
                     muon_lr=self.stage_args.muon_learning_rate,
                     momentum=self.stage_args.muon_momentum,
                     betas=(self.args.adam_beta1, self.args.adam_beta2),
+                    eps=self.args.adam_epsilon,
                     weight_decay=self.args.weight_decay,
                     bf16=self.args.bf16,
                 )
@@ -260,12 +262,13 @@ def tokenizer_for(stage_args: PretrainArguments, run: Run) -> PreTrainedTokenize
 
 
 def load_model(
-    path: str | Path, sampling: SamplingArguments | TrainingArguments
+    path: str | Path, sampling: SamplingArguments | TrainingArguments, title: str = ""
 ) -> tuple[PreTrainedModel, PreTrainedTokenizerFast, str]:
     """A checkpoint to train on: model, tokenizer, and a fingerprint of the weights.
 
     Args:
         sampling: whose temperature, top_k and top_p are saved with what training makes of it.
+        title: which there must be room for, with a poem.
     """
     if not Path(path, "config.json").is_file() and Path(path).name in ("pretrain", "sft"):
         stage = Path(path).name
@@ -280,7 +283,12 @@ def load_model(
     model.generation_config = write.generation_defaults(
         tokenizer, model.config.n_positions, sampling.temperature, sampling.top_k, sampling.top_p
     )
+    prompt = tokenizer.apply_chat_template(dataset.ask(title), add_generation_prompt=True)["input_ids"]
+    if len(prompt) >= model.config.n_positions:
+        raise UserError(f"sample_title leaves no room for a poem in the model's {model.config.n_positions} positions")
     weights = Path(path, "model.safetensors")
+    if not weights.is_file():
+        raise UserError(f"{path} has its weights in several files, and training starts from one model.safetensors")
     with weights.open("rb") as file:
         return model, tokenizer, hashlib.file_digest(file, "sha256").hexdigest()
 
@@ -358,6 +366,7 @@ def begin(stage: str, args: TrainingArguments, stage_args: StageArguments, input
     hardware.check_world_size(args.world_size)
     hardware.use_all_cores()
     memory = hardware.keep_freed_memory()
+    _check_fit(stage, args, stage_args)
     if args.hub_strategy != "end":
         raise UserError(f"hub_strategy {args.hub_strategy.value}: a stage is pushed when it is whole, which is `end`")
     try:
@@ -377,16 +386,40 @@ def begin(stage: str, args: TrainingArguments, stage_args: StageArguments, input
         given = {**args.to_dict(), **asdict(stage_args), **inputs}
         kept = {key: value for key, value in given.items() if key not in _FREE_ARGUMENTS}
         checkpoints.claim(folder, {"stage": stage, "processes": args.world_size, **kept})
-        scoring = (
-            isinstance(stage_args, ScoringArguments) and stage_args.compile_scoring and not hardware.has_accelerator()
-        )
-        print(f"{stage}: {hardware.describe(args.bf16, args.torch_compile, scoring)}; {memory}", flush=True)
+        fast = hardware.describe(args.bf16, args.torch_compile, _scores_compiled(stage_args))
+        print(f"{stage}: {fast}; {memory}", flush=True)
     finished = checkpoints.is_finished(folder)
     if finished and args.push_to_hub:
         raise UserError(f"{folder} is finished, and training pushes what it has trained; {_push_later(folder)}")
     if finished and args.process_index == 0:
         print(f"done already: {folder}", flush=True)
     return not finished
+
+
+def _scores_compiled(stage_args: StageArguments) -> bool:
+    return isinstance(stage_args, ScoringArguments) and stage_args.compile_scoring and not hardware.has_accelerator()
+
+
+def _check_fit(stage: str, args: TrainingArguments, stage_args: StageArguments) -> None:
+    """Refuses options of the libraries that a stage, or another option, leaves without a meaning."""
+    if args.save_only_model:
+        raise UserError(
+            "save_only_model leaves checkpoints that no run can go on from; a finished stage is such a folder anyway"
+        )
+    if args.train_sampling_strategy == "group_by_length" and stage in ("pretrain", "grpo"):
+        raise UserError(f"train_sampling_strategy group_by_length: the rows of {stage} have no lengths to group by")
+    if stage_args.optimizer == "muon":
+        for name in ("optim", "optim_args"):
+            if getattr(args, name) != TrainingArguments.__dataclass_fields__[name].default:
+                raise UserError(f"{name} chooses an optimizer and the recipe another: pass --optimizer adamw with it")
+    if stage_args.minutes is not None and args.lr_scheduler_type in ("reduce_lr_on_plateau", "greedy"):
+        raise UserError(
+            f"minutes plans the learning rate to the end, which lr_scheduler_type {args.lr_scheduler_type.value} does not know"
+        )
+    if getattr(stage_args, "streaming", False) and stage_args.minutes is None and args.max_steps <= 0:
+        raise UserError("a stream has no end: pass --max_steps or --minutes with streaming")
+    if args.load_best_model_at_end and args.save_total_limit == 1:
+        args.save_total_limit = 2  # the best, and the last to go on from
 
 
 def train(trainer: Stage, facts: dict, parting: bool = True) -> None:
@@ -400,28 +433,38 @@ def train(trainer: Stage, facts: dict, parting: bool = True) -> None:
     stop = StopWhenAsked()
     trainer.add_callback(stop)
     checkpoint = checkpoints.last_checkpoint(folder)
+    state = TrainerState.load_from_json(str(checkpoint / "trainer_state.json")) if checkpoint else None
     if trainer.stage_args.minutes is not None:
-        planned = TrainerState.load_from_json(str(checkpoint / "trainer_state.json")).max_steps if checkpoint else None
+        planned = state and state.max_steps
         trainer.add_callback(TrainByTheClock(trainer, trainer.stage_args.minutes, planned))
     if checkpoint is not None and trainer.args.process_index == 0:
         print(f"going on from {checkpoint}", flush=True)
     with checkpoints.writing(folder):
-        trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
-    if stop.asked:
+        if state is not None and 0 < state.max_steps <= state.global_step:  # what is over would be trained a step on
+            trainer.state = state
+            trainer._load_from_checkpoint(str(checkpoint))
+        else:
+            trainer.args.eval_on_start &= checkpoint is None  # a run that is gone on with has had its first evaluation
+            trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
+    if stop.asked and trainer.state.global_step < trainer.state.max_steps:
         raise KeyboardInterrupt
     if not trainer.state.global_step:
         raise UserError("not one step was trained: the set has fewer rows than a batch, or max_steps is 0")
     last = card.last_evaluation(trainer.state.log_history)
-    if last is None or last["step"] < trainer.state.global_step:
+    # The best weights are those of an earlier step, and the card speaks of them.
+    if last is None or last["step"] < trainer.state.global_step or trainer.args.load_best_model_at_end:
         trainer.evaluate()
         last = card.last_evaluation(trainer.state.log_history)
     if last is not None and not math.isfinite(last["eval_loss"]):
         raise NonFiniteLoss(f"the evaluation loss is {last['eval_loss']}: nothing is saved")
+    rounds = getattr(trainer.stage_args, "rounds", 1) if parting else 1
     trainer.card_facts = {
         **facts,
         "parameters": trainer.model.num_parameters(),
-        "seconds": card.seconds_trained(trainer.state.log_history),
-        "device": hardware.describe(trainer.args.bf16, trainer.args.torch_compile),
+        "seconds": card.seconds_trained(trainer.state.log_history) + card.of_earlier_rounds(folder, rounds)[0],
+        "device": hardware.describe(
+            trainer.args.bf16, trainer.args.torch_compile, _scores_compiled(trainer.stage_args)
+        ),
     }
     with checkpoints.writing(folder):
         _publish(trainer, folder)
@@ -435,6 +478,8 @@ def train(trainer: Stage, facts: dict, parting: bool = True) -> None:
     trainer.accelerator.wait_for_everyone()
     if parting:
         trainer.end()
+    if stop.asked:
+        raise KeyboardInterrupt
 
 
 def _push_later(folder: Path) -> str:

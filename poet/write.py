@@ -30,7 +30,7 @@ from poet import checkpoints
 from poet.dataset import ask
 from poet.decode import draw
 from poet.errors import UserError, first_line
-from poet_tokenizer import END, SPECIAL_TOKENS, byte_token_ids, encode_text
+from poet_tokenizer import SPECIAL_TOKENS, byte_token_ids, encode_text
 
 
 def generation_defaults(
@@ -45,7 +45,9 @@ def generation_defaults(
         UserError: a setting that `generate` or the first save of a checkpoint would refuse, hours later.
     """
     check_sampling(temperature, top_k, top_p)
-    tags = tokenizer.convert_tokens_to_ids([token for token in SPECIAL_TOKENS if token != END])
+    if tokenizer.eos_token_id is None:
+        raise UserError("the tokenizer has no end mark (eos_token), without which a poem has no end")
+    tags = {id for token, id in tokenizer.get_vocab().items() if token in SPECIAL_TOKENS} - {tokenizer.eos_token_id}
     return GenerationConfig(
         do_sample=True,
         temperature=temperature,
@@ -54,7 +56,7 @@ def generation_defaults(
         max_length=n_positions,
         eos_token_id=tokenizer.eos_token_id,
         pad_token_id=tokenizer.pad_token_id,
-        suppress_tokens=[*tags, *byte_token_ids(tokenizer)],  # half a character would be shown as U+FFFD
+        suppress_tokens=[*sorted(tags), *byte_token_ids(tokenizer)],  # half a character would be shown as U+FFFD
     )
 
 
@@ -90,7 +92,7 @@ def load(path: str | Path) -> tuple[PreTrainedModel, PreTrainedTokenizerFast]:
         raise UserError(f"{path} is not a checkpoint: it has no {' and no '.join(missing)}")
     try:
         tokenizer = AutoTokenizer.from_pretrained(path)
-        model = AutoModelForCausalLM.from_pretrained(path, dtype=torch.float32).eval()
+        model = AutoModelForCausalLM.from_pretrained(path, dtype=torch.float32, use_safetensors=True).eval()
     except RuntimeError as error:  # transformers points to a report that it has logged
         raise UserError(
             f"the weights in {path} have not the shapes that its config.json gives: they come from different runs, so copy both "

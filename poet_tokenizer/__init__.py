@@ -84,5 +84,6 @@ def encode_text(tokenizer: PreTrainedTokenizerFast, text: str) -> list[int]:
 
 
 def byte_token_ids(tokenizer: PreTrainedTokenizerFast) -> list[int]:
-    """The ids of the 256 byte tokens: parts of characters, which verse has no use for."""
-    return tokenizer.convert_tokens_to_ids([f"<0x{byte:02X}>" for byte in range(256)])
+    """The ids of the 256 byte tokens, parts of characters, which verse has no use for; none in a tokenizer that has no such."""
+    ids = tokenizer.get_vocab()
+    return [ids[name] for name in (f"<0x{byte:02X}>" for byte in range(256)) if name in ids]

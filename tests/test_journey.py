@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from poet.arguments import PretrainArguments
+from poet.card import duration, of_earlier_rounds, seconds_trained
 
 HOUSE = Path(__file__).resolve().parent.parent
 TUNE = (
@@ -39,8 +40,10 @@ def test_minutes_are_shared_out_among_the_stages_that_are_run():
 
 
 def test_the_entry_points_stay_short():
-    for stage in OPTIONS:
-        assert len((HOUSE / f"train_{stage}.py").read_text(encoding="utf-8").splitlines()) <= 120
+    scripts = sorted(HOUSE.glob("train_*.py"))
+    assert len(scripts) == 5
+    for script in scripts:
+        assert len(script.read_text(encoding="utf-8").splitlines()) <= 120
 
 
 def call(script: str, *options: str, **kwargs) -> subprocess.CompletedProcess:
@@ -146,10 +149,21 @@ def test_each_round_starts_from_what_the_one_before_has_left(trained):
         assert evaluation["eval_rewards/chosen"] == pytest.approx(0, abs=1e-5)
     assert losses(first) == losses(trained / "dpo")
     assert evaluations[folder]["eval_logps/chosen"] > evaluations[first]["eval_logps/chosen"]
+    steps = sum(history(each)[-1]["step"] for each in (first, folder))
+    seconds, own = of_earlier_rounds(folder, 2)
+    assert own == steps // 2 and f"training time | {duration(seconds + seconds_trained(history(folder)))}" in (
+        folder / "README.md"
+    ).read_text(encoding="utf-8")
+    other = call(*command("dpo", folder), "--rounds", "3")
+    assert other.returncode == 2 and "rounds 2 there, 3 now" in other.stderr
+    assert not folder.with_name("dpo-round-2").exists()
     shutil.rmtree(folder)
     again = call(*command("dpo", folder), "--rounds", "2")
     assert again.returncode == 0, again.stderr
     assert again.stdout.count("are preferred") == 1  # the first round is done
+    shutil.rmtree(first)
+    over = call(*command("dpo", folder), "--rounds", "2")
+    assert over.returncode == 0 and "done already" in over.stdout and not first.exists()
 
 
 def test_a_reference_read_beforehand_is_rounded_as_the_model_is(trained):
@@ -262,6 +276,61 @@ def test_a_stage_killed_in_the_middle_of_a_save_ends_as_if_it_had_not_been(train
     assert not (folder / "unfinished").exists()
 
 
+@pytest.mark.skipif(os.name != "posix", reason="signals are sent as a terminal of POSIX sends them")
+@pytest.mark.parametrize("asked", [signal.SIGINT, signal.SIGTERM])
+def test_a_stage_that_is_asked_to_stop_leaves_a_checkpoint_and_goes_on_from_there(trained, asked):
+    folder = beside(trained, f"stopped-{asked.name}", "pretrain")
+    slow = [
+        *command("pretrain", folder),
+        "--max_steps",
+        "60",
+        "--save_steps",
+        "1000",
+        "--eval_steps",
+        "1",
+        "--lr_scheduler_type",
+        "constant",
+    ]
+    process = subprocess.Popen([sys.executable, *slow], cwd=HOUSE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+    while not (folder / "samples.jsonl").exists() and process.poll() is None:
+        time.sleep(0.01)
+    process.send_signal(asked)
+    assert process.wait(60) == 130
+    (checkpoint,) = folder.glob("checkpoint-*")
+    step = int(checkpoint.name.removeprefix("checkpoint-"))
+    assert 0 < step < 60 and not (folder / "trainer_state.json").exists()
+    done = call(*slow)
+    assert done.returncode == 0 and f"going on from {checkpoint}" in done.stdout
+    assert len(losses(folder)) == 60 and history(folder)[-1]["step"] == 60
+
+
+def test_a_stage_that_was_over_but_not_published_is_published_as_it_was(trained):
+    folder = beside(trained, "over", "sft")
+    options = [*command("sft", folder), "--save_total_limit", "3"]
+    assert call(*options).returncode == 0
+    evaluated = [log["eval_loss"] for log in history(folder) if "eval_loss" in log]
+    (folder / "trainer_state.json").unlink()
+    (folder / "model.safetensors").unlink()
+    done = call(*options)
+    assert done.returncode == 0, done.stderr
+    assert [log["eval_loss"] for log in history(folder) if "eval_loss" in log] == pytest.approx(evaluated)
+    assert not (folder / "checkpoint-7").exists() and losses(folder) == losses(trained / "sft")
+    weights = [(each / "model.safetensors").read_bytes() for each in (folder, trained / "sft")]
+    assert weights[0] == weights[1]
+
+
+def test_the_best_weights_are_published_with_their_own_loss(trained):
+    folder = beside(trained, "best", "sft")
+    best = "--load_best_model_at_end true --save_total_limit 1 --metric_for_best_model loss --greater_is_better true"
+    steps = "--eval_steps 2 --save_steps 2 --eval_on_start false"
+    done = call(*command("sft", folder), *best.split(), *steps.split())
+    assert done.returncode == 0, done.stderr
+    evaluated = [(log["step"], log["eval_loss"]) for log in history(folder) if "eval_loss" in log]
+    assert max(evaluated[:-1], key=lambda pair: pair[1])[0] == 2  # the worst is asked for, since that comes first
+    assert evaluated[-1] == (6, pytest.approx(evaluated[0][1], abs=1e-4))
+    assert {path.name for path in folder.glob("checkpoint-*")} == {"checkpoint-2", "checkpoint-6"}
+
+
 def test_what_is_shown_during_training_changes_no_loss(trained):
     quiet = [*command("pretrain", trained / "quiet"), "--eval_strategy", "no", "--dropout", "0.2"]
     shown = [*command("pretrain", trained / "shown"), "--eval_steps", "1", "--dropout", "0.2"]
@@ -344,6 +413,14 @@ def test_a_mistake_gets_one_sentence_and_exit_code_2(script, options, sentence, 
         (["--report_to", "tensorbord"], "report_to tensorbord"),
         (["--hub_strategy", "every_save"], "hub_strategy every_save"),
         (["--minutes", "0"], "minutes must be above 0"),
+        (
+            ["--minutes", "1", "--lr_scheduler_type", "reduce_lr_on_plateau"],
+            "which lr_scheduler_type reduce_lr_on_plat",
+        ),
+        (["--save_only_model", "true"], "no run can go on from"),
+        (["--train_sampling_strategy", "group_by_length"], "the rows of pretrain have no lengths"),
+        (["--optim", "adafactor"], "pass --optimizer adamw with it"),
+        (["--streaming", "true", "--max_steps", "-1"], "a stream has no end"),
     ],
 )
 def test_a_mistake_behind_the_command_line_leaves_no_folder(run, options, sentence):
@@ -361,6 +438,8 @@ def test_a_mistake_behind_the_command_line_leaves_no_folder(run, options, senten
         ("train_dpo.py", "tang/dpo", ["--sampled_titles", "-1"], "sampled_titles and slips are at least 0"),
         ("train_dpo.py", "tang/dpo", ["--sampled_titles", "0", "--rounds", "2"], "set sampled_titles"),
         ("train_dpo.py", "tang/dpo", ["--rounds", "0"], "rounds is at least 1"),
+        ("train_dpo.py", "tang/dpo", ["--slips", "30"], "slips is at most 20"),
+        ("train_dpo.py", "tang/dpo", ["--sample_title", "春" * 90], "sample_title leaves no room"),
         ("train_distill.py", "tang-regulated/distill", ["--written_poems", "0"], "written_poems is at least 1"),
         ("train_distill.py", "tang-regulated/distill", ["--free_poems", "-1"], "free_poems, rule_weight and ending_we"),
         ("train_distill.py", "tang-regulated/distill", ["--later_steps", "-1"], "later_steps at least 0"),

@@ -5,8 +5,10 @@ import pytest
 from poet import rewards
 from poet.errors import UserError
 
-# Made for this test: level and oblique tones as 五言絕句 wants them, rhyming in one group.
 END = 7
+KEPT = "石徑幽泉細，松窗夜雨聲。\n孤燈明舊壁，白髮對寒城。"  # every rule of 五言絕句
+SLIP = KEPT.replace("幽泉細", "幽水細")  # one of them broken, the others as they were
+# One character over and over: well formed and nothing else.
 PLAIN = "山山山山山，山山山山山。\n山山山山山，山山山山山。"
 
 
@@ -22,8 +24,9 @@ def test_form_earns_only_where_the_poem_ends_and_its_lines_are_of_one_length():
 
 
 def test_tones_earn_more_the_fewer_rules_are_broken():
-    all_level = earned("tones", PLAIN)
-    assert 0 <= all_level < 1
+    assert 1 == earned("tones", KEPT) > earned("tones", SLIP) > earned("tones", PLAIN) >= 0
+    assert earned("rhymed", KEPT) == earned("rhymed", SLIP) == 1 and earned("rhymed", PLAIN) < 1
+    assert earned("regulated", KEPT) == 1 and earned("regulated", SLIP) == earned("regulated", PLAIN) == 0
     assert earned("tones", "山山山") == 0 == earned("rhymed", "山山山") == earned("regulated", "山山山")
 
 
@@ -34,8 +37,7 @@ def test_a_reward_that_does_not_exist_is_named_beside_those_that_do():
 
 def test_a_poem_gains_by_its_rules_only_what_is_above_its_form():
     longer = "\n".join([PLAIN, PLAIN])
-    better = "白日依山盡，黃河入海流。\n欲窮千里目，更上一層樓。"  # 王之渙, keeps every rule
-    poems = [PLAIN, better, longer, "山山山"]
+    poems = [PLAIN, KEPT, longer, "山山山"]
     batch = {
         "completions": [[{"role": "assistant", "content": poem}] for poem in poems],
         "completion_ids": [[5, END]] * len(poems),

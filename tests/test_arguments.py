@@ -1,0 +1,64 @@
+"""How a recipe and the command line become options."""
+
+import builtins
+import os
+from pathlib import Path
+
+import pytest
+from transformers import TrainingArguments
+
+from poet.arguments import PretrainArguments, parse
+from poet.dataset import DataArguments
+from poet.errors import UserError
+
+CONFIGS = Path(__file__).resolve().parent.parent / "configs"
+
+
+@pytest.mark.parametrize("spelling", [["--config", "{}"], ["--config={}"]])
+def test_a_recipe_is_read_as_utf_8_whatever_the_machine_prefers(monkeypatch, spelling):
+    plain = builtins.open
+
+    def ascii_unless_told(file, mode="r", buffering=-1, encoding=None, *rest, **named):
+        if "b" not in mode and encoding in (None, "locale"):
+            encoding = "ascii"
+        return plain(file, mode, buffering, encoding, *rest, **named)
+
+    monkeypatch.setattr(builtins, "open", ascii_unless_told)
+    argv = [word.format(CONFIGS / "tang" / "data.yaml") for word in spelling]
+    (arguments,) = parse(DataArguments, argv=[*argv, "--held_out", "0.2"])
+    assert (arguments.forbidden, arguments.held_out) == ("□(（", 0.2)
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        ("n_layer:\n", "the key n_layer has no value"),
+        ("n_layers: 2\n", "there is no key n_layers; the nearest is n_layer"),
+        ("env: 1\n", "env must hold lines"),
+        ("- n_layer\n", "must hold lines of `key: value`"),
+        ("n_layer: 'a\n", "is not YAML"),
+    ],
+)
+def test_a_broken_recipe_is_refused_in_one_sentence(tmp_path, text, sentence):
+    (tmp_path / "pretrain.yaml").write_text(text, encoding="utf-8")
+    with pytest.raises(UserError, match=sentence):
+        parse(PretrainArguments, argv=["--config", str(tmp_path / "pretrain.yaml")])
+
+
+def test_what_stands_under_env_is_set_and_a_key_may_be_none_where_that_means_something(tmp_path, monkeypatch):
+    monkeypatch.setenv("POET_TRIED", "0")
+    (tmp_path / "pretrain.yaml").write_text("env:\n  POET_TRIED: 1\nminutes:\n", encoding="utf-8")
+    (arguments,) = parse(PretrainArguments, argv=["--config", str(tmp_path / "pretrain.yaml")])
+    assert arguments.minutes is None and os.environ["POET_TRIED"] == "1"
+
+
+def test_a_machine_with_two_gpus_trains_on_one_unless_they_are_launched(tmp_path, monkeypatch):
+    made = TrainingArguments.__post_init__
+
+    def make(self):
+        made(self)
+        self._n_gpu = 2  # as on a machine with two, of one process
+
+    monkeypatch.setattr(TrainingArguments, "__post_init__", make)
+    _, args = parse(PretrainArguments, TrainingArguments, argv=["--output_dir", str(tmp_path)])
+    assert (args.n_gpu, args.train_batch_size) == (1, args.per_device_train_batch_size)
