@@ -66,6 +66,7 @@ def align(stage_args: "AlignmentArguments", args: "DPOConfig", number: int) -> N
         rows["train"] = sampling.add_sampled_pairs(
             rows["train"], reference, tokenizer, predicate, stage_args, args.seed, number
         )
+        rows = fit_lengths(rows, tokenizer, args, model.config.n_positions)
 
     trainer = Aligner(
         model=model,

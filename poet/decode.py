@@ -49,7 +49,7 @@ def draw(
     attention_mask = model_kwargs.get("attention_mask")
     if attention_mask is None:  # as `generate` leaves it where nothing is padded
         attention_mask = torch.ones_like(input_ids)
-    plain = isinstance(model, GPT2LMHeadModel) and not model.config.scale_attn_by_inverse_layer_idx
+    plain = _is_plain(model)
     attend: Callable[..., Tensor] = F.scaled_dot_product_attention
     lean, score, kept_in = model, model.get_output_embeddings(), None
     on_cpu = model.device.type == "cpu"
@@ -62,7 +62,7 @@ def draw(
     elif plain and len(input_ids) < _FEW and on_cpu:
         weight = model.lm_head.weight.T.contiguous()  # (width, vocabulary)
         score = functools.partial(torch.matmul, other=weight)
-    step = functools.partial(_gpt2_step, lean, attend=attend, score=score)
+    weights = _Weights(lean, score) if plain else None
     longest = generation_config.max_length
     room = [_Room(longest, kept_in) for _ in range(model.config.num_hidden_layers)]
     # transformers 5.24 calls it `cache`, earlier ones `past_key_values`
@@ -74,8 +74,8 @@ def draw(
     processors = [_once(each, model) for each in logits_processor]
     while len(rows):
         # A model in training casts by itself to bfloat16, which its layers alone do not.
-        if lean is not model or plain and new is not input_ids and room[0].computed_in == model.dtype:
-            logits = step(new, positions, attention_mask, room)
+        if weights and (lean is not model or new is not input_ids and room[0].computed_in == model.dtype):
+            logits = _gpt2_step(weights, new, positions, attention_mask, room, attend)
         else:
             inputs = {"attention_mask": attention_mask, "position_ids": positions, **cache}
             logits = model(new, use_cache=True, logits_to_keep=1, **inputs).logits[:, -1]
@@ -102,6 +102,14 @@ def draw(
     return written[:, :length]
 
 
+def _is_plain(model: PreTrainedModel) -> bool:
+    """Whether it is a GPT-2 that computes with nothing but its weights, and not with an adapter beside them."""
+    if not isinstance(model, GPT2LMHeadModel) or model.config.scale_attn_by_inverse_layer_idx:
+        return False
+    products = [each for h in model.transformer.h for each in (h.attn.c_attn, h.attn.c_proj, h.mlp.c_fc, h.mlp.c_proj)]
+    return all(type(each) is Conv1D for each in products)
+
+
 def _once(processor: LogitsProcessor, model: PreTrainedModel) -> Callable[[Tensor, Tensor], Tensor]:
     """The same; the ban of certain tokens looks for them among the vocabulary once, and not for each token of a poem."""
     if not isinstance(processor, SuppressTokensLogitsProcessor):
@@ -119,29 +127,58 @@ def _in_bfloat16(model: GPT2LMHeadModel) -> GPT2LMHeadModel:
     return lean
 
 
+class _Weights:
+    """What a GPT-2 computes with, looked up once for all tokens of a poem."""
+
+    def __init__(self, model: GPT2LMHeadModel, score: Callable[[Tensor], Tensor]):
+        body = model.transformer
+        self.tokens, self.positions = body.wte.weight, body.wpe.weight
+        self.layers = [
+            (
+                _norm(block.ln_1),
+                (block.attn.c_attn.weight, block.attn.c_attn.bias),
+                (block.attn.c_proj.weight, block.attn.c_proj.bias),
+                _norm(block.ln_2),
+                (block.mlp.c_fc.weight, block.mlp.c_fc.bias),
+                (block.mlp.c_proj.weight, block.mlp.c_proj.bias),
+            )
+            for block in body.h
+        ]
+        self.last_norm, self.score = _norm(body.ln_f), score
+        self.heads, self.activation = model.config.n_head, body.h[0].mlp.act
+        self.dtype = model.lm_head.weight.dtype
+
+
+def _norm(layer: torch.nn.LayerNorm) -> tuple:
+    return layer.normalized_shape, layer.weight, layer.bias, layer.eps
+
+
 def _gpt2_step(
-    model: GPT2LMHeadModel,
+    weights: _Weights,
     new: Tensor,
     positions: Tensor,
     attention_mask: Tensor,
     room: list["_Room"],
     attend: Callable[..., Tensor],
-    score: Callable[[Tensor], Tensor],
 ) -> Tensor:
     """New tokens of each row (rows, new) -> the scores of what follows them (rows, vocabulary), as `model` computes them.
 
-    With so small a model most of the time of a step is what transformers does around its layers.
+    With so small a model most of the time of a step is what transformers, and each call of a module, does around its products.
     """
     mask = _visible(attention_mask, new.shape[1])
-    hidden = model.transformer.wte(new) + model.transformer.wpe(positions)  # (rows, new, width)
-    dtype = model.lm_head.weight.dtype
-    for block, layer in zip(model.transformer.h, room, strict=True):
-        parts = block.attn.c_attn(block.ln_1(hidden).to(dtype)).view(*new.shape, 3, model.config.n_head, -1)
+    hidden = F.embedding(new, weights.tokens) + F.embedding(positions, weights.positions)  # (rows, new, width)
+    shape, dtype = hidden.shape, weights.dtype
+    hidden = hidden.view(-1, shape[-1])
+    for (norm_1, qkv, out, norm_2, up, down), layer in zip(weights.layers, room, strict=True):
+        x = F.layer_norm(hidden, *norm_1).to(dtype)
+        parts = torch.addmm(qkv[1], x, qkv[0]).view(*shape[:2], 3, weights.heads, -1)
         query, key, value = parts.to(hidden.dtype).permute(2, 0, 3, 1, 4)  # (rows, heads, new, width of a head) each
         seen = attend(query, *layer.update(key, value), attn_mask=mask).transpose(1, 2)
-        hidden = hidden + block.attn.c_proj(seen.reshape(hidden.shape).to(dtype))
-        hidden = hidden + block.mlp(block.ln_2(hidden).to(dtype))
-    return score(model.transformer.ln_f(hidden[:, -1]).to(dtype))
+        hidden = hidden + torch.addmm(out[1], seen.reshape(hidden.shape).to(dtype), out[0])
+        x = weights.activation(torch.addmm(up[1], F.layer_norm(hidden, *norm_2).to(dtype), up[0]))
+        hidden = hidden + torch.addmm(down[1], x, down[0])
+    last = hidden.view(shape)[:, -1]
+    return weights.score(F.layer_norm(last, *weights.last_norm).to(dtype))
 
 
 def _visible(attention_mask: Tensor, new: int) -> Tensor | None:

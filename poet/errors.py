@@ -4,6 +4,7 @@ Knows exit codes and the one-sentence message; knows nothing of poems, models or
 """
 
 import io
+import os
 import sys
 from collections.abc import Callable
 from typing import NoReturn
@@ -26,7 +27,7 @@ def refuse(message: str) -> NoReturn:
 def run(main: Callable[[], int | None]) -> None:
     """Runs a command's `main` and exits: 0, 2 after a `UserError` (its sentence on stderr), 130 after Ctrl-C.
 
-    Anything else is a bug of ours and keeps its traceback.
+    Anything else is a bug of ours and keeps its traceback; but a reader that has seen enough (`| head`) is none.
     """
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
@@ -39,3 +40,6 @@ def run(main: Callable[[], int | None]) -> None:
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         sys.exit(130)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # else Python complains once more as it ends
+        sys.exit(141)  # as a shell counts it: 128 and SIGPIPE

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TypeVar
 
 import torch
+from accelerate import PartialState
 from datasets import Dataset, concatenate_datasets
 from tqdm import tqdm
 from transformers import PreTrainedModel, PreTrainedTokenizerFast, TrainingArguments
@@ -265,16 +266,21 @@ def add_sampled_pairs(
             arguments.samples_per_title,
             seed + number,
         )
-        print(f"the model's own poems: {sampled.preferred:,} of {sampled.poems:,} are preferred", flush=True)
+        _say(f"the model's own poems: {sampled.preferred:,} of {sampled.poems:,} are preferred")
         rows = sampled.rows
     kept = pairs if arguments.corpus_pairs else pairs.select([])
-    print(f"{len(rows):,} pairs of the model's own poems beside {len(kept):,} of the corpus", flush=True)
+    _say(f"{len(rows):,} pairs of the model's own poems beside {len(kept):,} of the corpus")
     if not rows and not len(kept):
         raise UserError(
             f"no pair could be made of the model's poems for {arguments.sampled_titles} titles; raise sampled_titles, "
             "or set corpus_pairs"
         )
     return concatenate_datasets([kept, Dataset.from_list(rows, features=pairs.features)]) if rows else kept
+
+
+def _say(what: str) -> None:
+    if PartialState().is_main_process:
+        print(what, flush=True)
 
 
 def rounds(stage_args: _InRounds, args: TrainingArguments) -> Iterator[tuple[_InRounds, TrainingArguments, int]]:
@@ -295,8 +301,7 @@ def rounds(stage_args: _InRounds, args: TrainingArguments) -> Iterator[tuple[_In
         )
     finished = is_finished(Path(output)) and stage_args.rounds > 1
     if finished and not has_weights(round_folder(output, stage_args.rounds - 1)):
-        if args.process_index == 0:
-            print(f"done already: {output}", flush=True)
+        _say(f"done already: {output}")
         return
     for number in range(stage_args.rounds):
         own_stage_args, own_args = copy.copy(stage_args), copy.copy(args)

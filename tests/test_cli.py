@@ -30,6 +30,15 @@ def poet(monkeypatch, capsys):
     return call
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="pipes are closed otherwise there")
+def test_a_reader_that_has_seen_enough_is_no_bug():
+    much = "from poet import errors; errors.run(lambda: [print('春' * 1000, flush=True) for _ in range(1000)] and None)"
+    process = subprocess.Popen([sys.executable, "-c", much], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    assert process.stdout.readline()
+    process.stdout.close()
+    assert process.stderr.read() == "" and process.wait() == 141
+
+
 @pytest.fixture(scope="module")
 def checkpoint(tmp_path_factory):
     return make_checkpoint(tmp_path_factory.mktemp("checkpoint"), characters="雲歸靜夜，。\n\n")
@@ -47,6 +56,7 @@ def test_help_and_mistakes_wait_for_no_library(tmp_path):
     [
         (["wrote", "春"], "there is no command wrote; the nearest is write"),
         (["write", "春", "--sed", "3"], "there is no option --sed; the nearest is --seed"),
+        (["evaluate", "runs", "--seed", str(2**70)], "--seed is a number from 0 to"),
         (["evaluate", "x", "--jsn"], "there is no option --jsn; the nearest is --json"),
         (["write", "春", "夜"], "夜 is one word too many"),
         (["write"], "title"),

@@ -10,7 +10,7 @@ from transformers import GPT2Config, GPT2LMHeadModel, LogitsProcessor, LogitsPro
 from transformers.cache_utils import Cache
 
 from poet import hardware
-from poet.decode import _attend, _choose, _close_gaps, _gpt2_step, _in_bfloat16, _Room, draw
+from poet.decode import _attend, _choose, _close_gaps, _gpt2_step, _in_bfloat16, _Room, _Weights, draw
 
 PAD, END = 0, 1
 
@@ -78,6 +78,20 @@ def test_one_row_alone_is_drawn_as_generate_draws_it(model, seed):
     assert not torch.isin(written[0][:, batch["input_ids"].shape[1] :], torch.tensor([3, 11, 29])).any()
 
 
+def test_an_adapter_that_is_not_merged_writes_too(model):
+    from peft import LoraConfig, inject_adapter_in_model
+
+    batch, settings = prompts(), {"do_sample": False, "max_length": 20}
+    without = model.generate(**batch, **settings, custom_generate=draw)
+    adapted = inject_adapter_in_model(LoraConfig(target_modules=["c_fc"], fan_in_fan_out=True), copy.deepcopy(model))
+    with torch.no_grad():
+        for name, weight in adapted.named_parameters():
+            if "lora_B" in name:
+                weight.copy_(torch.randn(weight.shape, generator=torch.Generator().manual_seed(0)) * 3)
+    found = adapted.generate(**batch, **settings, custom_generate=draw)
+    assert torch.equal(found, adapted.generate(**batch, **settings)) and not torch.equal(found, without)
+
+
 def test_a_batch_draws_tokens_as_often_as_their_probabilities_say():
     torch.manual_seed(0)
     probabilities = torch.tensor([0.0, 0.5, 0.0, 0.3, 0.15, 0.05, 0.0])
@@ -100,13 +114,12 @@ def test_a_large_batch_is_scored_as_the_model_scores_it(model):
         )
         own, lean = (
             _gpt2_step(
-                each,
+                _Weights(each, each.lm_head),
                 new,
                 positions[:, -1:] + 1,
                 mask,
                 copy.deepcopy(room),
                 F.scaled_dot_product_attention,
-                each.lm_head,
             )
             for each in (model, _in_bfloat16(model))
         )

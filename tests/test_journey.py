@@ -273,6 +273,11 @@ def test_a_stage_killed_in_the_middle_of_a_save_ends_as_if_it_had_not_been(train
     assert done.returncode == 0, done.stderr
     assert f"going on from {folder / 'checkpoint-2'}" in done.stdout
     assert losses(folder) == losses(trained / stage)
+    evaluated = [
+        [(log["step"], log["eval_loss"]) for log in history(each) if "eval_loss" in log]
+        for each in (folder, trained / stage)
+    ]
+    assert evaluated[0] == evaluated[1]
     assert not (folder / "unfinished").exists()
 
 
