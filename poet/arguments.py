@@ -312,9 +312,8 @@ def parse(*types: type, argv: list[str] | None = None):
         for name, least in _LEAST.items():
             if getattr(each, name, least) < least:
                 raise UserError(f"{name} is at least {least}, not {getattr(each, name)}")
-        if (
-            getattr(each, "n_gpu", 1) > 1
-        ):  # several GPUs are for `accelerate launch`; Trainer would take DataParallel, trl refuse
+        # Several GPUs are for `accelerate launch`: in one process Trainer takes DataParallel, and trl refuses.
+        if getattr(each, "n_gpu", 1) > 1:
             each._n_gpu = 1
     return found
 

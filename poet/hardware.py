@@ -80,9 +80,8 @@ def use_all_cores() -> None:
 
     processes = int(os.environ.get("LOCAL_WORLD_SIZE", 1))
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    if {"ACCELERATE_MIXED_PRECISION", "TORCHELASTIC_RUN_ID"} & os.environ.keys() and os.environ.get(
-        "OMP_NUM_THREADS"
-    ) == "1":
+    launched = {"ACCELERATE_MIXED_PRECISION", "TORCHELASTIC_RUN_ID"} & os.environ.keys()
+    if launched and os.environ.get("OMP_NUM_THREADS") == "1":
         torch.set_num_threads(max(1, cores // processes))
 
 

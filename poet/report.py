@@ -61,7 +61,7 @@ def write_report(run_dir: Path, rates: dict[str, dict[str, Any]]) -> Path:
 
 
 def _table_of_stages(histories: dict[str, list[dict]], rounds: dict[str, tuple[float, int]]) -> str:
-    """Args: rounds: seconds and steps of each stage before its last round."""
+    """Rounds: seconds and steps of each stage before its last one."""
     rows = ["| stage | steps | time | on held-out poems |", "|---|---|---|---|"]
     for stage, history in histories.items():
         seconds, steps = (a + b for a, b in zip(rounds[stage], (seconds_trained(history), history[-1]["step"])))
