@@ -125,11 +125,14 @@ def train(stage: str, recipe: Path, run: Path, minutes: float | None) -> int:
         command += ["--minutes", str(minutes)]
     process = subprocess.Popen(command)
     signal.signal(signal.SIGTERM, lambda *_: process.terminate())  # the stage ends with a checkpoint, as after Ctrl-C
-    while True:
-        try:
-            return process.wait()
-        except KeyboardInterrupt:  # the stage got the same Ctrl-C, and ends with a checkpoint
-            continue
+    try:
+        while True:
+            try:
+                return process.wait()
+            except KeyboardInterrupt:  # the stage got the same Ctrl-C, and ends with a checkpoint
+                continue
+    finally:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
 
 def report(recipe: Path, run: Path) -> None:

@@ -8,7 +8,7 @@ import difflib
 import os
 import sys
 from collections.abc import Iterable, Mapping
-from dataclasses import Field, dataclass, field, fields
+from dataclasses import MISSING, Field, dataclass, field, fields
 from pathlib import Path
 
 from poet.errors import UserError, refuse
@@ -31,7 +31,10 @@ class StageArguments:
     muon_momentum: float = field(default=0.95, metadata={"help": "Momentum of the hidden matrices under muon."})
     minutes: float | None = field(
         default=None,
-        metadata={"help": "Train so long, whatever the machine: sets max_steps, and the learning rate ends at zero."},
+        metadata={
+            "help": "Train so long, whatever the machine: sets max_steps, and the learning rate ends at zero. Poems that the stage "
+            "writes before are not counted."
+        },
     )
     sample_title: str = field(
         default="春夜喜雨", metadata={"help": "Title of the poem that is shown at each evaluation."}
@@ -354,7 +357,7 @@ def _read_config(path: Path, known: Mapping[str, Field]) -> dict:
             raise UserError(f"{path}: there is no key {key}{_nearest(str(key), known)}")
         if key == "env" and not isinstance(value, dict):
             raise UserError(f"{path}: env must hold lines of `NAME: value`")
-        if value is None and known[key].default is not None and "None" not in str(known[key].type):
+        if value is None and known[key].default not in (None, MISSING) and "None" not in str(known[key].type):
             raise UserError(f"{path}: the key {key} has no value")
     return config
 

@@ -14,7 +14,7 @@ import inspect
 from collections.abc import Callable
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
 from transformers import (
     GenerationConfig,
@@ -106,8 +106,12 @@ def _is_plain(model: PreTrainedModel) -> bool:
     """Whether it is a GPT-2 that computes with nothing but its weights, and not with an adapter beside them."""
     if not isinstance(model, GPT2LMHeadModel) or model.config.scale_attn_by_inverse_layer_idx:
         return False
-    products = [each for h in model.transformer.h for each in (h.attn.c_attn, h.attn.c_proj, h.mlp.c_fc, h.mlp.c_proj)]
-    return all(type(each) is Conv1D for each in products)
+    body = model.transformer
+    kinds = {body.wte: nn.Embedding, body.wpe: nn.Embedding, body.ln_f: nn.LayerNorm, model.lm_head: nn.Linear}
+    for h in body.h:
+        kinds |= {h.ln_1: nn.LayerNorm, h.ln_2: nn.LayerNorm}
+        kinds |= dict.fromkeys((h.attn.c_attn, h.attn.c_proj, h.mlp.c_fc, h.mlp.c_proj), Conv1D)
+    return all(type(layer) is kind for layer, kind in kinds.items())
 
 
 def _once(processor: LogitsProcessor, model: PreTrainedModel) -> Callable[[Tensor, Tensor], Tensor]:
@@ -122,7 +126,7 @@ def _in_bfloat16(model: GPT2LMHeadModel) -> GPT2LMHeadModel:
     """A copy with the weights of its products in bfloat16; what is between them stays as it is."""
     lean = copy.deepcopy(model)
     for layer in lean.modules():
-        if isinstance(layer, (Conv1D, torch.nn.Linear)):
+        if isinstance(layer, (Conv1D, nn.Linear)):
             layer.to(torch.bfloat16)
     return lean
 
@@ -149,7 +153,7 @@ class _Weights:
         self.dtype = model.lm_head.weight.dtype
 
 
-def _norm(layer: torch.nn.LayerNorm) -> tuple:
+def _norm(layer: nn.LayerNorm) -> tuple:
     return layer.normalized_shape, layer.weight, layer.bias, layer.eps
 
 

@@ -33,7 +33,9 @@ def run(main: Callable[[], int | None]) -> None:
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(encoding="utf-8", errors="replace")  # verse must not kill a run on an ASCII terminal
     try:
-        sys.exit(main() or 0)
+        code = main() or 0
+        sys.stdout.flush()  # here a reader that has gone is met, and not when Python ends
+        sys.exit(code)
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(2)

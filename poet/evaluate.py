@@ -85,14 +85,20 @@ def find_held_out(corpus: str | None, checkpoints: Sequence[str | Path]) -> Held
         raise UserError(
             f"beside {checkpoints[0]} there is no {runs[0] / 'data'} to measure it on; name poems with --corpus"
         )
-    made_from = dataset.load_summary(runs[0])["made_from"]
+    parts = _parts(runs[0])
     for checkpoint, run in zip(checkpoints, runs, strict=True):
-        if (run / "data" / "summary.json").is_file() and dataset.load_summary(run)["made_from"] != made_from:
+        if (run / "data" / "summary.json").is_file() and _parts(run) != parts:
             raise UserError(
                 f"{checkpoints[0]} and {checkpoint} have learned from different data, so that one may know what the other is "
                 "measured on: evaluate them apart"
             )
     return of_run(runs[0])
+
+
+def _parts(run: Path) -> dict[str, Any]:
+    """What a run's parts depend on: the poems, wherever they were read from, and how they were cut, whatever was preferred."""
+    made_from = dataset.load_summary(run)["made_from"]
+    return {key: value for key, value in made_from.items() if key not in ("corpus", "preference")}
 
 
 def read_poems(path: str) -> list[str]:
@@ -101,7 +107,7 @@ def read_poems(path: str) -> list[str]:
     Rows and widths of marks are a text's own affair: it is judged as if it had a couplet a row, with marks as wide as characters.
 
     Raises:
-        UserError: no such file, none that can be read, no poem, or one without the marks that verse is read by.
+        UserError: no such file, none that can be read, no poem, or none with the marks that verse is read by.
     """
     if Path(path).suffix.lower() != ".txt" or not Path(path).is_file():
         return [poem.text for poem in read_corpus(path).poems]
@@ -109,13 +115,11 @@ def read_poems(path: str) -> list[str]:
     poems = [part.strip() for part in re.split(r"\n\s*\n", text) if part.strip()]
     if not poems:
         raise UserError(f"{path} has no poem")
+    if not LINE_END.search(text):
+        raise UserError(f"{path}: no line ends in ， or 。 or another mark of verse, and by these it is read")
     for number, poem in enumerate(poems):
         title, _, rest = poem.partition("\n")
-        verse = rest if not LINE_END.search(title) else poem
-        if not LINE_END.search(verse):
-            raise UserError(
-                f"{path}: the poem {poem[:10]}… has no marks, ，or 。, at the ends of its lines to be read by"
-            )
+        verse = rest if LINE_END.search(rest) and not LINE_END.search(title) else poem
         wide = verse.translate(_WIDE)
         poems[number] = re.sub("(?<=[。？！；])(?=[^。？！；])", "\n", "".join(wide.split()))
     return poems

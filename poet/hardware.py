@@ -137,13 +137,20 @@ def check_world_size(world_size: int) -> None:
         )
 
 
+def unused_gpus() -> str:
+    """What to say of GPUs that this process leaves alone."""
+    import torch
+
+    if torch.cuda.device_count() < 2 or "WORLD_SIZE" in os.environ:
+        return ""
+    return f"; one of {torch.cuda.device_count()} GPUs: `accelerate launch` trains on all, see configs/accelerate/"
+
+
 def describe(bf16: bool, compiled: bool, scoring: bool = False) -> str:
     """One line: which fast path a run takes and why."""
     import torch
 
     device = torch.cuda.get_device_name() if torch.cuda.is_available() else f"CPU, {torch.get_num_threads()} threads"
-    if torch.cuda.device_count() > 1 and "WORLD_SIZE" not in os.environ:
-        device += f" (one of {torch.cuda.device_count()}; `accelerate launch` trains on all, see configs/accelerate/)"
     precision = "bfloat16" if bf16 else "float32" + ("" if has_fast_bfloat16() else " (no bfloat16 hardware)")
     if compiled:
         path = "torch.compile"

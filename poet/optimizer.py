@@ -46,9 +46,9 @@ class MuonAdamW(torch.optim.Optimizer):
         muon_lr: float,
         momentum: float,
         betas: tuple[float, float],
-        eps: float,
         weight_decay: float,
         bf16: bool = False,
+        eps: float = 1e-8,
     ):
         named = [(name, p) for name, p in model.named_parameters() if p.requires_grad]
         hidden = [p for name, p in named if p.ndim == 2 and ".h." in name]

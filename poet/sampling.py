@@ -287,10 +287,10 @@ def rounds(stage_args: _InRounds, args: TrainingArguments) -> Iterator[tuple[_In
     """The options -> those of each round and its number: it starts from the model that the round before has left.
 
     The last one writes OUTPUT_DIR, the others OUTPUT_DIR-round-1, OUTPUT_DIR-round-2 … beside it, and it alone is pushed. Where
-    it is finished the others are not made again, should they have been deleted.
+    it is finished the others are not made again.
 
     Raises:
-        UserError: OUTPUT_DIR holds a run of another number of rounds.
+        UserError: OUTPUT_DIR holds a run of another number of rounds, or a finished one whose other rounds were deleted.
     """
     output, start = args.output_dir, stage_args.model_name_or_path
     there = arguments_of(Path(output)).get("rounds", stage_args.rounds)
@@ -301,8 +301,9 @@ def rounds(stage_args: _InRounds, args: TrainingArguments) -> Iterator[tuple[_In
         )
     finished = is_finished(Path(output)) and stage_args.rounds > 1
     if finished and not has_weights(round_folder(output, stage_args.rounds - 1)):
-        _say(f"done already: {output}")
-        return
+        raise UserError(
+            f"{output} is finished and the rounds before its last are gone, so that nothing can be made of it; pass another --output_dir"
+        )
     for number in range(stage_args.rounds):
         own_stage_args, own_args = copy.copy(stage_args), copy.copy(args)
         own_stage_args.model_name_or_path = start

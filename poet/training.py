@@ -80,6 +80,21 @@ class Stage(Trainer):
             self._seconds_before = card.seconds_trained(self.state.log_history)
         return self._seconds_before + time.perf_counter() - self._begun
 
+    def is_over(self, state: TrainerState | None) -> bool:
+        """Whether a checkpoint's state is that of the last step, and its weights are in one piece to be taken as they are."""
+        sharded = self.is_fsdp_enabled or self.is_deepspeed_enabled
+        return state is not None and 0 < state.max_steps <= state.global_step and not sharded
+
+    def take(self, state: TrainerState, checkpoint: Path) -> None:
+        """The weights of a training that was over, or its best ones where these are asked for."""
+        best = state.best_model_checkpoint if self.args.load_best_model_at_end else None
+        self._load_from_checkpoint(best if best and Path(best).is_dir() else str(checkpoint))
+        state.is_local_process_zero, state.is_world_process_zero = (
+            self.is_local_process_zero(),
+            self.is_world_process_zero(),
+        )
+        self.state = state
+
     def _save_checkpoint(self, model, trial):
         folder = Path(self.args.output_dir)
         self.args.output_dir = str(folder / checkpoints.UNFINISHED)
@@ -387,7 +402,7 @@ def begin(stage: str, args: TrainingArguments, stage_args: StageArguments, input
         kept = {key: value for key, value in given.items() if key not in _FREE_ARGUMENTS}
         checkpoints.claim(folder, {"stage": stage, "processes": args.world_size, **kept})
         fast = hardware.describe(args.bf16, args.torch_compile, _scores_compiled(stage_args))
-        print(f"{stage}: {fast}; {memory}", flush=True)
+        print(f"{stage}: {fast}; {memory}{hardware.unused_gpus()}", flush=True)
     finished = checkpoints.is_finished(folder)
     if finished and args.push_to_hub:
         raise UserError(f"{folder} is finished, and training pushes what it has trained; {_push_later(folder)}")
@@ -440,9 +455,8 @@ def train(trainer: Stage, facts: dict, parting: bool = True) -> None:
     if checkpoint is not None and trainer.args.process_index == 0:
         print(f"going on from {checkpoint}", flush=True)
     with checkpoints.writing(folder):
-        if state is not None and 0 < state.max_steps <= state.global_step:  # what is over would be trained a step on
-            trainer.state = state
-            trainer._load_from_checkpoint(str(checkpoint))
+        if checkpoint is not None and trainer.is_over(state):  # else it would be trained a step on
+            trainer.take(state, checkpoint)
         else:
             trainer.args.eval_on_start &= checkpoint is None  # a run that is gone on with has had its first evaluation
             trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
@@ -452,7 +466,10 @@ def train(trainer: Stage, facts: dict, parting: bool = True) -> None:
         raise UserError("not one step was trained: the set has fewer rows than a batch, or max_steps is 0")
     last = card.last_evaluation(trainer.state.log_history)
     # The best weights are those of an earlier step, and the card speaks of them.
-    if last is None or last["step"] < trainer.state.global_step or trainer.args.load_best_model_at_end:
+    best_is_earlier = (
+        trainer.args.load_best_model_at_end and trainer.state.best_global_step != trainer.state.global_step
+    )
+    if last is None or last["step"] < trainer.state.global_step or best_is_earlier:
         trainer.evaluate()
         last = card.last_evaluation(trainer.state.log_history)
     if last is not None and not math.isfinite(last["eval_loss"]):

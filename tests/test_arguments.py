@@ -1,6 +1,7 @@
 """How a recipe and the command line become options."""
 
 import builtins
+import io
 import os
 from pathlib import Path
 
@@ -23,7 +24,8 @@ def test_a_recipe_is_read_as_utf_8_whatever_the_machine_prefers(monkeypatch, spe
             encoding = "ascii"
         return plain(file, mode, buffering, encoding, *rest, **named)
 
-    monkeypatch.setattr(builtins, "open", ascii_unless_told)
+    for module in (builtins, io):  # pathlib asks the second
+        monkeypatch.setattr(module, "open", ascii_unless_told)
     argv = [word.format(CONFIGS / "tang" / "data.yaml") for word in spelling]
     (arguments,) = parse(DataArguments, argv=[*argv, "--held_out", "0.2"])
     assert (arguments.forbidden, arguments.held_out) == ("□(（", 0.2)

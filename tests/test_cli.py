@@ -1,6 +1,7 @@
 """The command `poet` as a person types it: poems and figures on stdout, one sentence for a mistake."""
 
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -31,11 +32,16 @@ def poet(monkeypatch, capsys):
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="pipes are closed otherwise there")
-def test_a_reader_that_has_seen_enough_is_no_bug():
-    much = "from poet import errors; errors.run(lambda: [print('春' * 1000, flush=True) for _ in range(1000)] and None)"
-    process = subprocess.Popen([sys.executable, "-c", much], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    assert process.stdout.readline()
+@pytest.mark.parametrize("flush", [True, False])
+def test_a_reader_that_has_seen_enough_is_no_bug(flush):
+    line = f"input(); print('春' * 1000, flush={flush})"
+    words = [sys.executable, "-c", f"from poet import errors; errors.run(lambda: exec({line!r}))"]
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"}
+    pipes = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.PIPE)
+    process = subprocess.Popen(words, env=environment, text=True, **pipes)
     process.stdout.close()
+    process.stdin.write("\n")
+    process.stdin.close()
     assert process.stderr.read() == "" and process.wait() == 141
 
 

@@ -78,15 +78,18 @@ def test_one_row_alone_is_drawn_as_generate_draws_it(model, seed):
     assert not torch.isin(written[0][:, batch["input_ids"].shape[1] :], torch.tensor([3, 11, 29])).any()
 
 
-def test_an_adapter_that_is_not_merged_writes_too(model):
+@pytest.mark.parametrize("layer", ["c_fc", "wte"])
+def test_an_adapter_that_is_not_merged_writes_too(model, layer):
     from peft import LoraConfig, inject_adapter_in_model
 
     batch, settings = prompts(), {"do_sample": False, "max_length": 20}
     without = model.generate(**batch, **settings, custom_generate=draw)
-    adapted = inject_adapter_in_model(LoraConfig(target_modules=["c_fc"], fan_in_fan_out=True), copy.deepcopy(model))
+    adapted = inject_adapter_in_model(
+        LoraConfig(target_modules=[layer], fan_in_fan_out=layer == "c_fc"), copy.deepcopy(model)
+    )
     with torch.no_grad():
         for name, weight in adapted.named_parameters():
-            if "lora_B" in name:
+            if "lora_B" in name or "lora_embedding_A" in name:
                 weight.copy_(torch.randn(weight.shape, generator=torch.Generator().manual_seed(0)) * 3)
     found = adapted.generate(**batch, **settings, custom_generate=draw)
     assert torch.equal(found, adapted.generate(**batch, **settings)) and not torch.equal(found, without)

@@ -221,7 +221,7 @@ def test_poems_of_a_file_are_read_with_titles_and_without(tmp_path):
         (tmp_path / "POEMS.TXT").write_text(text, encoding="utf-8")
         assert evaluate.read_poems(str(tmp_path / "POEMS.TXT")) == [REGULATED]
     (tmp_path / "POEMS.TXT").write_text("登樓\n石徑幽泉細\n松窗夜雨聲", encoding="utf-8")
-    with pytest.raises(UserError, match="has no marks"):
+    with pytest.raises(UserError, match="no line ends in"):
         evaluate.read_poems(str(tmp_path / "POEMS.TXT"))
     (tmp_path / "gbk.txt").write_bytes(FIVE.encode("gbk"))
     (tmp_path / "empty.txt").write_text("\n \n")
@@ -230,11 +230,14 @@ def test_poems_of_a_file_are_read_with_titles_and_without(tmp_path):
             evaluate.read_poems(str(tmp_path / name))
 
 
-def test_checkpoints_that_learned_from_different_data_are_not_measured_together(tmp_path):
-    for run, made_from in (("a", "one"), ("b", "another"), ("c", "one")):
+def test_checkpoints_that_learned_from_different_data_are_not_measured_together(tmp_path, monkeypatch):
+    for run, seed, corpus in (("a", 1, "here"), ("b", 2, "here"), ("c", 1, "there")):
         (tmp_path / run / "data").mkdir(parents=True)
-        (tmp_path / run / "data" / "summary.json").write_text(json.dumps({"made_from": {"corpus": made_from}}))
+        made_from = {"corpus": corpus, "preference": run, "fingerprint": "one", "seed": seed}
+        (tmp_path / run / "data" / "summary.json").write_text(json.dumps({"made_from": made_from}))
+    monkeypatch.setattr(evaluate, "of_run", lambda run: run)
     a, b, c = (tmp_path / run / "sft" for run in "abc")
+    assert evaluate.find_held_out(None, [a, c]) == tmp_path / "a"
     with pytest.raises(UserError, match="have learned from different data"):
         evaluate.find_held_out(None, [a, c, b / "checkpoint-2"])
 

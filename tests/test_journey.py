@@ -161,9 +161,11 @@ def test_each_round_starts_from_what_the_one_before_has_left(trained):
     again = call(*command("dpo", folder), "--rounds", "2")
     assert again.returncode == 0, again.stderr
     assert again.stdout.count("are preferred") == 1  # the first round is done
-    shutil.rmtree(first)
     over = call(*command("dpo", folder), "--rounds", "2")
-    assert over.returncode == 0 and "done already" in over.stdout and not first.exists()
+    assert over.returncode == 0 and over.stdout.count("done already") == 1  # the last round alone is looked at
+    shutil.rmtree(first)
+    gone = call(*command("dpo", folder), "--rounds", "2")
+    assert gone.returncode == 2 and "are gone" in gone.stderr and not first.exists()
 
 
 def test_a_reference_read_beforehand_is_rounded_as_the_model_is(trained):
@@ -334,6 +336,11 @@ def test_the_best_weights_are_published_with_their_own_loss(trained):
     assert max(evaluated[:-1], key=lambda pair: pair[1])[0] == 2  # the worst is asked for, since that comes first
     assert evaluated[-1] == (6, pytest.approx(evaluated[0][1], abs=1e-4))
     assert {path.name for path in folder.glob("checkpoint-*")} == {"checkpoint-2", "checkpoint-6"}
+    weights = (folder / "model.safetensors").read_bytes()
+    for name in ("trainer_state.json", "model.safetensors"):  # as a full disk may leave it
+        (folder / name).unlink()
+    assert call(*command("sft", folder), *best.split(), *steps.split()).returncode == 0
+    assert (folder / "model.safetensors").read_bytes() == weights
 
 
 def test_what_is_shown_during_training_changes_no_loss(trained):
