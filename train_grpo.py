@@ -7,6 +7,8 @@ It starts from OUTPUT_DIR/../sft and the titles of the data beside it. Every opt
 (poet/arguments.py) or of trl's `GRPOConfig`.
 """
 
+import logging
+
 from poet import errors
 
 
@@ -24,7 +26,7 @@ def main() -> None:
     from poet.training import Stage, begin, fit_titles, load_model, locate, train
 
     class Reinforcer(Stage, GRPOTrainer):
-        """trl.GRPOTrainer, and what poet/training.py adds to all stages."""
+        """trl.GRPOTrainer, and what poet/training.py adds to every stage."""
 
     scoring.score_only_what_counts(stage_args.compile_scoring)
     run = locate(args)
@@ -44,6 +46,8 @@ def main() -> None:
     if not begin("grpo", args, stage_args, {"data": made_from, "model": origin}):
         return
 
+    # trl asks for max_new_tokens beside the checkpoint's own max_length, of which transformers would warn at each step.
+    logging.getLogger("transformers.generation.utils").addFilter(lambda record: "max_new_tokens" not in record.msg)
     trainer = Reinforcer(
         model=model,
         reward_funcs=judges,
