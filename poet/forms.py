@@ -305,13 +305,13 @@ class FormLogitsProcessor(LogitsProcessor):
                 f"the rhyme {wish.rhyme} has {int(counts[0])} words in the model's vocabulary and {wish.form} of {wish.lines} "
                 f"lines takes {needed}: ask for another rhyme or for fewer lines"
             )
+        if wish.regulated:
+            self._build_patterns(certain, needed)
         if not self.groups.any():
             raise UserError(
                 f"{wish.form} of {wish.lines} lines takes {needed} words of one rhyme group and the model's vocabulary has "
                 "them of none: ask for fewer lines"
             )
-        if wish.regulated:
-            self._build_patterns(certain, needed)
         self.tables = [name for name, value in vars(self).items() if isinstance(value, torch.Tensor)]
 
     def _build_patterns(self, certain: torch.Tensor, needed: int) -> None:

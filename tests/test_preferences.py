@@ -161,7 +161,7 @@ def test_the_form_of_regulated_verse_goes_by_length_and_lines():
 def test_a_pair_differs_where_the_rules_are_broken(rhymer):
     seven = Poem("早行", ("石徑幽泉細雨聲，松窗夜雨白雲生。",) * 4)
     shapeless = Poem("望月", ("石徑",))
-    rows = slip_pairs(*rhymer, [REGULATED, seven, shapeless, PLAIN], slips=2, seed=0)
+    rows = slip_pairs(*rhymer, [REGULATED, seven, shapeless, PLAIN], slips=2, seed=1)
     assert [row["prompt"][0]["content"] for row in rows] == ["登樓", "登樓", "早行"]  # form by form
     for row, form in zip(rows, ["五言絕句", "五言絕句", "七言律詩"], strict=True):
         good, bad = (row[side][0]["content"] for side in ("chosen", "rejected"))
@@ -169,4 +169,4 @@ def test_a_pair_differs_where_the_rules_are_broken(rhymer):
         assert not judge(bad).regulated and good.count("\n") == bad.count("\n")
         assert len(good) == len(bad) and sum(a != b for a, b in zip(good, bad)) == 2
     assert rows[0]["chosen"] != rows[1]["chosen"]
-    assert slip_pairs(*rhymer, [REGULATED, seven, shapeless, PLAIN], slips=2, seed=0) == rows
+    assert slip_pairs(*rhymer, [REGULATED, seven, shapeless, PLAIN], slips=2, seed=1) == rows
