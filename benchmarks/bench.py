@@ -241,6 +241,8 @@ class Bench:
 
     def train(self, stage: str, recipe_name: str, *options: str) -> dict[str, Any]:
         """Runs the stage's command; the seconds of its median step, of its start, and of all of it up to the last step."""
+        from poet.checkpoints import log_history
+
         config = ["--config", f"configs/{recipe_name}/{stage}.yaml"]
         self.last = self.folder / f"run-{time.monotonic_ns()}" / stage
         self.last.parent.mkdir()
@@ -251,7 +253,7 @@ class Bench:
         begun = time.perf_counter()
         first_step = self.call(f"train_{stage}.py", *config, *options, *quiet, "--output_dir", str(self.last))
         wall = time.perf_counter() - begun
-        history = json.loads((self.last / "trainer_state.json").read_text(encoding="utf-8"))["log_history"]
+        history = log_history(self.last)
         logs = [log for log in history if "seconds" in log and "loss" in log]
         pairs = list(zip(logs, logs[1:], strict=False))[len(logs) // 4 :]
         times = [(b["seconds"] - a["seconds"]) / (b["step"] - a["step"]) for a, b in pairs]

@@ -4,7 +4,6 @@ Knows the Hub's card format; knows nothing of how the checkpoint was made beyond
 this machine: it holds no path, and no link that leads nowhere.
 """
 
-import json
 import math
 import os
 import re
@@ -13,7 +12,7 @@ from typing import Any
 
 from huggingface_hub import EvalResult, ModelCardData
 
-from poet.checkpoints import round_folder, write_text
+from poet.checkpoints import arguments_of, log_history, round_folder, write_text
 from poet.stages import STAGES
 
 _RAW_INPUT, _CHAT_INPUT = '"春夜喜雨\\n"', '[{"role": "user", "content": "春夜喜雨"}]'
@@ -117,10 +116,10 @@ def seconds_trained(log_history: list[dict]) -> float:
     return next((log["seconds"] for log in reversed(log_history) if "seconds" in log), 0.0)
 
 
-def of_earlier_rounds(folder: Path, rounds: int) -> tuple[float, int]:
-    """Seconds of training and steps of the rounds before the last, which is that in `folder`."""
-    states = [round_folder(folder, number) / "trainer_state.json" for number in range(1, rounds)]
-    histories = [json.loads(state.read_text(encoding="utf-8"))["log_history"] for state in states if state.is_file()]
+def of_earlier_rounds(folder: Path) -> tuple[float, int]:
+    """Seconds of training and steps of the rounds before the last, if `folder` holds the last of several."""
+    rounds = arguments_of(folder).get("rounds", 1)
+    histories = list(filter(None, (log_history(round_folder(folder, number)) for number in range(1, rounds))))
     return sum(map(seconds_trained, histories)), sum(history[-1]["step"] for history in histories)
 
 

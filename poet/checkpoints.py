@@ -10,7 +10,6 @@ import re
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
-from functools import partial
 from pathlib import Path
 
 from poet.errors import UserError, first_line
@@ -26,6 +25,11 @@ _WEIGHTS = ("model.safetensors", "adapter_model.safetensors")  # of a whole mode
 def is_finished(folder: Path) -> bool:
     """Whether a stage ended and left its checkpoint in `folder`."""
     return (folder / _DONE).is_file()
+
+
+def log_history(folder: Path) -> list[dict]:
+    """What a finished stage logged, step after step; nothing of one that is not."""
+    return json.loads((folder / _DONE).read_text(encoding="utf-8"))["log_history"] if is_finished(folder) else []
 
 
 def is_adapter(folder: Path) -> bool:
@@ -59,10 +63,7 @@ def claim(folder: Path, arguments: dict) -> None:
     record = folder / _ARGUMENTS
     arguments = json.loads(json.dumps(arguments, default=str))
     if earlier := arguments_of(folder):
-        other = sorted(key for key in earlier.keys() | arguments.keys() if earlier.get(key) != arguments.get(key))
-        if other:
-            changes = ", ".join(f"{key} {earlier.get(key)} there, {arguments.get(key)} now" for key in other[:3])
-            raise UserError(f"{folder} holds another run ({changes}); pass another --output_dir or delete that folder")
+        refuse_another(folder, earlier, arguments)
     elif folder.is_dir() and any(folder.iterdir()):
         raise UserError(f"{folder} holds files that are no run of this project; pass another --output_dir")
     shutil.rmtree(folder / UNFINISHED, ignore_errors=True)
@@ -70,12 +71,20 @@ def claim(folder: Path, arguments: dict) -> None:
     write_text(record, json.dumps(arguments, ensure_ascii=False, indent=2, sort_keys=True))
 
 
+def refuse_another(folder: Path, there: dict, now: dict) -> None:
+    """Raises a UserError where the arguments of the run in `folder` are not those of now, naming those that differ."""
+    other = sorted(key for key in there.keys() | now.keys() if there.get(key) != now.get(key))
+    if other:
+        changes = ", ".join(f"{key} {there.get(key)} there, {now.get(key)} now" for key in other[:3])
+        raise UserError(f"{folder} holds another run ({changes}); pass another --output_dir or delete that folder")
+
+
 def last_checkpoint(folder: Path) -> Path | None:
     """The newest checkpoint to go on from, or None. One that lacks a part would resume silently wrong: it is passed over."""
     steps = {int(m[1]): p for p in folder.glob("checkpoint-*") if (m := re.fullmatch(r"checkpoint-(\d+)", p.name))}
     sharded = any(p.suffix == ".yaml" or p.name.startswith("global_step") for p in folder.glob("checkpoint-*/*"))
     for step in sorted(steps, reverse=True):
-        if sharded or has_weights(steps[step]) and all(map(partial(_holds, steps[step]), _PARTS)):
+        if sharded or has_weights(steps[step]) and all(_holds(steps[step], part) for part in _PARTS):
             return steps[step]
     return None
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from poet import plots
 from poet.card import add_evaluation, duration, measured, of_earlier_rounds, seconds_trained
-from poet.checkpoints import arguments_of, write_text
+from poet.checkpoints import log_history, write_text
 from poet.dataset import format_summary, load_summary
 from poet.evaluate import table
 from poet.stages import ALIGNED, JOURNEY
@@ -34,16 +34,11 @@ def write_report(run_dir: Path, rates: dict[str, dict[str, Any]]) -> Path:
     Raises:
         UserError: the run has no data.
     """
-    histories, rounds = {}, {}
-    for stage in JOURNEY:
-        state = run_dir / stage / "trainer_state.json"
-        if state.is_file():
-            histories[stage] = json.loads(state.read_text(encoding="utf-8"))["log_history"]
-            rounds[stage] = of_earlier_rounds(run_dir / stage, arguments_of(run_dir / stage).get("rounds", 1))
+    histories = {stage: history for stage in JOURNEY if (history := log_history(run_dir / stage))}
     parts = [f"# The run {run_dir.name}", f"## Data\n\n```\n{format_summary(load_summary(run_dir))}\n```"]
     if histories:
         plots.draw_stages(histories, run_dir / "report.png")
-        parts += ["## Stages", _table_of_stages(histories, rounds), "![losses of the stages side by side](report.png)"]
+        parts += ["## Stages", _table_of_stages(run_dir, histories), "![losses of the stages side by side](report.png)"]
     if rates:
         rows = {_COLUMNS.get(name, name): row for name, row in rates.items()}
         plots.draw_verse(rows, run_dir / "verse.png")
@@ -60,14 +55,14 @@ def write_report(run_dir: Path, rates: dict[str, dict[str, Any]]) -> Path:
     return run_dir / "report.md"
 
 
-def _table_of_stages(histories: dict[str, list[dict]], rounds: dict[str, tuple[float, int]]) -> str:
-    """Rounds: seconds and steps of each stage before its last one."""
+def _table_of_stages(run_dir: Path, histories: dict[str, list[dict]]) -> str:
     rows = ["| stage | steps | time | on held-out poems |", "|---|---|---|---|"]
     for stage, history in histories.items():
-        seconds, steps = (a + b for a, b in zip(rounds[stage], (seconds_trained(history), history[-1]["step"])))
+        seconds, steps = of_earlier_rounds(run_dir / stage)
+        seconds += seconds_trained(history)
         time = duration(seconds) if seconds else ""
         results = ", ".join(f"{name} {value:.3f}" for name, value in measured(stage, history).items())
-        rows.append(f"| {JOURNEY[stage].name} | {steps:,} | {time} | {results} |")
+        rows.append(f"| {JOURNEY[stage].name} | {steps + history[-1]['step']:,} | {time} | {results} |")
     return "\n".join(rows) + f"\n\n{_TIME}"
 
 

@@ -20,7 +20,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerFast, TrainingArgum
 
 from poet import write
 from poet.arguments import AlignmentArguments, RoundsArguments
-from poet.checkpoints import arguments_of, has_weights, is_finished, round_folder
+from poet.checkpoints import arguments_of, has_weights, is_finished, refuse_another, round_folder
 from poet.corpus import Poem
 from poet.dataset import Row, ask, dpo_row, sft_row
 from poet.errors import UserError
@@ -294,11 +294,7 @@ def rounds(stage_args: _InRounds, args: TrainingArguments) -> Iterator[tuple[_In
     """
     output, start = args.output_dir, stage_args.model_name_or_path
     there = arguments_of(Path(output)).get("rounds", stage_args.rounds)
-    if there != stage_args.rounds:
-        raise UserError(
-            f"{output} holds another run (rounds {there} there, {stage_args.rounds} now); pass another --output_dir or delete "
-            "that folder"
-        )
+    refuse_another(Path(output), {"rounds": there}, {"rounds": stage_args.rounds})
     finished = is_finished(Path(output)) and stage_args.rounds > 1
     if finished and not has_weights(round_folder(output, stage_args.rounds - 1)):
         raise UserError(

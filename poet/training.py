@@ -382,8 +382,6 @@ def begin(stage: str, args: TrainingArguments, stage_args: StageArguments, input
     hardware.use_all_cores()
     memory = hardware.keep_freed_memory()
     _check_fit(stage, args, stage_args)
-    if args.hub_strategy != "end":
-        raise UserError(f"hub_strategy {args.hub_strategy.value}: a stage is pushed when it is whole, which is `end`")
     try:
         for reports in get_reporting_integration_callbacks(args.report_to):
             reports()
@@ -417,6 +415,8 @@ def _scores_compiled(stage_args: StageArguments) -> bool:
 
 def _check_fit(stage: str, args: TrainingArguments, stage_args: StageArguments) -> None:
     """Refuses options of the libraries that a stage, or another option, leaves without a meaning."""
+    if args.hub_strategy != "end":
+        raise UserError(f"hub_strategy {args.hub_strategy.value}: a stage is pushed when it is whole, which is `end`")
     if args.save_only_model:
         raise UserError(
             "save_only_model leaves checkpoints that no run can go on from; a finished stage is such a folder anyway"
@@ -474,11 +474,10 @@ def train(trainer: Stage, facts: dict, parting: bool = True) -> None:
         last = card.last_evaluation(trainer.state.log_history)
     if last is not None and not math.isfinite(last["eval_loss"]):
         raise NonFiniteLoss(f"the evaluation loss is {last['eval_loss']}: nothing is saved")
-    rounds = getattr(trainer.stage_args, "rounds", 1) if parting else 1
     trainer.card_facts = {
         **facts,
         "parameters": trainer.model.num_parameters(),
-        "seconds": card.seconds_trained(trainer.state.log_history) + card.of_earlier_rounds(folder, rounds)[0],
+        "seconds": card.seconds_trained(trainer.state.log_history) + card.of_earlier_rounds(folder)[0],
         "device": hardware.describe(
             trainer.args.bf16, trainer.args.torch_compile, _scores_compiled(trainer.stage_args)
         ),

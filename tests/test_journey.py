@@ -150,7 +150,7 @@ def test_each_round_starts_from_what_the_one_before_has_left(trained):
     assert losses(first) == losses(trained / "dpo")
     assert evaluations[folder]["eval_logps/chosen"] > evaluations[first]["eval_logps/chosen"]
     steps = sum(history(each)[-1]["step"] for each in (first, folder))
-    seconds, own = of_earlier_rounds(folder, 2)
+    seconds, own = of_earlier_rounds(folder)
     assert own == steps // 2 and f"training time | {duration(seconds + seconds_trained(history(folder)))}" in (
         folder / "README.md"
     ).read_text(encoding="utf-8")
