@@ -54,7 +54,7 @@ def align(stage_args: "AlignmentArguments", args: "DPOConfig", number: int) -> N
 
     # Reference: the model as it is now.
     choose_attention(model, args)
-    reference = copy.deepcopy(model).eval()
+    reference = copy.deepcopy(model).to(args.device).eval()
 
     made_from = dataset.load_summary(run.folder)["made_from"]
     if not begin("dpo", args, stage_args, {"data": made_from, "model": origin}):

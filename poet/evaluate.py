@@ -19,7 +19,7 @@ from typing import Any
 import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
-from poet import dataset, themes, write
+from poet import dataset, hardware, themes, write
 from poet.author import Bayes, Voice, find_voice_of
 from poet.blocks import POEM_SEPARATOR
 from poet.checkpoints import is_finished
@@ -449,6 +449,7 @@ def _row(
 ) -> Row:
     """Everything about one checkpoint; with nothing `asked`, since it knows no titles, its loss alone."""
     row: Row = {"interval": {}}
+    model.to(hardware.fastest_device())
     _say(f"{path}: the loss of the evaluation part")
     _enter(row, _text_figures(model, tokenizer, held_out.text.split(POEM_SEPARATOR), training))
     if asked is None:
@@ -463,6 +464,7 @@ def _row(
     row |= {**written, "interval": row["interval"] | written["interval"]}
     if voice is not None:
         base, _ = write.load(write.base_of(Path(path)))
+        base.to(model.device)
         base.generation_config = model.generation_config  # so that the weights alone make the difference
         _say(f"{path}: whether it sounds like {voice.author}")
         before = _whole_poems(base, tokenizer, [title for title, _ in verses], seed)

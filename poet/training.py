@@ -60,6 +60,7 @@ class Stage(Trainer):
     stage_args: StageArguments
     _begun = 0.0
     _seconds_before: float | None = None
+    _norms: float | torch.Tensor = 0.0  # the sum of gradients' norms not looked at yet: no number where one is none
 
     def train(self, *args, **kwargs):
         for model in filter(None, (self.model, getattr(self, "ref_model", None))):
@@ -71,6 +72,7 @@ class Stage(Trainer):
 
     def log(self, logs, *args, **kwargs):
         if self.is_in_train:
+            self._check_norms(self.state.global_step)
             logs["seconds"] = round(self.seconds_so_far(), 2)
         super().log(logs, *args, **kwargs)
 
@@ -96,6 +98,7 @@ class Stage(Trainer):
         self.state = state
 
     def _save_checkpoint(self, model, trial):
+        self._check_norms(self.state.global_step)
         folder = Path(self.args.output_dir)
         self.args.output_dir = str(folder / checkpoints.UNFINISHED)
         try:
@@ -131,7 +134,7 @@ class Stage(Trainer):
 
     def training_step(self, *args, **kwargs):
         loss = super().training_step(*args, **kwargs)
-        # On a GPU the gradient's norm tells, without a wait; but float16's gradients overflow now and then, and are scaled anew.
+        # On a GPU the gradient's norm tells; but float16's gradients overflow now and then, and are scaled anew.
         if (loss.device.type == "cpu" or self.args.fp16) and not torch.isfinite(loss):
             raise NonFiniteLoss(f"the loss at step {self.state.global_step + 1} is {loss.item()}")
         return loss
@@ -139,9 +142,18 @@ class Stage(Trainer):
     def _get_grad_norm(self, model, grad_norm=None):
         """Asked for whether or not gradients are clipped."""
         norm = super()._get_grad_norm(model, grad_norm)
-        if norm is not None and not self.args.fp16 and not math.isfinite(float(norm)):
-            raise NonFiniteLoss(f"the gradient's norm at step {self.state.global_step + 1} is {float(norm)}")
+        if norm is not None and not self.args.fp16:
+            self._norms = self._norms + norm
+            if self.args.device.type == "cpu":
+                self._check_norms(self.state.global_step + 1)
         return norm
+
+    def _check_norms(self, step: int) -> None:
+        """On a GPU with a log or a checkpoint, since each look waits for all that was begun: a tenth of a short step."""
+        total, self._norms = float(self._norms), 0.0
+        if not math.isfinite(total):
+            at = "at" if self.args.device.type == "cpu" else "up to"
+            raise NonFiniteLoss(f"the gradient's norm {at} step {step} is {total}")
 
     def create_optimizer(self, model=None):
         if self.optimizer is None and self.stage_args.optimizer == "muon":
@@ -205,7 +217,9 @@ class Stage(Trainer):
 
     def evaluation_loop(self, *args, metric_key_prefix: str = "eval", **kwargs):
         self._eval_sum, self._eval_tokens = 0.0, 0
-        with torch.random.fork_rng():  # a data loader draws a number too, from the generator that dropout uses
+        with torch.random.fork_rng(
+            [self.args.device] if self.args.device.type == "cuda" else []
+        ):  # a data loader draws a number too, from the generator that dropout uses
             output = super().evaluation_loop(*args, metric_key_prefix=metric_key_prefix, **kwargs)
         if self._eval_tokens:
             sums = torch.tensor([self._eval_sum, self._eval_tokens], device=self.args.device)
