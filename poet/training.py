@@ -507,7 +507,7 @@ def train(trainer: Stage, facts: dict, parting: bool = True) -> None:
             ) from error
     trainer.accelerator.wait_for_everyone()
     if parting:
-        trainer.end()
+        trainer.accelerator.end_training()  # processes say goodbye to each other
     if stop.asked:
         raise KeyboardInterrupt
 
