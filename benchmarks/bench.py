@@ -7,7 +7,6 @@ Times of single steps are medians, since a machine that others use too is often 
 """
 
 import argparse
-import itertools
 import json
 import os
 import platform
@@ -31,6 +30,7 @@ import textbook  # noqa: E402, beside this file
 # Of the recipe `tang`: a row of its table `shapes`, and the same number of steps for all seeds.
 TO_468 = ("--max_steps", "850", "--n_layer", "2")
 SEEDS = (0, 1, 2)
+ROUNDS = 3  # of what is measured in turn; the quick form has one
 TARGET = 4.68
 START = 15  # seconds, of a command's start and end that --minutes does not count
 
@@ -40,19 +40,18 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="about four minutes: no whole trainings")
     parser.add_argument("--corpus", default="tang", help="a local copy of the Tang corpus (%(default)s)")
     options = parser.parse_args()
-    commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], cwd=HOUSE, capture_output=True, text=True).stdout
+    commit = commit_here()
     RESULTS.mkdir(exist_ok=True)
     with tempfile.TemporaryDirectory() as folder:
         bench = Bench(Path(folder), options.corpus)
-        rows = bench.quick_rows() if options.quick else itertools.chain(bench.quick_rows(), bench.whole_trainings())
         known = (
             json.loads((RESULTS / "bench.json").read_text(encoding="utf-8"))
             if (RESULTS / "bench.json").is_file()
             else {}
         )
         old = {each["name"]: {"commit": known["commit"], **each} for each in known.get("rows", [])}
-        result: dict[str, Any] = {"machine": bench.machine, "commit": commit.strip(), "rows": list(old.values())}
-        for each in rows:  # kept one by one: half an hour may be cut off
+        result: dict[str, Any] = {"machine": bench.machine, "commit": commit, "rows": list(old.values())}
+        for each in bench.rows(options.quick):  # kept one by one: half an hour may be cut off
             old[each["name"]] = each
             result["rows"] = list(old.values())
             (RESULTS / "bench.json").write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
@@ -68,14 +67,17 @@ class Bench:
         self.peak = 0.0  # GB, the largest of all commands so far
         self.machine = describe_machine()
 
-    def quick_rows(self) -> Iterator[dict]:
+    def rows(self, quick: bool) -> Iterator[dict]:
+        rounds = 1 if quick else ROUNDS
         yield from self.data()
-        self.textbook = statistics.median(textbook.step_seconds(30)[5:])
+        self.textbook = statistics.median(textbook.step_seconds(25)[5:])
         print(f"textbook loop: {self.textbook:.3f} s a step", flush=True)
-        yield from self.throughput()
-        yield from self.tuning()
-        yield from self.writing()
+        yield self.throughput()
+        yield from self.stages(rounds)
+        yield from self.writing(rounds)
         yield row("peak_memory", self.peak, "GB", "nothing", "tang, all stages", "train_*.py, resident memory")
+        if not quick:
+            yield from self.whole_trainings()
 
     # ------------------------------------------------------------------------------------------------------- data
 
@@ -102,65 +104,57 @@ class Bench:
 
     # ------------------------------------------------------------------------------------------------- pretraining
 
-    def throughput(self) -> Iterator[dict]:
-        seed = self.train("pretrain", "seed", "--max_steps", "60")
-        yield row(
+    def throughput(self) -> dict[str, Any]:
+        seed = self.train("pretrain", "seed", "--max_steps", "40")
+        return row(
             "throughput_textbook_shape", self.textbook / seed["step"], "times", "the textbook loop",
             "width 64, 4 layers, 16 x 256", "train_pretrain.py --config configs/seed/pretrain.yaml",
         )  # fmt: skip
-        tang = self.train("pretrain", "tang", "--max_steps", "60")
+
+    def stages(self, rounds: int) -> Iterator[dict]:
+        """All stages of `tang` in turn, so many times; of what is compared within a round the median over the rounds."""
+        found = [self.round() for _ in range(rounds)]
+        tang, sft, dpo, in_turn = found[-1]
         yield row("first_step", tang["first_step"], "s", "nothing", "tang, compilation cached", tang["command"])
         settings = recipe("tang", "pretrain")
         tokens = settings["per_device_train_batch_size"] * settings["n_positions"]
-        self.tang_tokens = tokens / tang["step"]
         width, layers, context = (settings[key] for key in ("n_embd", "n_layer", "n_positions"))
         # Forward and backward: 6 x the parameters in matrix products, and causal attention's two products.
         flops = tokens * (6 * (12 * layers * width**2 + width * self.vocabulary) + 6 * layers * width * context)
         fastest = max(self.machine["matmul_float32_gflops"], self.machine["matmul_bf16_gflops"])
         shapes = f"width {width}, {layers} layers, {settings['per_device_train_batch_size']} x {context}"
-        share = flops / tang["step"] / 1e9 / fastest
+        step = statistics.median(each["trainer"] for *_, each in found)
+        share = flops / step / 1e9 / fastest
         yield row("matmul_share", share, "of 1", "the machine's faster matrix product", shapes, tang["command"])
-        bare = self.bare_loop(settings)
-        yield row("trainer_overhead", tang["step"] / bare - 1, "of 1", "a bare loop", shapes, tang["command"])
+        overhead = statistics.median(each["ratio"] for *_, each in found) - 1
+        yield row("trainer_overhead", overhead, "of 1", "a bare loop", f"{shapes}, ten steps in turn", tang["command"])
+        for number, stage in ((1, sft), (2, dpo)):
+            values = [each[number]["tokens"] * each[3]["trainer"] / tokens for each in found]
+            shapes = f"tang, {stage['tokens'] * stage['step']:,.0f} tokens a step; the median of {len(found)} in turn"
+            name = f"{stage['stage']}_useful_tokens"
+            yield row(
+                name, statistics.median(values), "of 1", "pretraining's tokens a second", shapes, stage["command"]
+            )
 
-    def bare_loop(self, settings: dict[str, Any], steps: int = 40) -> float:
-        """Seconds a step of the same model, optimizer and compilation without Trainer."""
-        import torch
-        from transformers import GPT2Config, GPT2LMHeadModel
-
-        from poet.hardware import has_fast_bfloat16, keep_freed_memory
-        from poet.optimizer import MuonAdamW
-        from poet.scoring import return_loss_alone
-
-        names = ("n_positions", "n_embd", "n_layer", "n_head", "tie_word_embeddings")
-        dropout = dict.fromkeys(("resid_pdrop", "embd_pdrop", "attn_pdrop"), settings["dropout"])
-        config = GPT2Config(vocab_size=self.vocabulary, **{key: settings[key] for key in names}, **dropout)
-        model = GPT2LMHeadModel(config)
-        model.loss_type = "ForCausalLM"
-        keep_freed_memory()
-        bf16 = has_fast_bfloat16()
-        return_loss_alone(model, in_tiles=not bf16)
-        if bf16:
-            model.set_attn_implementation("eager")
-        optimizer = MuonAdamW(
-            model, settings["learning_rate"], settings["muon_learning_rate"], settings["muon_momentum"],
-            (0.9, settings["adam_beta2"]), settings["weight_decay"], bf16,
-        )  # fmt: skip
-        model.compile()
-        size, context = settings["per_device_train_batch_size"], settings["n_positions"]
-        seconds = []
-        for i in range(steps):
-            start = time.perf_counter()
-            block = self.ids[i * size * context : (i + 1) * size * context].view(size, context)
-            with torch.autocast("cpu", torch.bfloat16, enabled=bf16):
-                loss = model(input_ids=block, labels=block).loss
-            loss.backward()
-            torch.nn.utils.clip_grad_norm_(model.parameters(), settings["max_grad_norm"])
-            optimizer.step()
-            optimizer.zero_grad()
-            loss.item()
-            seconds.append(time.perf_counter() - start)
-        return statistics.median(seconds[steps // 4 :])
+    def round(self) -> list[dict[str, Any]]:
+        """Pretraining beside a bare loop, fine-tuning and alignment, each of what the one before has left; what overhead.py found."""
+        found, before = [], None
+        for stage, *options in (
+            ("pretrain", "--max_steps", "60"),
+            # So many rows that a step has about as many tokens as one of pretraining; a pair has two sides.
+            ("sft", "--max_steps", "40", "--per_device_train_batch_size", "24"),
+            ("dpo", "--max_steps", "40", "--sampled_titles", "0"),
+        ):
+            if before:
+                (self.folder / before).unlink(missing_ok=True)
+                (self.folder / before).symlink_to(self.last)
+            script = "benchmarks/overhead.py" if stage == "pretrain" else f"train_{stage}.py"
+            found.append(self.train(stage, "tang", *options, script=script))
+            if stage == "pretrain":
+                in_turn = json.loads((self.last / "in_turn.json").read_text(encoding="utf-8"))
+            before = stage
+        self.checkpoint = self.last
+        return [*found, in_turn]
 
     def whole_trainings(self) -> Iterator[dict]:
         runs = [self.train("pretrain", "tang", *TO_468, "--seed", str(s)) for s in SEEDS]
@@ -181,23 +175,9 @@ class Bench:
         shapes = f"{run['steps']} steps, {run['seconds']:.0f} s against {budget:.0f} s"
         return row("loss_after_2000_steps_time", run["eval_loss"], "nats", "nothing", shapes, run["command"])
 
-    # ------------------------------------------------------------------------------------------- tuning and writing
+    # ----------------------------------------------------------------------------------------------------- writing
 
-    def tuning(self) -> Iterator[dict]:
-        before = "pretrain"
-        for stage in ("sft", "dpo"):
-            (self.folder / before).unlink(missing_ok=True)
-            (self.folder / before).symlink_to(self.last)
-            # So many rows that a step has about as many tokens as one of pretraining; a pair has two sides.
-            rows = ["--sampled_titles", "0"] if stage == "dpo" else ["--per_device_train_batch_size", "24"]
-            run = self.train(stage, "tang", "--max_steps", "40", *rows)
-            value = run["tokens"] / self.tang_tokens
-            shapes = f"tang, {run['tokens'] * run['step']:,.0f} tokens a step"
-            yield row(f"{stage}_useful_tokens", value, "of 1", "pretraining's tokens a second", shapes, run["command"])
-            before = stage
-        self.checkpoint = self.last
-
-    def writing(self) -> Iterator[dict]:
+    def writing(self, rounds: int) -> Iterator[dict]:
         import torch
         from transformers import pipeline
 
@@ -211,17 +191,20 @@ class Bench:
         length = round(statistics.mean(map(len, poems)))
         # By itself: what writing in batches asks of the C library would make it slower.
         timing = f"import textbook; print(textbook.writing_seconds({length}))"
-        spoken = subprocess.run(
-            [sys.executable, "-c", timing], cwd=HOUSE / "benchmarks", capture_output=True, text=True, check=True
-        )
-        one_by_one = float(spoken.stdout) * len(titles)
-        start = time.perf_counter()
-        write.write_ids(model, tokenizer, titles, seed=0)
-        batched = time.perf_counter() - start
+        ratios = []
+        for _ in range(rounds):
+            spoken = subprocess.run(
+                [sys.executable, "-c", timing], cwd=HOUSE / "benchmarks", capture_output=True, text=True, check=True
+            )
+            start = time.perf_counter()
+            write.write_ids(model, tokenizer, titles, seed=0)
+            ratios.append(float(spoken.stdout) * len(titles) / (time.perf_counter() - start))
         shapes = (
-            f"{len(titles)} poems of {length} tokens on average; of the textbook loop's the mean of {textbook.POEMS}"
+            f"{len(titles)} poems of {length} tokens on average; of the textbook loop's the mean of {textbook.POEMS}; "
+            f"the median of {rounds} in turn"
         )
-        yield row("write_256", one_by_one / batched, "times", "the textbook loop", shapes, "poet.write.write_ids")
+        value = statistics.median(ratios)
+        yield row("write_256", value, "times", "the textbook loop", shapes, "poet.write.write_ids")
         plain = pipeline("text-generation", model=str(self.checkpoint))
         chat = [{"role": "user", "content": "春夜喜雨"}]
         prompt = len(tokenizer.apply_chat_template(chat, add_generation_prompt=True)["input_ids"])
@@ -239,8 +222,8 @@ class Bench:
 
     # ----------------------------------------------------------------------------------------------------- commands
 
-    def train(self, stage: str, recipe_name: str, *options: str) -> dict[str, Any]:
-        """Runs the stage's command; the seconds of its median step, of its start, and of all of it up to the last step."""
+    def train(self, stage: str, recipe_name: str, *options: str, script: str | None = None) -> dict[str, Any]:
+        """Runs the stage's command, or another script with its options; the seconds of its median step, of its start, and of all of it up to the last step."""
         from poet.checkpoints import log_history
 
         config = ["--config", f"configs/{recipe_name}/{stage}.yaml"]
@@ -251,7 +234,8 @@ class Bench:
                 (self.last.parent / name).symlink_to(self.folder / name)
         quiet = ["--eval_strategy", "no", "--eval_on_start", "false", "--save_strategy", "no", "--logging_steps", "5"]
         begun = time.perf_counter()
-        first_step = self.call(f"train_{stage}.py", *config, *options, *quiet, "--output_dir", str(self.last))
+        script = script or f"train_{stage}.py"
+        first_step = self.call(script, *config, *options, *quiet, "--output_dir", str(self.last))
         wall = time.perf_counter() - begun
         history = log_history(self.last)
         logs = [log for log in history if "seconds" in log and "loss" in log]
@@ -262,11 +246,11 @@ class Bench:
         tokens = (logs[-1].get("num_tokens", 0) - pairs[0][0].get("num_tokens", 0)) / (
             logs[-1]["seconds"] - pairs[0][0]["seconds"]
         )
-        command = " ".join([f"train_{stage}.py", *config, *options])
+        command = " ".join([script, *config, *options])
         seconds = wall - evaluation["eval_runtime"]
         print(f"{command}: {step:.3f} s a step, eval loss {evaluation['eval_loss']:.4f}, {seconds:.0f} s", flush=True)
         return {
-            "command": command, "step": step, "seconds": seconds, "tokens": tokens,
+            "command": command, "stage": stage, "step": step, "seconds": seconds, "tokens": tokens,
             "eval_loss": evaluation["eval_loss"], "steps": logs[-1]["step"], "first_step": first_step,
         }  # fmt: skip
 
@@ -294,6 +278,11 @@ def row(name: str, value: float, unit: str, compared_with: str, shapes: str, com
         "name": name, "value": round(value, 4), "unit": unit, "compared_with": compared_with, "shapes": shapes,
         "command": command,
     }  # fmt: skip
+
+
+def commit_here() -> str:
+    command = ["git", "rev-parse", "--short", "HEAD"]
+    return subprocess.run(command, cwd=HOUSE, capture_output=True, text=True).stdout.strip()
 
 
 def recipe(name: str, stage: str) -> dict[str, Any]:
@@ -328,16 +317,19 @@ def table(result: dict[str, Any]) -> str:
         f"{machine['matmul_float32_gflops']} GFLOP/s in float32, {machine['matmul_bf16_gflops']} in bfloat16 "
         f"({ratio:.2f} times as fast). Commit {result['commit']}.",
         "",
-        "| what | value | against | shapes | command |",
-        "|---|---|---|---|---|",
     ]
-    for each in result["rows"]:
+    return "\n".join([*lines, *table_lines(result["rows"])]) + "\n"
+
+
+def table_lines(rows: list[dict[str, Any]]) -> list[str]:
+    lines = ["| what | value | against | shapes | command |", "|---|---|---|---|---|"]
+    for each in rows:
         of = f" (commit {each['commit']})" if "commit" in each else ""
         value = f"{each['value']:.3f} {each['unit'].replace('of 1', '').strip()}".strip()
         lines.append(
             f"| `{each['name']}` | {value} | {each['compared_with']} | {each['shapes']}{of} | `{each['command']}` |"
         )
-    return "\n".join(lines) + "\n"
+    return lines
 
 
 if __name__ == "__main__":

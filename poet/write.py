@@ -222,7 +222,9 @@ def write_ids(
 
 def write_poems(model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, titles: list[str], **settings) -> list[str]:
     """(titles) -> one poem a title, in the same order; settings and errors are those of `write_ids`."""
-    return tokenizer.batch_decode(write_ids(model, tokenizer, titles, **settings), skip_special_tokens=True)
+    written = write_ids(model, tokenizer, titles, **settings)
+    # Of an empty list transformers 5.17 makes one text.
+    return tokenizer.batch_decode(written, skip_special_tokens=True) if written else []
 
 
 def write_best(model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, title: str, n: int, **settings) -> list[str]:
