@@ -43,7 +43,7 @@ def distill(stage_args: "DistillationArguments", args: "SFTConfig", number: int,
     from datasets import Dataset, concatenate_datasets
     from trl import SFTTrainer
 
-    from poet import dataset, hardware, sampling, scoring
+    from poet import dataset, hardware, sampling, scoring, themes
     from poet.callbacks import show_poem
     from poet.distillation import MaskedTeacher, distillation_loss
     from poet.training import Stage, begin, choose_attention, fit_lengths, load_model, locate, train
@@ -73,9 +73,11 @@ def distill(stage_args: "DistillationArguments", args: "SFTConfig", number: int,
     start = run.folder / "sft"
     model, tokenizer, origin = load_model(stage_args.model_name_or_path or start, stage_args, stage_args.sample_title)
 
-    # Data: titles of poems in a regulated form.
+    # Data: titles of poems in a regulated form, or words of theirs in place of the title.
     rows = dataset.load_stage(run.folder, "sft")
     patterns = sampling.in_regulated_forms(rows["train"], stage_args.longest_written)[: stage_args.written_poems]
+    seed = args.seed + number
+    titled, themed = themes.part_by_theme(patterns, stage_args.theme_share, seed)
 
     # Teachers: the model as it is now, under the mask of each poem's form; and of free verse as it was before the first round.
     choose_attention(model, args)
@@ -88,9 +90,11 @@ def distill(stage_args: "DistillationArguments", args: "SFTConfig", number: int,
     if not begin("distill", args, stage_args, {"data": made_from, "model": origin}):
         return
 
-    # The poems that it writes for these titles under the mask, beside some of the poets that keep to no form; the poets' own evaluate.
-    written = sampling.rows_in_forms(reference, tokenizer, patterns, stage_args.written_at, args.seed + number)
+    # The poems that it writes for these under the mask, beside some of the poets that keep to no form; the poets' own evaluate.
+    written = sampling.rows_in_forms(reference, tokenizer, titled, stage_args.written_at, seed)
+    written += sampling.rows_in_forms(reference, tokenizer, themed, stage_args.written_at, seed, themes.INSTRUCTION)
     free = sampling.in_no_form(rows["train"], stage_args.longest_written, stage_args.free_poems)
+    free = themes.ask_by_theme(free, stage_args.theme_share, seed)
     rows["train"] = concatenate_datasets([Dataset.from_list(written, features=free.features), free])
     rows = fit_lengths(rows, tokenizer, args, model.config.n_positions)
 

@@ -125,8 +125,8 @@ class TuningArguments(SamplingArguments, ScoringArguments):
 
 
 @dataclass
-class FinetuningArguments(TuningArguments):
-    """Options of fine-tuning: what the poems answer."""
+class ThemeArguments(TuningArguments):
+    """Options of the stages that learn poems for what is asked: a title, or words."""
 
     theme_share: float = field(
         default=0.0, metadata={"help": "Share of the poems that answer words of their own in place of their title."}
@@ -136,6 +136,11 @@ class FinetuningArguments(TuningArguments):
         super().__post_init__()
         if not 0 <= self.theme_share <= 1:
             raise ValueError(f"theme_share is a share from 0 to 1, not {self.theme_share}")
+
+
+@dataclass
+class FinetuningArguments(ThemeArguments):
+    """Options of fine-tuning."""
 
 
 @dataclass
@@ -211,7 +216,7 @@ class AlignmentArguments(RoundsArguments):
 
 
 @dataclass
-class DistillationArguments(RoundsArguments):
+class DistillationArguments(RoundsArguments, ThemeArguments):
     """Options of distillation: what the model writes for itself, and what it learns from that."""
 
     written_poems: int = field(

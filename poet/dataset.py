@@ -123,8 +123,8 @@ def ask(title: str, instruction: str | None = None) -> list[Message]:
     return [*system, {"role": "user", "content": title}]
 
 
-def sft_row(poem: Poem) -> Row:
-    return {"prompt": ask(poem.title), "completion": [_assistant(poem.text)]}
+def sft_row(poem: Poem, instruction: str | None = None) -> Row:
+    return {"prompt": ask(poem.title, instruction), "completion": [_assistant(poem.text)]}
 
 
 def pair_poems(split: Split, prefers: preferences.Predicate) -> list[Pair]:

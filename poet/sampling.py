@@ -142,12 +142,22 @@ def in_no_form(rows: Dataset, longest: int, count: int) -> Dataset:
 
 
 def rows_in_forms(
-    model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, poems: Sequence[Poem], temperature: float, seed: int
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerFast,
+    poems: Sequence[Poem],
+    temperature: float,
+    seed: int,
+    instruction: str | None = None,
 ) -> list[Row]:
-    """(poems) -> {"prompt", "completion"}: for each poem in a regulated form a new one of its title and form, under the mask."""
-    found = _write_in_forms(model, tokenizer, poems, seed, _ROWS_AT_ONCE, temperature=temperature)
+    """(poems) -> {"prompt", "completion"}: for each poem in a regulated form a new one of its title and form, under the mask.
+
+    Args:
+        instruction: what is asked for, where it is not a poem for a title (`poet.themes.INSTRUCTION`).
+    """
+    settings = {"temperature": temperature, "instruction": instruction}
+    found = _write_in_forms(model, tokenizer, poems, seed, _ROWS_AT_ONCE, **settings)
     return [
-        sft_row(_written(tokenizer, title, ids))
+        sft_row(_written(tokenizer, title, ids), instruction)
         for _, titles, written, _ in found
         for title, ids in zip(titles, written, strict=True)
     ]

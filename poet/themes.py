@@ -8,11 +8,13 @@ Wang Li 王力, 詩詞格律, 4.2); a word of one is what several such words end
 import random
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 from itertools import chain
 from math import log
 
 from datasets import Dataset
 
+from poet.corpus import Poem
 from poet.dataset import ask
 from poet.prosody import verse_lines
 
@@ -88,6 +90,20 @@ class Lexicon:
         return set(sorted(gains, key=lambda other: (-gains[other], other))[:_KIN])
 
 
+def part_by_theme(poems: Sequence[Poem], share: float, seed: int) -> tuple[list[Poem], list[Poem]]:
+    """Poems -> those that keep their title, and about a `share` of them with words of theirs in its place."""
+    draw, lexicon = random.Random(seed), Lexicon([poem.text for poem in poems])
+    titled: list[Poem] = []
+    themed: list[Poem] = []
+    for poem in poems:
+        theme = lexicon.theme(poem.text, draw) if draw.random() < share else None
+        if theme is None:
+            titled.append(poem)
+        else:
+            themed.append(replace(poem, title=theme))
+    return titled, themed
+
+
 def ask_by_theme(rows: Dataset, share: float, seed: int) -> Dataset:
     """(prompt, completion) -> the same rows, of which about a `share` has words of its poem for a prompt in place of the title."""
     draw = random.Random(seed)
@@ -96,7 +112,8 @@ def ask_by_theme(rows: Dataset, share: float, seed: int) -> Dataset:
     for row in rows:
         theme = lexicon.theme(row["completion"][0]["content"], draw) if draw.random() < share else None
         asked.append(row if theme is None else {**row, "prompt": ask(theme, INSTRUCTION)})
-    return Dataset.from_list(asked, features=rows.features)
+    columns = {name: [row[name] for row in asked] for name in rows.column_names}  # a list without rows has none
+    return Dataset.from_dict(columns, features=rows.features)
 
 
 def spoken_of(poem: str, theme: str, kin: dict[str, set[str]]) -> tuple[int, int]:
