@@ -149,7 +149,7 @@ class Stage(Trainer):
         return norm
 
     def _check_norms(self, step: int) -> None:
-        """On a GPU with a log or a checkpoint, since each look waits for all that was begun: a tenth of a short step."""
+        """On a GPU with a log or a checkpoint, since each look waits for all that was begun."""
         total, self._norms = float(self._norms), 0.0
         if not math.isfinite(total):
             at = "at" if self.args.device.type == "cpu" else "up to"
@@ -434,6 +434,11 @@ def _check_fit(stage: str, args: TrainingArguments, stage_args: StageArguments) 
     if args.save_only_model:
         raise UserError(
             "save_only_model leaves checkpoints that no run can go on from; a finished stage is such a folder anyway"
+        )
+    if args.resume_from_checkpoint not in (None, "true", "True"):
+        raise UserError(
+            f"resume_from_checkpoint {args.resume_from_checkpoint}: a run goes on from the last whole checkpoint in its output_dir by "
+            "itself; to go on from an earlier one, delete those behind it"
         )
     if args.train_sampling_strategy == "group_by_length" and stage in ("pretrain", "grpo"):
         raise UserError(f"train_sampling_strategy group_by_length: the rows of {stage} have no lengths to group by")

@@ -12,6 +12,7 @@ from poet.dataset import ask, sft_row
 from poet.distillation import ENDING, FREE, RULED, UNTAUGHT, MaskedTeacher, distillation_loss
 from poet.prosody import all_groups, judge
 from poet.sampling import in_no_form, rows_in_forms
+from poet.themes import INSTRUCTION
 from poet.write import load
 
 LINES = "石徑幽泉細，松窗夜雨聲。", "孤燈明舊壁，白髮對寒城。"
@@ -48,6 +49,8 @@ def test_poems_without_a_regulated_form_give_none(poet):
     assert rows_in_forms(*poet, [Poem("望月", LINES[:1])], temperature=1.0, seed=0) == []
     (row,) = rows_in_forms(*poet, [QUATRAIN], temperature=1.0, seed=0)
     assert row["prompt"] == ask("登樓")
+    (row,) = rows_in_forms(*poet, [QUATRAIN], temperature=1.0, seed=0, instruction=INSTRUCTION)
+    assert row["prompt"] == ask("登樓", INSTRUCTION)
 
 
 def test_the_teacher_is_the_model_less_what_the_mask_forbids(poet, batch):

@@ -7,7 +7,7 @@ from datasets import Dataset
 
 from poet.corpus import Poem
 from poet.dataset import ask, sft_row
-from poet.themes import INSTRUCTION, Lexicon, ask_by_theme, spoken_of
+from poet.themes import INSTRUCTION, Lexicon, ask_by_theme, part_by_theme, spoken_of
 
 _MOON, _HOME = "明月照松間，清風入舊山。", "故鄉千里外，秋雁帶霜還。"
 
@@ -72,3 +72,14 @@ def test_a_share_of_the_rows_answers_words_of_its_own_poem(poems):
         assert all(word in row["completion"][0]["content"] for word in theme.split(" "))
     assert ask_by_theme(rows, 0.5, seed=0)["prompt"] == asked["prompt"]
     assert ask_by_theme(rows, 0.0, seed=0)["prompt"] == rows["prompt"]
+    assert len(ask_by_theme(rows.select([]), 0.5, seed=0)) == 0
+
+
+def test_a_share_of_the_poems_has_words_of_its_own_for_a_title(poems):
+    whole = [Poem(f"題{i}", tuple(poem.split("\n"))) for i, poem in enumerate(poems)]
+    titled, themed = part_by_theme(whole, 0.5, seed=0)
+    assert 60 < len(themed) < 120 and len(titled) + len(themed) == len(whole)
+    assert {poem.text for poem in titled} | {poem.text for poem in themed} == set(poems)
+    assert all(poem in whole for poem in titled) and not any(poem in whole for poem in themed)
+    assert all(word in poem.text for poem in themed for word in poem.title.split(" "))
+    assert part_by_theme(whole, 0.0, seed=0) == (whole, [])
