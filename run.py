@@ -109,9 +109,9 @@ def origin(recipe: Path) -> str | None:
 
 def read(path: Path) -> dict:
     """A stage's numbers; none where the recipe has not the stage."""
-    import yaml
+    from poet.arguments import read_yaml
 
-    return yaml.safe_load(path.read_text(encoding="utf-8")) or {} if path.is_file() else {}
+    return read_yaml(path) if path.is_file() else {}
 
 
 def train(stage: str, recipe: Path, run: Path, minutes: float | None) -> int:

@@ -68,6 +68,8 @@ def align(stage_args: "AlignmentArguments", args: "DPOConfig", number: int) -> N
         )
         rows = fit_lengths(rows, tokenizer, args, model.config.n_positions)
 
+    # trl has one process write these scores, to a file of a folder that each process has for itself.
+    args.precompute_ref_log_probs &= args.world_size == 1
     trainer = Aligner(
         model=model,
         ref_model=reference,

@@ -46,26 +46,33 @@ def main() -> None:
         "matmul_bf16_gflops": round(matmul_gflops(torch.bfloat16)),
     }  # fmt: skip
     print(machine, flush=True)
+    run, short = Path(options.output_dir).resolve(), Path(f"{options.output_dir}-short").resolve()
+    for folder in (run, short):
+        if folder.exists():
+            raise UserError(
+                f"{folder} is there, and what is trained already cannot be timed: pass another --output_dir"
+            )
+    corpus = str(Path(options.corpus).resolve()) if Path(options.corpus).exists() else options.corpus
     call(
         "run.py",
         "--recipe",
         "tang-gpu",
         "--corpus",
-        options.corpus,
+        corpus,
         "--stages",
         "data",
         "--output_dir",
         options.output_dir,
     )
     result: dict[str, Any] = {"machine": machine, "commit": commit_here(), "rows": []}
-    for each in rows(Path(options.output_dir), machine):
+    for each in rows(run, short, machine):
         result["rows"].append(each)
         (RESULTS / "gpu.json").write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
         (RESULTS / "gpu.md").write_text(table(result), encoding="utf-8")
     print(table(result))
 
 
-def rows(run: Path, machine: dict[str, Any]) -> Iterator[dict]:
+def rows(run: Path, short: Path, machine: dict[str, Any]) -> Iterator[dict]:
     settings = recipe("tang-gpu", "pretrain")
     width, layers, context = (settings[key] for key in ("n_embd", "n_layer", "n_positions"))
     tokens = settings["per_device_train_batch_size"] * context
@@ -89,9 +96,9 @@ def rows(run: Path, machine: dict[str, Any]) -> Iterator[dict]:
         else:
             value = found["tokens"] / speed
             yield row(f"{stage}_useful_tokens", value, "of 1", "pretraining's tokens a second", shapes, command)
-    short = train("pretrain", run.parent / f"{run.name}-short" / "pretrain", run / "data", *TO_468)
-    what = f"{short['steps']} steps, start included, evaluation loss {short['eval_loss']:.3f}"
-    yield row("time_to_4.68", short["wall"], "s", "nothing", what, f"train_pretrain.py … {' '.join(TO_468)}")
+    found = train("pretrain", short / "pretrain", run / "data", *TO_468)
+    what = f"{found['steps']} steps, start included, evaluation loss {found['eval_loss']:.3f}"
+    yield row("time_to_4.68", found["wall"], "s", "nothing", what, f"train_pretrain.py … {' '.join(TO_468)}")
     yield writing(run / "dpo", run)
 
 
@@ -105,7 +112,7 @@ def textbook_row(steps: int = 200) -> dict[str, Any]:
     textbook.step_seconds(steps)
     torch.cuda.synchronize()
     seconds = (time.perf_counter() - start) / steps * textbook.STEPS
-    torch.set_default_device("cpu")
+    torch.set_default_device(None)
     return row("textbook_seconds", seconds, "s", "nothing", "10,000 steps, width 64, 4 layers, 16 x 256", "textbook.py")
 
 
@@ -115,7 +122,7 @@ def train(stage: str, output: Path, data: Path | None = None, *options: str) -> 
 
     if data is not None:
         output.parent.mkdir(parents=True)
-        (output.parent / "data").symlink_to(data.resolve())
+        (output.parent / "data").symlink_to(data)
     start = time.perf_counter()
     config = f"configs/tang-gpu/{stage}.yaml"
     call("-m", *LAUNCH, f"train_{stage}.py", "--config", config, "--output_dir", str(output), *options)

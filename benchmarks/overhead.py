@@ -2,7 +2,7 @@
 
     python benchmarks/overhead.py --config configs/tang/pretrain.yaml --max_steps 40
 
-All options are those of train_pretrain.py, which is run as it is, in this process: what is compared is measured within seconds, because
+The options are those of train_pretrain.py (with `optimizer: muon`, on a CPU), which is run as it is, in this process: what is compared is measured within seconds, because
 the machine's own speed moves by more in a minute than Trainer costs. Leaves OUTPUT_DIR/in_turn.json, the median block of either
 (`trainer`, `bare`, seconds a step) and the median of their ratios (`ratio`); the first blocks, which compile, are left out.
 """
@@ -57,19 +57,25 @@ class BareLoop:
 class InTurn(TrainerCallback):
     """Lets the bare loop have a block of steps behind each of Trainer's, and times both."""
 
-    def on_train_begin(self, args, state, control, model, optimizer, train_dataloader, **kwargs):
-        plain = getattr(model, "_orig_mod", model)
+    def on_train_begin(self, args, state, control, optimizer, **kwargs):
         inner = getattr(optimizer, "optimizer", optimizer)
-        self.bare = BareLoop(plain, args, inner, train_dataloader.dataset)
+        if type(inner).__name__ != "MuonAdamW" or args.device.type != "cpu" or state.max_steps < 3 * BLOCK + 1:
+            sys.exit(
+                f"the bare loop is that of a recipe with `optimizer: muon`, without a GPU, for more than {3 * BLOCK} steps"
+            )
+        self.bare: BareLoop | None = None
         self.trainers: list[float] = []
         self.bares: list[float] = []
         self.begun = time.perf_counter()
 
-    def on_step_begin(self, args, state, control, **kwargs):
+    def on_step_begin(self, args, state, control, model, optimizer, train_dataloader, **kwargs):
         """Behind the log of the block's last step, and the reading of the next one's rows."""
         if state.global_step % BLOCK or not state.global_step:
             return
         self.trainers.append(self._lap())
+        if self.bare is None:
+            inner = getattr(optimizer, "optimizer", optimizer)
+            self.bare = BareLoop(getattr(model, "_orig_mod", model), args, inner, train_dataloader.dataset)
         for _ in range(BLOCK):
             self.bare.step()
         self.bares.append(self._lap())

@@ -82,7 +82,7 @@ def step_seconds(steps: int) -> list[float]:
     seconds = []
     for _ in range(steps):
         start = time.perf_counter()
-        places = torch.randint(len(ids) - CONTEXT, (BATCH,))
+        places = torch.randint(len(ids) - CONTEXT, (BATCH,)).tolist()
         x = torch.stack([ids[i : i + CONTEXT] for i in places])
         y = torch.stack([ids[i + 1 : i + CONTEXT + 1] for i in places])
         loss = F.cross_entropy(model(x).flatten(0, 1), y.flatten())

@@ -10,6 +10,7 @@ import sys
 from collections.abc import Iterable, Mapping
 from dataclasses import MISSING, Field, dataclass, field, fields
 from pathlib import Path
+from typing import Any
 
 from poet.errors import UserError, refuse
 
@@ -276,7 +277,7 @@ class RewardArguments(ScoringArguments):
 
 _LEAST = {
     "seed": 0, "per_device_train_batch_size": 1, "per_device_eval_batch_size": 1, "gradient_accumulation_steps": 1,
-    "n_positions": 2, "n_embd": 1, "n_layer": 1,
+    "n_positions": 2, "n_embd": 1, "n_layer": 1, "learning_rate": 0, "muon_learning_rate": 0, "weight_decay": 0, "adam_epsilon": 0,
 }  # fmt: skip
 
 
@@ -287,14 +288,17 @@ def parse(*types: type, argv: list[str] | None = None):
         UserError: for a missing or broken file, a value of the wrong kind, or a key that does not exist; the message
             names the nearest that does.
     """
-    from trl import TrlParser
-
-    from poet import hardware
-
     argv = list(sys.argv[1:] if argv is None else argv)
     known = {f.name: f for t in types for f in fields(t)}
     recipe, argv = _take_recipe(argv)
     config = {} if recipe is None else _read_config(recipe, known)
+    if _says_yes("use_cpu", argv, config):
+        os.environ["CUDA_VISIBLE_DEVICES"] = ""  # before torch looks: all else is chosen for the CPU then
+
+    from trl import TrlParser
+
+    from poet import hardware
+
     for name in given(argv):
         if name not in known and name.removeprefix("no_") not in known and name != "help":
             raise UserError(f"there is no option --{name}{_nearest(name, known, '--')}")
@@ -320,6 +324,9 @@ def parse(*types: type, argv: list[str] | None = None):
         for name, least in _LEAST.items():
             if getattr(each, name, least) < least:
                 raise UserError(f"{name} is at least {least}, not {getattr(each, name)}")
+        for name in ("adam_beta1", "adam_beta2", "muon_momentum"):
+            if not 0 <= getattr(each, name, 0) < 1:
+                raise UserError(f"{name} is at least 0 and below 1, not {getattr(each, name)}")
         # Several GPUs are for `accelerate launch`: in one process Trainer takes DataParallel, and trl refuses.
         if getattr(each, "n_gpu", 1) > 1:
             each._n_gpu = 1
@@ -330,6 +337,16 @@ def given(argv: list[str] | None = None) -> list[str]:
     """The names of the options that stand on the command line."""
     words = sys.argv[1:] if argv is None else argv
     return [word[2:].split("=")[0].replace("-", "_") for word in words if word.startswith("--")]
+
+
+def _says_yes(name: str, argv: list[str], config: Mapping) -> bool:
+    """Whether a switch is on: by the command line, with its value or without, or else by the recipe."""
+    found = bool(config.get(name, False))
+    for word, after in zip(argv, [*argv[1:], "--"]):
+        option, _, value = word.partition("=")
+        if option.replace("-", "_") == f"__{name}":
+            found = (value or ("true" if after.startswith("--") else after)).lower() in ("true", "1", "yes")
+    return found
 
 
 def _take_recipe(argv: list[str]) -> tuple[Path | None, list[str]]:
@@ -345,18 +362,24 @@ def _take_recipe(argv: list[str]) -> tuple[Path | None, list[str]]:
     return None, argv
 
 
-def _read_config(path: Path, known: Mapping[str, Field]) -> dict:
+def read_yaml(path: Path) -> dict:
+    """The keys and values of a recipe's file; a UserError where it holds something else."""
     import yaml
 
-    if not path.is_file():
-        recipes = sorted(p.name for p in Path("configs").glob("*") if (p / "pretrain.yaml").is_file())
-        raise UserError(f"there is no recipe file {path}; recipes here: {', '.join(recipes) or 'none'}")
     try:
         config = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise UserError(f"{path} is not YAML: {' '.join(str(error).split())}") from error
     if not isinstance(config, dict):
         raise UserError(f"{path} must hold lines of `key: value`")
+    return config
+
+
+def _read_config(path: Path, known: Mapping[str, Field]) -> dict:
+    if not path.is_file():
+        recipes = sorted(p.name for p in Path("configs").glob("*") if (p / "pretrain.yaml").is_file())
+        raise UserError(f"there is no recipe file {path}; recipes here: {', '.join(recipes) or 'none'}")
+    config = read_yaml(path)
     for key, value in config.items():
         if key not in known and key != "env":
             raise UserError(f"{path}: there is no key {key}{_nearest(str(key), known)}")
@@ -364,7 +387,22 @@ def _read_config(path: Path, known: Mapping[str, Field]) -> dict:
             raise UserError(f"{path}: env must hold lines of `NAME: value`")
         if value is None and known[key].default not in (None, MISSING) and "None" not in str(known[key].type):
             raise UserError(f"{path}: the key {key} has no value")
+        if key in known:
+            config[key] = _as_given(value, str(known[key].type), f"{path}: {key}")
     return config
+
+
+def _as_given(value: Any, kind: str, where: str) -> Any:
+    """A value of YAML as the command line would give it: whole numbers, and lists where there are lists alone."""
+    if isinstance(value, (list, dict)) and not any(word in kind for word in ("list", "List", "dict", "Dict", "Any")):
+        raise UserError(f"{where} takes one value, not {value}")
+    if isinstance(value, float) and kind in ("<class 'int'>", "int", "int | None", "typing.Optional[int]"):
+        if not value.is_integer():
+            raise UserError(f"{where} is a whole number, not {value}")
+        return int(value)
+    if kind.startswith("list[") and value is not None and not isinstance(value, (list, dict)):
+        return [value]
+    return value
 
 
 def _nearest(name: str, known: Iterable[str], prefix: str = "") -> str:

@@ -4,6 +4,7 @@ Knows Trainer's events; changes neither losses nor the random numbers that train
 """
 
 import json
+import os
 import signal
 from collections.abc import Callable
 from pathlib import Path
@@ -30,12 +31,16 @@ class ShowVerse(TrainerCallback):
         if state.is_world_process_zero and self.path.is_file():
             lines = self.path.read_text(encoding="utf-8").splitlines(keepends=True)
             whole = [line for line in lines if line.endswith("\n")]  # a power cut may leave half a line
-            write_text(self.path, "".join(line for line in whole if json.loads(line)["step"] <= state.global_step))
+            # From step 0 on, that of `eval_on_start` is shown again.
+            kept = [line for line in whole if state.global_step and json.loads(line)["step"] <= state.global_step]
+            write_text(self.path, "".join(kept))
 
     def on_evaluate(self, args, state, control, metrics, model, **kwargs):
-        if not state.is_world_process_zero:
+        # A sharded model writes by all its processes together, or not at all.
+        if not state.is_world_process_zero or args.fsdp or os.environ.get("ACCELERATE_USE_FSDP") == "true":
             return
-        with torch.random.fork_rng(), torch.no_grad():  # dropout draws from the same generator
+        gpu = [args.device] if args.device.type == "cuda" else []
+        with torch.random.fork_rng(gpu), torch.no_grad():  # dropout draws from the same generator
             written = self.write()
         loss = metrics["eval_loss"]
         record = {"step": state.global_step, "prompt": self.prompt, **written, "eval_loss": loss}
@@ -111,6 +116,12 @@ class StopWhenAsked(TrainerCallback):
             self.asked = bool(asked)
         if self.asked:
             control.should_save = control.should_training_stop = True
+        return control
+
+    def on_epoch_end(self, args, state, control, **kwargs):
+        """The epoch has not ended: what an ended one asks for is left out, and the checkpoint is written already."""
+        if self.asked:
+            control.should_evaluate = control.should_save = control.should_log = False
         return control
 
     def on_train_end(self, args, state, control, **kwargs):

@@ -17,7 +17,7 @@ from poet.errors import UserError, first_line
 UNFINISHED = "unfinished"
 _ARGUMENTS = "_arguments.json"  # may name folders of this machine: a push leaves out what begins with _
 _DONE = "trainer_state.json"
-_PARTS = ("optimizer.pt", "scheduler.pt", "trainer_state.json", "rng_state*.pth")
+_PARTS = ("optimizer.[pb]*", "scheduler.pt", "trainer_state.json", "rng_state*.pth")
 _NOT_WRITTEN = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO)
 _WEIGHTS = ("model.safetensors", "adapter_model.safetensors")  # of a whole model; of an adapter, which needs its base
 
@@ -82,7 +82,7 @@ def refuse_another(folder: Path, there: dict, now: dict) -> None:
 def last_checkpoint(folder: Path) -> Path | None:
     """The newest checkpoint to go on from, or None. One that lacks a part would resume silently wrong: it is passed over."""
     steps = {int(m[1]): p for p in folder.glob("checkpoint-*") if (m := re.fullmatch(r"checkpoint-(\d+)", p.name))}
-    sharded = any(p.suffix == ".yaml" or p.name.startswith("global_step") for p in folder.glob("checkpoint-*/*"))
+    sharded = any(p.name.startswith("global_step") for p in folder.glob("checkpoint-*/*"))  # by DeepSpeed
     for step in sorted(steps, reverse=True):
         if sharded or has_weights(steps[step]) and all(_holds(steps[step], part) for part in _PARTS):
             return steps[step]

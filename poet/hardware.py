@@ -51,17 +51,26 @@ def fastest_device() -> "torch.device":
 
 @functools.cache
 def has_compiler() -> bool:
-    """Whether `torch.compile` can build its kernels: on a CPU that needs a C++ compiler that finds its headers and Python's.
+    """Whether `torch.compile` can build its kernels: on a CPU that needs a C++ compiler that finds its headers and Python's, on an NVIDIA
+    GPU one for C and Python's headers.
 
     Tried out, since Python's are often missing where a system has packed them apart, and a Mac has a name for a compiler before it has one.
     """
+    if fastest_device().type == "cuda":  # as Triton chooses
+        return _compiles(os.environ.get("CC") or shutil.which("gcc") or "clang", "c", "")
     if has_accelerator():
         return True
-    compiler = os.environ.get("CXX", {"darwin": "clang++", "win32": "cl"}.get(sys.platform, "g++"))  # as torch chooses
+    # As torch chooses.
+    compiler = os.environ.get("CXX", {"darwin": "clang++", "win32": "cl"}.get(sys.platform, "g++"))
+    return _compiles(compiler, "c++", "#include <cmath>\n")
+
+
+def _compiles(compiler: str, language: str, headers: str) -> bool:
     if shutil.which(compiler) is None or sys.platform == "win32":
         return shutil.which(compiler) is not None
-    command = [compiler, "-fsyntax-only", "-I", sysconfig.get_path("include"), "-x", "c++", "-"]
-    return not subprocess.run(command, input=b"#include <cmath>\n#include <Python.h>\n", capture_output=True).returncode
+    command = [compiler, "-fsyntax-only", "-I", sysconfig.get_path("include"), "-x", language, "-"]
+    source = f"{headers}#include <Python.h>\n".encode()
+    return not subprocess.run(command, input=source, capture_output=True).returncode
 
 
 def matmul_gflops(dtype: "torch.dtype") -> float:
@@ -167,5 +176,7 @@ def describe(bf16: bool, compiled: bool, scoring: bool = False) -> str:
     elif has_compiler():
         path = "eager, scores compiled" if scoring else "eager"
     else:
-        path = "eager (no C++ compiler that works was found, with one and Python's headers training is about a third faster)"
+        path = (
+            "eager (no compiler that works was found, with one and Python's headers training is about a third faster)"
+        )
     return f"{device}; {precision}; {path}"

@@ -158,7 +158,11 @@ class Stage(Trainer):
     def create_optimizer(self, model=None):
         if self.optimizer is None and self.stage_args.optimizer == "muon":
             if self.is_fsdp_enabled or self.is_deepspeed_enabled:
-                print("muon needs whole matrices, which a sharded run does not have: AdamW takes its place", flush=True)
+                print(
+                    "muon needs whole matrices, which a sharded run does not have: AdamW takes its place, for which a recipe's "
+                    f"learning_rate, {self.args.learning_rate:g} here, may be too high",
+                    flush=True,
+                )
             else:
                 self.optimizer = MuonAdamW(
                     self.model,
@@ -281,12 +285,15 @@ def tokenizer_for(stage_args: PretrainArguments, run: Run) -> PreTrainedTokenize
     """A tokenizer of the corpus's own characters, or the one that was asked for."""
     if stage_args.tokenizer_name_or_path is not None:
         try:
-            return AutoTokenizer.from_pretrained(stage_args.tokenizer_name_or_path)
+            tokenizer = AutoTokenizer.from_pretrained(stage_args.tokenizer_name_or_path)
         except (OSError, ValueError) as error:
             raise UserError(
                 f"no tokenizer could be loaded from {stage_args.tokenizer_name_or_path}; "
                 "--tokenizer_name_or_path takes a folder or the id of a repository on the Hub"
             ) from error
+        if tokenizer.pad_token is None:  # as of gpt2
+            tokenizer.pad_token = tokenizer.eos_token
+        return tokenizer
     return build_tokenizer(dataset.characters(run.folder), stage_args.n_positions)
 
 
@@ -450,10 +457,32 @@ def _check_fit(stage: str, args: TrainingArguments, stage_args: StageArguments) 
         raise UserError(
             f"minutes plans the learning rate to the end, which lr_scheduler_type {args.lr_scheduler_type.value} does not know"
         )
+    if stage_args.minutes is not None:
+        for name in ("logging_steps", "eval_steps", "save_steps"):
+            if 0 < (getattr(args, name) or 0) < 1:
+                raise UserError(
+                    f"{name} {getattr(args, name)} is a share of the steps, and minutes does not know how many: pass a number"
+                )
+    if getattr(args, "padding_free", False):
+        raise UserError("padding_free needs rows of any length, and a model of n_positions has none: leave it out")
+    if stage == "distill":
+        _check_distillation(args)
     if getattr(stage_args, "streaming", False) and stage_args.minutes is None and args.max_steps <= 0:
         raise UserError("a stream has no end: pass --max_steps or --minutes with streaming")
     if args.load_best_model_at_end and args.save_total_limit == 1:
         args.save_total_limit = 2  # the best, and the last to go on from
+
+
+def _check_distillation(args: TrainingArguments) -> None:
+    """Refuses what trl's own loss would do, and that of distillation does not."""
+    fields = type(args).__dataclass_fields__
+    for name in ("loss_type", "label_smoothing_factor", "packing", "average_tokens_across_devices"):
+        if getattr(args, name) != fields[name].default:
+            raise UserError(
+                f"{name} {getattr(args, name)}: distillation has a loss of its own, which knows no such option"
+            )
+    if args.completion_only_loss is False:
+        raise UserError("completion_only_loss false: the teacher speaks of the poem alone, and not of its title")
 
 
 def train(trainer: Stage, facts: dict, parting: bool = True) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from transformers import TrainingArguments
 
-from poet.arguments import PretrainArguments, parse
+from poet.arguments import AuthorArguments, PretrainArguments, parse
 from poet.dataset import DataArguments
 from poet.errors import UserError
 
@@ -39,12 +39,34 @@ def test_a_recipe_is_read_as_utf_8_whatever_the_machine_prefers(monkeypatch, spe
         ("env: 1\n", "env must hold lines"),
         ("- n_layer\n", "must hold lines of `key: value`"),
         ("n_layer: 'a\n", "is not YAML"),
+        ("n_layer: [2, 3]\n", "n_layer takes one value"),
+        ("n_layer: 2.5\n", "n_layer is a whole number"),
+        ("muon_momentum: 1.0\n", "muon_momentum is at least 0 and below 1"),
+        ("muon_learning_rate: -0.1\n", "muon_learning_rate is at least 0"),
     ],
 )
 def test_a_broken_recipe_is_refused_in_one_sentence(tmp_path, text, sentence):
     (tmp_path / "pretrain.yaml").write_text(text, encoding="utf-8")
     with pytest.raises(UserError, match=sentence):
         parse(PretrainArguments, argv=["--config", str(tmp_path / "pretrain.yaml")])
+
+
+def test_numbers_and_lists_of_a_recipe_are_taken_as_on_the_command_line(tmp_path):
+    (tmp_path / "author.yaml").write_text("author: 李白\nlora_r: 8.0\nlora_target_modules: c_attn\n", encoding="utf-8")
+    (arguments,) = parse(AuthorArguments, argv=["--config", str(tmp_path / "author.yaml")])
+    assert (arguments.lora_r, arguments.lora_target_modules) == (8, ["c_attn"])
+    assert isinstance(arguments.lora_r, int)
+
+
+@pytest.mark.parametrize(
+    ("argv", "hidden"),
+    [(["--use_cpu"], True), (["--use_cpu", "true"], True), (["--use-cpu=True"], True), (["--use_cpu", "false"], False)],
+)
+def test_who_wants_the_cpu_is_not_shown_a_gpu(tmp_path, monkeypatch, argv, hidden):
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "3")
+    monkeypatch.chdir(tmp_path)
+    parse(TrainingArguments, argv=argv)
+    assert os.environ["CUDA_VISIBLE_DEVICES"] == ("" if hidden else "3")
 
 
 def test_what_stands_under_env_is_set_and_a_key_may_be_none_where_that_means_something(tmp_path, monkeypatch):

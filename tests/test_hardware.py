@@ -5,6 +5,7 @@ import sys
 
 import psutil
 import pytest
+import torch
 
 from poet import hardware
 from poet.errors import UserError
@@ -37,7 +38,18 @@ def test_without_a_compiler_that_works_training_is_eager(monkeypatch, tmp_path, 
         compiler.chmod(0o755)
     monkeypatch.setenv("CXX", str(compiler))
     assert not hardware.has_compiler()
-    assert "no C++ compiler that works was found" in hardware.describe(bf16=False, compiled=False)
+    assert "no compiler that works was found" in hardware.describe(bf16=False, compiled=False)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="a shell script is no program there")
+@pytest.mark.parametrize("exit_code", [0, 1])
+def test_on_a_gpu_a_compiler_of_c_is_tried_out(monkeypatch, tmp_path, exit_code):
+    compiler = tmp_path / "cc"
+    compiler.write_text(f"#!/bin/sh\nexit {exit_code}\n")
+    compiler.chmod(0o755)
+    monkeypatch.setenv("CC", str(compiler))
+    monkeypatch.setattr(hardware, "fastest_device", lambda: torch.device("cuda"))
+    assert hardware.has_compiler() == (exit_code == 0)
 
 
 @pytest.mark.parametrize(
