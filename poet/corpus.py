@@ -31,6 +31,8 @@ USUAL_COLUMNS = {  # looked for in this order where no column is named
 LONGEST_LINE = 1 << 24  # bytes; keeps memory bounded on a file without line ends
 LONGEST_POEM = 1_000_000  # characters; likewise on a text without blank lines
 
+_VERSE = re.compile('[\u3400-\u9fff].*[，。？！；,.?!;][」』”’"]*\\s*$')  # a line of Chinese verse, with its mark
+
 Records = Iterator[tuple[str, Any]]  # (where it stands, as an error names it; the record)
 
 
@@ -388,15 +390,18 @@ def _jsonl(path: Path) -> Records:
 
 
 def _csv(path: Path) -> Records:
-    """With a header; separated by comma, semicolon or tab, whichever the header has most of. Every cell stays text."""
+    """With a header; separated by tabs in a .tsv, else by comma, semicolon or tab, whichever the header has most of. Every cell stays text."""
     lines = (line for _, line in text_lines(path))
     header = next(lines, "")
     if not header.strip():
         return
-    rows = csv.reader(itertools.chain([header], lines), delimiter=max(",;\t", key=header.count), strict=True)
+    separator = "\t" if path.suffix.lower() == ".tsv" else max(",;\t", key=header.count)
+    rows = csv.reader(itertools.chain([header], lines), delimiter=separator, strict=True)
     names: list[str] = []
     try:
         names = next(rows)
+        if len(set(names)) < len(names):
+            raise UserError(f"{path}: two columns of one name in its header ({', '.join(names)})")
         for row in rows:
             where = f"{path}, line {rows.line_num}"
             if row and len(row) != len(names):
@@ -422,7 +427,31 @@ def _parquet(path: Path) -> Records:
 
 
 def _txt(path: Path) -> Records:
-    """Poems separated by blank lines; the first line of each is its title."""
+    """Poems separated by blank lines; the first line of each is its title, unless all its lines are Chinese verse.
+
+    A title may be set off by a blank line from such verse, and a line between the two is the author's name.
+    """
+    title: tuple[str, str] | None = None  # set off, and where
+    for where, block in _blocks(path):
+        verse = [bool(_VERSE.search(line)) for line in block]
+        if title is not None and not all(verse):
+            yield title[0], {"title": title[1], "lines": []}
+            title = None
+        if all(verse):
+            yield where, {"title": title and title[1], "lines": block}
+            title = None
+        elif len(block) == 1:
+            title = where, block[0]
+        elif len(block) > 2 and not any(verse[:2]) and all(verse[2:]):
+            yield where, {"title": block[0], "author": block[1], "lines": block[2:]}
+        else:
+            yield where, {"title": block[0], "lines": block[1:]}
+    if title is not None:
+        yield title[0], {"title": title[1], "lines": []}
+
+
+def _blocks(path: Path) -> Iterator[tuple[str, list[str]]]:
+    """Lines with no blank one between them, and where they begin."""
     block: list[str] = []
     start = size = 0
     for number, line in itertools.chain(text_lines(path), [(0, "")]):  # the end closes the last poem
@@ -436,7 +465,7 @@ def _txt(path: Path) -> Records:
                     "poems are separated by blank lines, the first line of each is its title"
                 )
         elif block:
-            yield f"{path}, line {start}", {"title": block[0], "lines": block[1:]}
+            yield f"{path}, line {start}", block
             block, size = [], 0
 
 

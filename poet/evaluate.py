@@ -23,7 +23,7 @@ from poet import dataset, hardware, themes, write
 from poet.author import Bayes, Voice, find_voice_of
 from poet.blocks import POEM_SEPARATOR
 from poet.checkpoints import is_finished
-from poet.corpus import Poem, read_corpus, text_lines
+from poet.corpus import Poem, read_corpus
 from poet.errors import UserError
 from poet.parallelism import Parallelism, middle_couplets
 from poet.prosody import LINE_END, judge, line_length, verse_lines
@@ -102,27 +102,18 @@ def _parts(run: Path) -> dict[str, Any]:
 
 
 def read_poems(path: str) -> list[str]:
-    """The poems of a file: text with blank lines between them, titled or not, or any other file that is a corpus.
+    """The poems of a file that is a corpus, with titles or without.
 
-    Rows and widths of marks are a text's own affair: it is judged as if it had a couplet a row, with marks as wide as characters.
+    Rows and widths of marks are its own affair: it is judged as if it had a couplet a row, with marks as wide as characters.
 
     Raises:
         UserError: no such file, none that can be read, no poem, or none with the marks that verse is read by.
     """
-    if Path(path).suffix.lower() != ".txt" or not Path(path).is_file():
-        return [poem.text for poem in read_corpus(path).poems]
-    text = "".join(line for _, line in text_lines(Path(path)))
-    poems = [part.strip() for part in re.split(r"\n\s*\n", text) if part.strip()]
-    if not poems:
-        raise UserError(f"{path} has no poem")
-    if not LINE_END.search(text):
+    poems = [poem.text for poem in read_corpus(path).poems]
+    if not any(map(LINE_END.search, poems)):
         raise UserError(f"{path}: no line ends in ， or 。 or another mark of verse, and by these it is read")
-    for number, poem in enumerate(poems):
-        title, _, rest = poem.partition("\n")
-        verse = rest if LINE_END.search(rest) and not LINE_END.search(title) else poem
-        wide = verse.translate(_WIDE)
-        poems[number] = re.sub("(?<=[。？！；])(?=[^。？！；])", "\n", "".join(wide.split()))
-    return poems
+    wide = ("".join(poem.translate(_WIDE).split()) for poem in poems)
+    return [re.sub("(?<=[。？！；])(?=[^。？！；])", "\n", poem) for poem in wide]
 
 
 def _stage(checkpoint: str | Path) -> Path:
@@ -298,6 +289,9 @@ def rates(poems: Sequence[str], training: Training | None = None) -> Row:
 
     put("well_formed", _share(length is not None for length in lengths))
     put("five_character", _share(length == 5 for length in lengths))
+    if any(each.unknown for each in judged):  # of no known tone: they fit anything
+        sizes = map(len, characters)
+        put("unknown_characters", _portion([(each.unknown, n) for each, n in zip(judged, sizes, strict=True)]))
     put("rhymed", _share(each.rhymed for each in judged))
     put("regulated", _share(each.regulated for each in judged))
     forms = [name for name, _ in Counter(each.form for each in judged).most_common()]

@@ -21,7 +21,7 @@ from functools import cache
 from itertools import product
 from pathlib import Path
 
-from poet.script import to_traditional
+from poet.script import ALSO_TRADITIONAL, to_traditional
 
 LEVEL, OBLIQUE, EITHER = 1, 2, 3  # bits: a character fits where it shares one with what is due
 _TONES = {LEVEL: "平", OBLIQUE: "仄", EITHER: "平仄"}
@@ -381,7 +381,7 @@ def simplified_alone() -> frozenset[str]:
     traditional = set(
         "".join([*supplement["異體"].values(), *supplement["廣韻"].values(), *(text for _, text in _book().values())])
     )
-    return frozenset(_opencc_traditional()) - traditional
+    return frozenset(_opencc_traditional()) - traditional - ALSO_TRADITIONAL
 
 
 def _readable(lines: tuple[str, ...]) -> tuple[str, ...]:
@@ -562,7 +562,7 @@ def _judge_line(rows: list[list[int]], k: int, due: int) -> tuple[list[int], lis
             follow(OBLIQUE, LEVEL, LEVEL, OBLIQUE, LEVEL)
         else:
             say("孤平", "fault", 1)
-    elif level_end and due_second == OBLIQUE and third == LEVEL and fourth == LEVEL and last & LEVEL:
+    elif level_end and due_second == OBLIQUE and third == LEVEL and fourth & LEVEL and last & LEVEL:
         say("三平尾", "fault", 3)
     elif not level_end and due_second == OBLIQUE and third == OBLIQUE:
         rescued = following == LEVEL

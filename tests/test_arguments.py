@@ -60,7 +60,12 @@ def test_numbers_and_lists_of_a_recipe_are_taken_as_on_the_command_line(tmp_path
 
 @pytest.mark.parametrize(
     ("argv", "hidden"),
-    [(["--use_cpu"], True), (["--use_cpu", "true"], True), (["--use-cpu=True"], True), (["--use_cpu", "false"], False)],
+    [
+        (["--use_cpu"], True),
+        (["--use_cpu", "true"], True),
+        (["--use-cpu=True"], True),
+        (["--use_cpu", "false", "--bf16", "false"], False),
+    ],
 )
 def test_who_wants_the_cpu_is_not_shown_a_gpu(tmp_path, monkeypatch, argv, hidden):
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "3")

@@ -77,6 +77,20 @@ def test_plain_text_is_separated_by_blank_lines(tmp_path):
 
 
 @pytest.mark.parametrize(
+    ("content", "poems"),
+    [
+        ("春來，草生。\n花開，鳥鳴。\n\n夏至，蟬鳴。\n", [("", "", 2), ("", "", 1)]),
+        ("春\n\n春來，草生。\n花開，鳥鳴。\n\n夏\n\n夏至，蟬鳴。", [("春", "", 2), ("夏", "", 1)]),
+        ("1.\n無名\n春來,草生.\n花開,鳥鳴.\n\n夏，一首\n夏至，蟬鳴。」", [("1.", "無名", 2), ("夏，一首", "", 1)]),
+        ("Spring, one\nThe grass is green.\n\nWinter.\nA bird, a bird.", [("Spring, one", "", 1), ("Winter.", "", 1)]),
+    ],
+)
+def test_plain_text_of_chinese_verse_may_lack_titles_or_set_them_off_or_name_an_author(tmp_path, content, poems):
+    found = read_corpus(write(tmp_path / "poems.txt", content)).poems
+    assert [(poem.title, poem.author, len(poem.lines)) for poem in found] == poems
+
+
+@pytest.mark.parametrize(
     ("title", "read"), [(None, ""), (7, "7"), ("001", "001"), ("春\n夏", "春 夏"), ("甲\t乙", "甲\t乙")]
 )
 def test_titles_are_text(tmp_path, title, read):
@@ -167,6 +181,7 @@ CUT_JSON = json.dumps([RECORD] * 3, ensure_ascii=False, indent=1)[:-60]
         ("a.jsonl", f'{JSON[1:-1]}\n{{"title": ', ["a.jsonl, line 2", "broken JSON"]),
         ("a.jsonl", "", ["a.jsonl", "empty"]),
         ("a.csv", "", ["a.csv", "empty"]),
+        ("a.csv", "text,text\na,b\n", ["a.csv", "two columns of one name", "text, text"]),
         ("a.csv", "title,lines\n", ["a.csv", "empty"]),
         ("a.csv", "title,verse\na,b\n", ["a.csv, line 2", "title, verse", "--lines_column"]),
         ("a.csv", "title,lines\na,b\na,b,c\n", ["a.csv, line 3", "3 cells", "2 (title, lines)"]),

@@ -2,6 +2,7 @@
 
 import json
 import math
+import re
 import sys
 
 import pytest
@@ -198,8 +199,8 @@ def test_poems_for_theme_words_are_searched_for_them(poet, monkeypatch):
     assert figures["theme_words"][0] == figures["theme_words_or_kin"][0] == 1
     assert 0 <= figures["theme_words_by_chance"][0] < 1  # another theme's words
     monkeypatch.undo()
-    low, high = dict(asked.figures(*poet, seed=0))["theme_words"][1]
-    assert low <= high
+    rate, (low, high) = dict(asked.figures(*poet, seed=0))["theme_words"]
+    assert 0 <= low <= rate <= high <= 1
 
 
 def test_a_poem_that_was_cut_off_is_not_well_formed(tmp_path, monkeypatch):
@@ -212,6 +213,11 @@ def test_a_poem_that_was_cut_off_is_not_well_formed(tmp_path, monkeypatch):
 def test_poems_of_a_file_are_read_with_titles_and_without(tmp_path):
     (tmp_path / "poems.txt").write_text(f"登樓\n{REGULATED}\n\n{FIVE}\n\n\n", encoding="utf-8")
     assert evaluate.read_poems(str(tmp_path / "poems.txt")) == [REGULATED, FIVE]
+    (tmp_path / "poems.txt").write_text(f"登樓\n\n{REGULATED}\n\n1.\n某人\n{FIVE}\n", encoding="utf-8")
+    assert evaluate.read_poems(str(tmp_path / "poems.txt")) == [REGULATED, FIVE]
+    rows = [verse + mark for verse, mark in re.findall("(\\w+)(\\W)", REGULATED)]
+    (tmp_path / "poems.jsonl").write_text(json.dumps({"title": "夜", "lines": rows}), encoding="utf-8")
+    assert evaluate.read_poems(str(tmp_path / "poems.jsonl")) == [REGULATED]
     for row_end, comma, stop in (
         ("，\n", "，", "。"),
         ("，", ",", "."),
