@@ -18,7 +18,7 @@ def main() -> None:
     stage_args, args = parse(PretrainArguments, TrainingArguments)
 
     import torch
-    from transformers import GPT2Config, GPT2LMHeadModel, Trainer, set_seed
+    from transformers import GPT2Config, GPT2LMHeadModel, Trainer, default_data_collator, set_seed
 
     from poet import blocks, clock, dataset, scoring, write
     from poet.callbacks import ShowVerse
@@ -81,6 +81,7 @@ def main() -> None:
         args=args,
         train_dataset=train_blocks,
         eval_dataset=test_blocks,
+        data_collator=default_data_collator,  # blocks are of one length: there is nothing to pad
         processing_class=tokenizer,
     )
     trainer.stage_args = stage_args

@@ -70,8 +70,6 @@ class Bench:
     def rows(self, quick: bool) -> Iterator[dict]:
         rounds = 1 if quick else ROUNDS
         yield from self.data()
-        self.textbook = statistics.median(textbook.step_seconds(25)[5:])
-        print(f"textbook loop: {self.textbook:.3f} s a step", flush=True)
         yield self.throughput()
         yield from self.stages(rounds)
         yield from self.writing(rounds)
@@ -112,7 +110,11 @@ class Bench:
     # ------------------------------------------------------------------------------------------------- pretraining
 
     def throughput(self) -> dict[str, Any]:
+        """The textbook loop before Trainer at its shape, and after it."""
+        before = textbook.step_seconds(20)[5:]
         seed = self.train("pretrain", "seed", "--max_steps", "40")
+        self.textbook = statistics.median(before + textbook.step_seconds(20)[5:])
+        print(f"textbook loop: {self.textbook:.3f} s a step", flush=True)
         return row(
             "throughput_textbook_shape", self.textbook / seed["step"], "times", "the textbook loop",
             "width 64, 4 layers, 16 x 256", "train_pretrain.py --config configs/seed/pretrain.yaml",
