@@ -87,8 +87,6 @@ class Bench:
     # ------------------------------------------------------------------------------------------------------- data
 
     def data(self) -> Iterator[dict]:
-        import torch
-
         from poet.blocks import encode_rows
         from poet.dataset import characters, load_stage
         from poet_tokenizer import build_tokenizer
@@ -102,10 +100,10 @@ class Bench:
             if name == "data_cold":
                 self.call(*command, "--output_dir", str(self.folder))
             tokenizer = build_tokenizer(characters(self.folder), 256)
-            ids = encode_rows(load_stage(self.folder, "pretrain")["train"], tokenizer)
+            encode_rows(load_stage(self.folder, "pretrain")["train"], tokenizer)
             seconds = time.perf_counter() - start
             yield row(name, seconds, "s", "nothing", what, "run.py --recipe tang --stages data")
-        self.vocabulary, self.ids = len(tokenizer), torch.tensor(ids)
+        self.vocabulary = len(tokenizer)
 
     # ------------------------------------------------------------------------------------------------- pretraining
 

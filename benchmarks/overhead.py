@@ -1,6 +1,6 @@
 """What Trainer costs: pretraining by its own command, and ten steps of a bare loop after every ten of Trainer's.
 
-    python benchmarks/overhead.py --config configs/tang/pretrain.yaml --max_steps 40
+    python benchmarks/overhead.py --config configs/tang/pretrain.yaml --max_steps 100 --output_dir runs/tang/overhead
 
 The options are those of train_pretrain.py (with `optimizer: muon`, on a CPU), which is run as it is, in this process: what is compared is measured within seconds, because
 the machine's own speed moves by more in a minute than Trainer costs. Leaves OUTPUT_DIR/in_turn.json, the median block of either

@@ -341,11 +341,12 @@ def given(argv: list[str] | None = None) -> list[str]:
 
 def _says_yes(name: str, argv: list[str], config: Mapping) -> bool:
     """Whether a switch is on: by the command line, with its value or without, or else by the recipe."""
-    found = bool(config.get(name, False))
+    yes = ("true", "t", "yes", "y", "1")  # as transformers' parser reads them
+    found = str(config.get(name, False)).lower() in yes
     for word, after in zip(argv, [*argv[1:], "--"]):
         option, _, value = word.partition("=")
         if option.replace("-", "_") == f"__{name}":
-            found = (value or ("true" if after.startswith("--") else after)).lower() in ("true", "1", "yes")
+            found = (value or ("true" if after.startswith("--") else after)).lower() in yes
     return found
 
 
@@ -394,7 +395,8 @@ def _read_config(path: Path, known: Mapping[str, Field]) -> dict:
 
 def _as_given(value: Any, kind: str, where: str) -> Any:
     """A value of YAML as the command line would give it: whole numbers, and lists where there are lists alone."""
-    if isinstance(value, (list, dict)) and not any(word in kind for word in ("list", "List", "dict", "Dict", "Any")):
+    lists = ("list", "List", "dict", "Dict", "Any")
+    if isinstance(value, (list, dict)) and not where.endswith(" fsdp") and not any(word in kind for word in lists):
         raise UserError(f"{where} takes one value, not {value}")
     if isinstance(value, float) and kind in ("<class 'int'>", "int", "int | None", "typing.Optional[int]"):
         if not value.is_integer():

@@ -119,8 +119,8 @@ class StopWhenAsked(TrainerCallback):
         return control
 
     def on_epoch_end(self, args, state, control, **kwargs):
-        """The epoch has not ended: what an ended one asks for is left out, and the checkpoint is written already."""
-        if self.asked:
+        """Where the epoch has not ended, what an ended one asks for is left out: the checkpoint is written already."""
+        if self.asked and abs(state.epoch - round(state.epoch)) > 1e-6:
             control.should_evaluate = control.should_save = control.should_log = False
         return control
 

@@ -21,6 +21,7 @@ from tqdm import tqdm
 
 from poet import download
 from poet.errors import UserError
+from poet.prosody import LINE_END
 
 SAMPLE = Path(__file__).parent / "sample" / "poems.jsonl"
 USUAL_COLUMNS = {  # looked for in this order where no column is named
@@ -31,7 +32,8 @@ USUAL_COLUMNS = {  # looked for in this order where no column is named
 LONGEST_LINE = 1 << 24  # bytes; keeps memory bounded on a file without line ends
 LONGEST_POEM = 1_000_000  # characters; likewise on a text without blank lines
 
-_VERSE = re.compile('[\u3400-\u9fff].*[，。？！；,.?!;][」』”’"]*\\s*$')  # a line of Chinese verse, with its mark
+_HAN = re.compile("[\u3400-\u9fff\U00020000-\U0003ffff]")
+_CLOSING = "」』”’\"'"
 
 Records = Iterator[tuple[str, Any]]  # (where it stands, as an error names it; the record)
 
@@ -400,7 +402,8 @@ def _csv(path: Path) -> Records:
     names: list[str] = []
     try:
         names = next(rows)
-        if len(set(names)) < len(names):
+        named = list(filter(str.strip, names))
+        if len(set(named)) < len(named):
             raise UserError(f"{path}: two columns of one name in its header ({', '.join(names)})")
         for row in rows:
             where = f"{path}, line {rows.line_num}"
@@ -427,27 +430,43 @@ def _parquet(path: Path) -> Records:
 
 
 def _txt(path: Path) -> Records:
-    """Poems separated by blank lines; the first line of each is its title, unless all its lines are Chinese verse.
+    """Poems separated by blank lines; the first line of each is its title.
 
-    A title may be set off by a blank line from such verse, and a line between the two is the author's name.
+    With Chinese verse, whose lines end in marks, it may be otherwise, as the beginning of the file shows: a file without titles is verse to
+    the last line; titles may be set off by a blank line; a line between title and verse is the author's name.
     """
-    title: tuple[str, str] | None = None  # set off, and where
-    for where, block in _blocks(path):
-        verse = [bool(_VERSE.search(line)) for line in block]
-        if title is not None and not all(verse):
-            yield title[0], {"title": title[1], "lines": []}
-            title = None
-        if all(verse):
-            yield where, {"title": title and title[1], "lines": block}
-            title = None
-        elif len(block) == 1:
-            title = where, block[0]
-        elif len(block) > 2 and not any(verse[:2]) and all(verse[2:]):
+    blocks = _blocks(path)
+    beginning = list(itertools.islice(blocks, 2))
+    untitled = bool(beginning) and _is_untitled(beginning[0][1])
+    set_off = len(beginning) == 2 and _is_heading(beginning[0][1]) and _is_untitled(beginning[1][1])
+    heading: list[str] = []
+    for where, block in itertools.chain(beginning, blocks):
+        if set_off and _is_heading(block):
+            heading = block
+        elif untitled or _is_untitled(block):
+            title, author = [*heading, None, None][:2]
+            yield where, {"title": title, "author": author, "lines": block}
+            heading = []
+        elif len(block) > 2 and not _is_verse(block[1]) and all(map(_is_verse, block[2:])):
             yield where, {"title": block[0], "author": block[1], "lines": block[2:]}
         else:
             yield where, {"title": block[0], "lines": block[1:]}
-    if title is not None:
-        yield title[0], {"title": title[1], "lines": []}
+
+
+def _is_verse(line: str) -> bool:
+    """Whether it is Chinese, and ends in a mark as lines of verse do."""
+    return bool(LINE_END.match(line.rstrip().rstrip(_CLOSING)[-1:]) and _HAN.search(line))
+
+
+def _is_heading(block: list[str]) -> bool:
+    return len(block) <= 2 and not any(map(_is_verse, block))
+
+
+def _is_untitled(block: list[str]) -> bool:
+    """Whether its first line is verse; a title that ends in a mark is shorter than the others, and has no other mark in it."""
+    first, rest = block[0], block[1:]
+    shorter = rest and len(first) < min(map(len, rest)) and len(LINE_END.findall(first)) < len(LINE_END.findall(rest[0]))
+    return _is_verse(first) and not shorter
 
 
 def _blocks(path: Path) -> Iterator[tuple[str, list[str]]]:

@@ -109,7 +109,10 @@ def read_poems(path: str) -> list[str]:
     Raises:
         UserError: no such file, none that can be read, no poem, or none with the marks that verse is read by.
     """
-    poems = [poem.text for poem in read_corpus(path).poems]
+    corpus = read_corpus(path)
+    poems = [poem.text for poem in corpus.poems]
+    if corpus.dropped:  # they would be missed in what is a share of all poems
+        _say(f"{path}: not judged: " + ", ".join(f"{count} {reason}" for reason, count in corpus.dropped.items()))
     if not any(map(LINE_END.search, poems)):
         raise UserError(f"{path}: no line ends in ， or 。 or another mark of verse, and by these it is read")
     wide = ("".join(poem.translate(_WIDE).split()) for poem in poems)
@@ -275,7 +278,8 @@ def rates(poems: Sequence[str], training: Training | None = None) -> Row:
     A line is one of five or seven characters, as the judge of verse reads it, without punctuation. Repetitions are
     within a poem (a line, a character that stood in it before); distinct-1 and distinct-2 are the different characters
     and pairs of characters in a line, over all of them (Li et al., arXiv:1510.03055). Parallelism is that of the middle couplets of
-    eight lines, by what stands opposite one another in the training poems (poet/parallelism.py); 0 is chance.
+    eight lines, by what stands opposite one another in the training poems (poet/parallelism.py); 0 is chance. Characters of no known
+    tone, which fit anything, are told where there are some.
     """
     lines = [verse_lines(poem) for poem in poems]
     characters = ["".join(poem) for poem in lines]

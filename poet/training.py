@@ -442,7 +442,7 @@ def _check_fit(stage: str, args: TrainingArguments, stage_args: StageArguments) 
         raise UserError(
             "save_only_model leaves checkpoints that no run can go on from; a finished stage is such a folder anyway"
         )
-    if args.resume_from_checkpoint not in (None, "true", "True"):
+    if str(args.resume_from_checkpoint).lower() not in ("none", "true"):
         raise UserError(
             f"resume_from_checkpoint {args.resume_from_checkpoint}: a run goes on from the last whole checkpoint in its output_dir by "
             "itself; to go on from an earlier one, delete those behind it"
@@ -464,7 +464,9 @@ def _check_fit(stage: str, args: TrainingArguments, stage_args: StageArguments) 
                     f"{name} {getattr(args, name)} is a share of the steps, and minutes does not know how many: pass a number"
                 )
     if getattr(args, "padding_free", False):
-        raise UserError("padding_free needs rows of any length, and a model of n_positions has none: leave it out")
+        raise UserError(
+            "padding_free packs rows without a limit of their length, and this model has one, its n_positions: leave it out"
+        )
     if stage == "distill":
         _check_distillation(args)
     if getattr(stage_args, "streaming", False) and stage_args.minutes is None and args.max_steps <= 0:

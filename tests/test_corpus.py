@@ -82,6 +82,9 @@ def test_plain_text_is_separated_by_blank_lines(tmp_path):
         ("春來，草生。\n花開，鳥鳴。\n\n夏至，蟬鳴。\n", [("", "", 2), ("", "", 1)]),
         ("春\n\n春來，草生。\n花開，鳥鳴。\n\n夏\n\n夏至，蟬鳴。", [("春", "", 2), ("夏", "", 1)]),
         ("1.\n無名\n春來,草生.\n花開,鳥鳴.\n\n夏，一首\n夏至，蟬鳴。」", [("1.", "無名", 2), ("夏，一首", "", 1)]),
+        ("何處酒？\n春來，草生。\n花開，鳥鳴。\n\n夏\n夏至，蟬鳴。", [("何處酒？", "", 2), ("夏", "", 1)]),
+        ("春\n無名\n\n春來，草生。\n\n夏\n無名\n\n夏至，蟬鳴。", [("春", "無名", 1), ("夏", "無名", 1)]),
+        ("春來，草生。\n花開，鳥\n\n花\n\n夏至蟬鳴鳥不鳴\n花開，鳥鳴。", [("", "", 2), ("", "", 1), ("", "", 2)]),
         ("Spring, one\nThe grass is green.\n\nWinter.\nA bird, a bird.", [("Spring, one", "", 1), ("Winter.", "", 1)]),
     ],
 )
@@ -181,7 +184,7 @@ CUT_JSON = json.dumps([RECORD] * 3, ensure_ascii=False, indent=1)[:-60]
         ("a.jsonl", f'{JSON[1:-1]}\n{{"title": ', ["a.jsonl, line 2", "broken JSON"]),
         ("a.jsonl", "", ["a.jsonl", "empty"]),
         ("a.csv", "", ["a.csv", "empty"]),
-        ("a.csv", "text,text\na,b\n", ["a.csv", "two columns of one name", "text, text"]),
+        ("a.csv", "text,text,,\na,b,,\n", ["a.csv", "two columns of one name", "text, text"]),
         ("a.csv", "title,lines\n", ["a.csv", "empty"]),
         ("a.csv", "title,verse\na,b\n", ["a.csv, line 2", "title, verse", "--lines_column"]),
         ("a.csv", "title,lines\na,b\na,b,c\n", ["a.csv, line 3", "3 cells", "2 (title, lines)"]),

@@ -7,6 +7,7 @@ import torch
 from datasets import Dataset
 from test_forms import make_model, rhyme_words
 
+from poet import write
 from poet.corpus import Poem
 from poet.dataset import ask, sft_row
 from poet.distillation import ENDING, FREE, RULED, UNTAUGHT, MaskedTeacher, distillation_loss
@@ -49,8 +50,16 @@ def test_poems_without_a_regulated_form_give_none(poet):
     assert rows_in_forms(*poet, [Poem("望月", LINES[:1])], temperature=1.0, seed=0) == []
     (row,) = rows_in_forms(*poet, [QUATRAIN], temperature=1.0, seed=0)
     assert row["prompt"] == ask("登樓")
+
+
+def test_poems_for_words_are_asked_for_as_such(poet, monkeypatch):
+    asked = []
+    plain = write.write_ids
+    monkeypatch.setattr(
+        write, "write_ids", lambda *args, **named: asked.append(named["instruction"]) or plain(*args, **named)
+    )
     (row,) = rows_in_forms(*poet, [QUATRAIN], temperature=1.0, seed=0, instruction=INSTRUCTION)
-    assert row["prompt"] == ask("登樓", INSTRUCTION)
+    assert row["prompt"] == ask("登樓", INSTRUCTION) and asked == [INSTRUCTION]
 
 
 def test_the_teacher_is_the_model_less_what_the_mask_forbids(poet, batch):

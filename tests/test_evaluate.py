@@ -210,6 +210,14 @@ def test_a_poem_that_was_cut_off_is_not_well_formed(tmp_path, monkeypatch):
     assert rates(evaluate._whole_poems(model, tokenizer, ["春", "夜"], 0))["well_formed"] == 0.5
 
 
+def test_characters_of_no_known_tone_are_told():
+    strange = REGULATED.replace(REGULATED[0], "\U00030000", 1)
+    row = rates([strange, REGULATED])
+    characters = len(re.findall(r"\w", REGULATED))
+    assert row["unknown_characters"] == pytest.approx(1 / (2 * characters)) and "unknown_characters" in row["interval"]
+    assert "unknown_characters" not in rates([REGULATED])
+
+
 def test_poems_of_a_file_are_read_with_titles_and_without(tmp_path):
     (tmp_path / "poems.txt").write_text(f"登樓\n{REGULATED}\n\n{FIVE}\n\n\n", encoding="utf-8")
     assert evaluate.read_poems(str(tmp_path / "poems.txt")) == [REGULATED, FIVE]
