@@ -465,7 +465,9 @@ def _is_heading(block: list[str]) -> bool:
 def _is_untitled(block: list[str]) -> bool:
     """Whether its first line is verse; a title that ends in a mark is shorter than the others, and has no other mark in it."""
     first, rest = block[0], block[1:]
-    shorter = rest and len(first) < min(map(len, rest)) and len(LINE_END.findall(first)) < len(LINE_END.findall(rest[0]))
+    shorter = (
+        rest and len(first) < min(map(len, rest)) and len(LINE_END.findall(first)) < len(LINE_END.findall(rest[0]))
+    )
     return _is_verse(first) and not shorter
 
 
