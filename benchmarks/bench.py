@@ -37,7 +37,7 @@ START = 15  # seconds, of a command's start and end that --minutes does not coun
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--quick", action="store_true", help="about four minutes: no whole trainings")
+    parser.add_argument("--quick", action="store_true", help="three and a half minutes: no whole trainings")
     parser.add_argument("--corpus", default="tang", help="a local copy of the Tang corpus (%(default)s)")
     options = parser.parse_args()
     commit = commit_here()
