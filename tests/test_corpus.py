@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from poet import corpus
-from poet.corpus import Poem, fingerprint, read_corpus, split_poems
+from poet.corpus import Poem, _is_verse, fingerprint, read_corpus, split_poems
 from poet.errors import UserError
 
 SEED_RULES = {"min_lines": 2, "equal_lines": True, "forbidden": "□(（"}
@@ -136,8 +136,11 @@ def test_every_format_gives_the_same_poems(tmp_path_factory, poems):
     with (folder / "c.csv").open("w", encoding="utf-8", newline="") as file:
         csv.writer(file).writerows([("title", "lines"), *((poem.title, poem.text) for poem in poems)])
     pyarrow.parquet.write_table(pyarrow.Table.from_pylist(records), folder / "d.parquet")
-    write(folder / "e.txt", "\n\n".join(f"{poem.title}\n{poem.text}" for poem in poems))
-    assert read_corpus(str(folder)).poems == poems * 5  # all files of a folder, sorted by name
+    # Whether a line is a title, plain text of Chinese verse tells by its marks, which a title may have too.
+    plain = not any(_is_verse(line) for poem in poems for line in (poem.title, *poem.lines))
+    if plain:
+        write(folder / "e.txt", "\n\n".join(f"{poem.title}\n{poem.text}" for poem in poems))
+    assert read_corpus(str(folder)).poems == poems * (4 + plain)  # all files of a folder, sorted by name
 
 
 @pytest.mark.parametrize("inner", ["", "全唐诗", "dist/quantangshi", "package/dist/quantangshi"])

@@ -463,7 +463,7 @@ def test_a_mistake_behind_the_command_line_leaves_no_folder(run, options, senten
         ("train_distill.py", "tang-regulated/distill", ["--later_steps", "-1"], "later_steps at least 0"),
         ("train_distill.py", "tang-regulated/distill", ["--longest_written", "2"], "has the length of regulated verse"),
         ("train_distill.py", "tang-regulated/distill", ["--packing", "true"], "packing True: distillation has a loss"),
-        ("train_dpo.py", "tang/dpo", ["--padding_free", "true"], "padding_free needs rows of any length"),
+        ("train_dpo.py", "tang/dpo", ["--padding_free", "true"], "padding_free packs rows without a limit"),
         ("train_grpo.py", "tang-regulated/grpo", ["--rewards", "fame"], "there is no reward fame"),
         ("train_grpo.py", "tang-regulated/grpo", ["--reward_weights", "1"], "there are 4 rewards and 1 reward_weights"),
         ("train_grpo.py", "tang-regulated/grpo", ["--num_generations", "7"], "num_generations"),

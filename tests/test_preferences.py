@@ -166,7 +166,7 @@ def test_a_pair_differs_where_the_rules_are_broken(rhymer):
     for row, form in zip(rows, ["五言絕句", "五言絕句", "七言律詩"], strict=True):
         good, bad = (row[side][0]["content"] for side in ("chosen", "rejected"))
         assert judge(good).regulated and judge(good).form == form
-        assert not judge(bad).regulated and good.count("\n") == bad.count("\n")
+        assert not judge(bad).regulated
         assert len(good) == len(bad) and sum(a != b for a, b in zip(good, bad)) == 2
     assert rows[0]["chosen"] != rows[1]["chosen"]
     assert slip_pairs(*rhymer, [REGULATED, seven, shapeless, PLAIN], slips=2, seed=1) == rows
