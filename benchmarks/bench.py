@@ -121,22 +121,19 @@ class Bench:
     def stages(self, rounds: int) -> Iterator[dict]:
         """All stages of `tang` in turn, so many times; of what is compared within a round the median over the rounds."""
         found = [self.round() for _ in range(rounds)]
-        tang, sft, dpo, in_turn = found[-1]
+        tang, sft, dpo = found[-1]
         yield row("first_step", tang["first_step"], "s", "nothing", "tang, compilation cached", tang["command"])
         settings = recipe("tang", "pretrain")
         tokens = settings["per_device_train_batch_size"] * settings["n_positions"]
-        width, layers, context = (settings[key] for key in ("n_embd", "n_layer", "n_positions"))
-        # Forward and backward: 6 x the parameters in matrix products, and causal attention's two products.
-        flops = tokens * (6 * (12 * layers * width**2 + width * self.vocabulary) + 6 * layers * width * context)
         fastest = max(self.machine["matmul_float32_gflops"], self.machine["matmul_bf16_gflops"])
-        shapes = f"width {width}, {layers} layers, {settings['per_device_train_batch_size']} x {context}"
-        step = statistics.median(each["trainer"] for *_, each in found)
-        share = flops / step / 1e9 / fastest
+        shapes = shapes_of(settings)
+        step = statistics.median(each[0]["step"] for each in found)
+        share = step_flops(settings, self.vocabulary) / step / 1e9 / fastest
         yield row("matmul_share", share, "of 1", "the machine's faster matrix product", shapes, tang["command"])
-        overhead = statistics.median(each["ratio"] for *_, each in found) - 1
+        overhead = statistics.median(each[0]["ratio"] for each in found) - 1
         yield row("trainer_overhead", overhead, "of 1", "a bare loop", f"{shapes}, ten steps in turn", tang["command"])
         for number, stage in ((1, sft), (2, dpo)):
-            values = [each[number]["tokens"] * each[3]["trainer"] / tokens for each in found]
+            values = [each[number]["tokens"] * each[0]["step"] / tokens for each in found]
             shapes = f"tang, {stage['tokens'] * stage['step']:,.0f} tokens a step; the median of {len(found)} in turn"
             name = f"{stage['stage']}_useful_tokens"
             yield row(
@@ -144,7 +141,7 @@ class Bench:
             )
 
     def round(self) -> list[dict[str, Any]]:
-        """Pretraining beside a bare loop, fine-tuning and alignment, each of what the one before has left; what overhead.py found."""
+        """Pretraining beside a bare loop, fine-tuning and alignment, each of what the one before has left."""
         found, before = [], None
         for stage, *options in (
             ("pretrain", "--max_steps", "60"),
@@ -157,11 +154,9 @@ class Bench:
                 (self.folder / before).symlink_to(self.last)
             script = "benchmarks/overhead.py" if stage == "pretrain" else f"train_{stage}.py"
             found.append(self.train(stage, "tang", *options, script=script))
-            if stage == "pretrain":
-                in_turn = json.loads((self.last / "in_turn.json").read_text(encoding="utf-8"))
             before = stage
         self.checkpoint = self.last
-        return [*found, in_turn]
+        return found
 
     def whole_trainings(self) -> Iterator[dict]:
         runs = [self.train("pretrain", "tang", *TO_468, "--seed", str(s)) for s in SEEDS]
@@ -189,11 +184,9 @@ class Bench:
         from transformers import pipeline
 
         from poet import write
-        from poet.dataset import load_stage
 
         model, tokenizer = write.load(self.checkpoint)
-        titles = [r["prompt"][0]["content"] for r in load_stage(self.folder, "sft")["test"]]
-        titles = [title for title in titles if len(title) <= 40][:256]
+        titles = titles_to_write(self.folder)
         poems = write.write_ids(model, tokenizer, titles, seed=0)  # warms up; compiled attention is loaded or made
         length = round(statistics.mean(map(len, poems)))
         # By itself: what writing in batches asks of the C library would make it slower.
@@ -250,8 +243,10 @@ class Bench:
         times = [(b["seconds"] - a["seconds"]) / (b["step"] - a["step"]) for a, b in pairs]
         evaluation = next(log for log in reversed(history) if "eval_loss" in log)
         step = statistics.median(times)
-        if (in_turn := self.last / "in_turn.json").is_file():  # the log counts a bare loop's time too
-            step = json.loads(in_turn.read_text(encoding="utf-8"))["trainer"]
+        ratio = None
+        if (in_turn := self.last / "in_turn.json").is_file():  # of overhead.py; the log counts a bare loop's time too
+            beside = json.loads(in_turn.read_text(encoding="utf-8"))
+            step, ratio = beside["trainer"], beside["ratio"]
         tokens = (logs[-1].get("num_tokens", 0) - pairs[0][0].get("num_tokens", 0)) / (
             logs[-1]["seconds"] - pairs[0][0]["seconds"]
         )
@@ -260,7 +255,7 @@ class Bench:
         print(f"{command}: {step:.3f} s a step, eval loss {evaluation['eval_loss']:.4f}, {seconds:.0f} s", flush=True)
         return {
             "command": command, "stage": stage, "step": step, "seconds": seconds, "tokens": tokens,
-            "eval_loss": evaluation["eval_loss"], "steps": logs[-1]["step"], "first_step": first_step,
+            "eval_loss": evaluation["eval_loss"], "steps": logs[-1]["step"], "first_step": first_step, "ratio": ratio,
         }  # fmt: skip
 
     def call(self, *command: str) -> float | None:
@@ -287,6 +282,26 @@ def row(name: str, value: float, unit: str, compared_with: str, shapes: str, com
         "name": name, "value": round(value, 4), "unit": unit, "compared_with": compared_with, "shapes": shapes,
         "command": command,
     }  # fmt: skip
+
+
+def shapes_of(settings: dict[str, Any]) -> str:
+    batch = f"{settings['per_device_train_batch_size']} x {settings['n_positions']}"
+    return f"width {settings['n_embd']}, {settings['n_layer']} layers, {batch}"
+
+
+def step_flops(settings: dict[str, Any], vocabulary: int) -> int:
+    """Forward and backward of a step: 6 x the parameters in matrix products, and causal attention's two products."""
+    width, layers, context = (settings[key] for key in ("n_embd", "n_layer", "n_positions"))
+    tokens = settings["per_device_train_batch_size"] * context
+    return tokens * (6 * (12 * layers * width**2 + width * vocabulary) + 6 * layers * width * context)
+
+
+def titles_to_write(run: Path) -> list[str]:
+    """256 held-out titles of a run's data, none of them long."""
+    from poet.dataset import load_stage
+
+    titles = [r["prompt"][0]["content"] for r in load_stage(run, "sft")["test"]]
+    return [title for title in titles if len(title) <= 40][:256]
 
 
 def commit_here() -> str:

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import textbook
-from bench import HOUSE, RESULTS, commit_here, recipe, row, table_lines
+from bench import HOUSE, RESULTS, commit_here, recipe, row, shapes_of, step_flops, table_lines, titles_to_write
 
 LAUNCH = ["accelerate.commands.launch", "--config_file", "configs/accelerate/gpu_1.yaml"]
 # The recipe's shape with a shorter schedule; compiling would take longer than all of it.
@@ -75,9 +75,7 @@ def main() -> None:
 
 def rows(run: Path, short: Path, machine: dict[str, Any]) -> Iterator[dict]:
     settings = recipe("tang-gpu", "pretrain")
-    width, layers, context = (settings[key] for key in ("n_embd", "n_layer", "n_positions"))
-    tokens = settings["per_device_train_batch_size"] * context
-    shapes = f"width {width}, {layers} layers, {settings['per_device_train_batch_size']} x {context}"
+    tokens, shapes = settings["per_device_train_batch_size"] * settings["n_positions"], shapes_of(settings)
     yield textbook_row()
     for stage in ("pretrain", "sft", "dpo"):
         found = train(stage, run / stage)
@@ -88,8 +86,7 @@ def rows(run: Path, short: Path, machine: dict[str, Any]) -> Iterator[dict]:
             from poet.dataset import characters
             from poet_tokenizer import build_tokenizer
 
-            vocabulary = len(build_tokenizer(characters(run), context))
-            flops = tokens * (6 * (12 * layers * width**2 + width * vocabulary) + 6 * layers * width * context)
+            flops = step_flops(settings, len(build_tokenizer(characters(run), settings["n_positions"])))
             speed = tokens / found["step"]
             yield row("pretrain_tokens", speed, "tokens a second", "nothing", shapes, command)
             share = flops / found["step"] / 1e9 / machine["matmul_bf16_gflops"]
@@ -146,12 +143,10 @@ def train(stage: str, output: Path, data: Path | None = None, *options: str) -> 
 
 def writing(checkpoint: Path, run: Path) -> dict[str, Any]:
     from poet import write
-    from poet.dataset import load_stage
 
     model, tokenizer = write.load(checkpoint)
     model.to("cuda")
-    titles = [r["prompt"][0]["content"] for r in load_stage(run, "sft")["test"]]
-    titles = [title for title in titles if len(title) <= 40][:256]
+    titles = titles_to_write(run)
     seconds = []
     for seed in range(3):  # the first warms up
         start = time.perf_counter()

@@ -15,7 +15,7 @@ import time
 from pathlib import Path
 
 import torch
-from transformers import GPT2LMHeadModel, TrainerCallback, trainer
+from transformers import GPT2LMHeadModel, TrainerCallback, TrainingArguments, trainer
 
 HOUSE = Path(__file__).resolve().parent.parent
 BLOCK = 10  # steps
@@ -57,12 +57,7 @@ class BareLoop:
 class InTurn(TrainerCallback):
     """Lets the bare loop have a block of steps behind each of Trainer's, and times both."""
 
-    def on_train_begin(self, args, state, control, optimizer, **kwargs):
-        inner = getattr(optimizer, "optimizer", optimizer)
-        if type(inner).__name__ != "MuonAdamW" or args.device.type != "cpu" or state.max_steps < 3 * BLOCK + 1:
-            sys.exit(
-                f"the bare loop is that of a recipe with `optimizer: muon`, without a GPU, for more than {3 * BLOCK} steps"
-            )
+    def on_train_begin(self, args, state, control, **kwargs):
         self.bare: BareLoop | None = None
         self.trainers: list[float] = []
         self.bares: list[float] = []
@@ -95,8 +90,23 @@ class InTurn(TrainerCallback):
         (Path(args.output_dir) / "in_turn.json").write_text(json.dumps(found), encoding="utf-8")
 
 
-if __name__ == "__main__":
+def main() -> None:
+    from poet.arguments import PretrainArguments, given, parse
+    from poet.errors import UserError
+
+    stage_args, args = parse(PretrainArguments, TrainingArguments)
+    if stage_args.optimizer != "muon" or args.device.type != "cpu" or args.max_steps <= 3 * BLOCK:
+        raise UserError(
+            f"the bare loop is that of a recipe with `optimizer: muon`, without a GPU, for more than {3 * BLOCK} steps"
+        )
+    if "output_dir" not in given():
+        raise UserError("pass --output_dir with a folder beside the run's data: the recipe's own is for what is kept")
     trainer.DEFAULT_CALLBACKS.append(InTurn)
+    runpy.run_path(str(HOUSE / "train_pretrain.py"))["main"]()
+
+
+if __name__ == "__main__":
     sys.path.insert(0, str(HOUSE))
-    sys.argv[0] = "train_pretrain.py"
-    runpy.run_path(str(HOUSE / "train_pretrain.py"), run_name="__main__")
+    from poet import errors
+
+    errors.run(main)

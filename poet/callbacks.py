@@ -13,7 +13,7 @@ import torch
 from tqdm import tqdm
 from transformers import PreTrainedModel, PreTrainedTokenizerFast, TrainerCallback
 
-from poet import write
+from poet import hardware, write
 from poet.checkpoints import write_text
 
 
@@ -39,8 +39,8 @@ class ShowVerse(TrainerCallback):
         # A sharded model writes by all its processes together, or not at all.
         if not state.is_world_process_zero or args.fsdp or os.environ.get("ACCELERATE_USE_FSDP") == "true":
             return
-        gpu = [args.device] if args.device.type == "cuda" else []
-        with torch.random.fork_rng(gpu), torch.no_grad():  # dropout draws from the same generator
+        # Dropout draws from the same generator.
+        with hardware.undisturbed_random_numbers(args.device), torch.no_grad():
             written = self.write()
         loss = metrics["eval_loss"]
         record = {"step": state.global_step, "prompt": self.prompt, **written, "eval_loss": loss}

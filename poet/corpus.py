@@ -21,7 +21,7 @@ from tqdm import tqdm
 
 from poet import download
 from poet.errors import UserError
-from poet.prosody import LINE_END
+from poet.prosody import HAN, LINE_END
 
 SAMPLE = Path(__file__).parent / "sample" / "poems.jsonl"
 USUAL_COLUMNS = {  # looked for in this order where no column is named
@@ -32,7 +32,6 @@ USUAL_COLUMNS = {  # looked for in this order where no column is named
 LONGEST_LINE = 1 << 24  # bytes; keeps memory bounded on a file without line ends
 LONGEST_POEM = 1_000_000  # characters; likewise on a text without blank lines
 
-_HAN = re.compile("[\u3400-\u9fff\U00020000-\U0003ffff]")
 _CLOSING = "」』”’\"'"
 
 Records = Iterator[tuple[str, Any]]  # (where it stands, as an error names it; the record)
@@ -455,7 +454,7 @@ def _txt(path: Path) -> Records:
 
 def _is_verse(line: str) -> bool:
     """Whether it is Chinese, and ends in a mark as lines of verse do."""
-    return bool(LINE_END.match(line.rstrip().rstrip(_CLOSING)[-1:]) and _HAN.search(line))
+    return bool(LINE_END.match(line.rstrip().rstrip(_CLOSING)[-1:]) and HAN.search(line))
 
 
 def _is_heading(block: list[str]) -> bool:

@@ -49,6 +49,13 @@ def fastest_device() -> "torch.device":
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 
+def undisturbed_random_numbers(device: "torch.device"):
+    """A context whose draws, on the CPU and on `device`, are taken back at its end; of other GPUs nothing is touched."""
+    import torch
+
+    return torch.random.fork_rng([device] if device.type == "cuda" else [])
+
+
 @functools.cache
 def has_compiler() -> bool:
     """Whether `torch.compile` can build its kernels: on a CPU that needs a C++ compiler that finds its headers and Python's, on an NVIDIA

@@ -77,7 +77,7 @@ _PATTERNS = {
     (OBLIQUE, LEVEL): (2, 2, 2, 1, 1),
 }
 
-_HAN = re.compile("[\u2e80-\u2fdf\u3005\u3007\u3400-\u9fff\uf900-\ufaff\U00020000-\U0003ffff]+")
+HAN = re.compile("[\u2e80-\u2fdf\u3005\u3007\u3400-\u9fff\uf900-\ufaff\U00020000-\U0003ffff]+")
 LINE_END = re.compile("[，。？！；,.?!;]")
 _COUPLET_LINE = re.compile("([^，。？！；、]{5}，[^，。？！；、]{5}|[^，。？！；、]{7}，[^，。？！；、]{7})[。？！；]")
 
@@ -112,7 +112,7 @@ def _by_character(groups: Mapping[str, Iterable[str]]) -> dict[str, list[str]]:
     """Group -> characters, turned round."""
     found: dict[str, list[str]] = {}
     for group, characters in groups.items():
-        for character in filter(_HAN.match, characters):
+        for character in filter(HAN.match, characters):
             found.setdefault(character, []).append(group)
     return found
 
@@ -304,7 +304,7 @@ def line_length(text: str) -> int | None:
 
 def verse_lines(text: str) -> tuple[str, ...]:
     """The lines of a poem: they end at ，。？！； or , . ? ! ; and hold Han characters only."""
-    parts = ("".join(_HAN.findall(part)) for part in LINE_END.split(text))
+    parts = ("".join(HAN.findall(part)) for part in LINE_END.split(text))
     return tuple(filter(None, parts))
 
 

@@ -92,28 +92,27 @@ class Lexicon:
 
 def part_by_theme(poems: Sequence[Poem], share: float, seed: int) -> tuple[list[Poem], list[Poem]]:
     """Poems -> those that keep their title, and about a `share` of them with words of theirs in its place."""
-    draw, lexicon = random.Random(seed), Lexicon([poem.text for poem in poems])
-    titled: list[Poem] = []
-    themed: list[Poem] = []
-    for poem in poems:
-        theme = lexicon.theme(poem.text, draw) if draw.random() < share else None
-        if theme is None:
-            titled.append(poem)
-        else:
-            themed.append(replace(poem, title=theme))
-    return titled, themed
+    drawn = list(zip(poems, _drawn([poem.text for poem in poems], share, seed), strict=True))
+    titled = [poem for poem, theme in drawn if theme is None]
+    return titled, [replace(poem, title=theme) for poem, theme in drawn if theme is not None]
 
 
 def ask_by_theme(rows: Dataset, share: float, seed: int) -> Dataset:
     """(prompt, completion) -> the same rows, of which about a `share` has words of its poem for a prompt in place of the title."""
-    draw = random.Random(seed)
-    lexicon = Lexicon([row[0]["content"] for row in rows["completion"]])
-    asked = []
-    for row in rows:
-        theme = lexicon.theme(row["completion"][0]["content"], draw) if draw.random() < share else None
-        asked.append(row if theme is None else {**row, "prompt": ask(theme, INSTRUCTION)})
-    columns = {name: [row[name] for row in asked] for name in rows.column_names}  # a list without rows has none
+    columns = {name: rows[name][:] for name in rows.column_names}
+    drawn = _drawn([completion[0]["content"] for completion in columns["completion"]], share, seed)
+    columns["prompt"] = [
+        prompt if theme is None else ask(theme, INSTRUCTION)
+        for prompt, theme in zip(columns["prompt"], drawn, strict=True)
+    ]
     return Dataset.from_dict(columns, features=rows.features)
+
+
+def _drawn(poems: Sequence[str], share: float, seed: int) -> Iterator[str | None]:
+    """A theme of each poem for about a `share` of them, None for the others."""
+    draw, lexicon = random.Random(seed), Lexicon(poems)
+    for poem in poems:
+        yield lexicon.theme(poem, draw) if draw.random() < share else None
 
 
 def spoken_of(poem: str, theme: str, kin: dict[str, set[str]]) -> tuple[int, int]:

@@ -221,9 +221,8 @@ class Stage(Trainer):
 
     def evaluation_loop(self, *args, metric_key_prefix: str = "eval", **kwargs):
         self._eval_sum, self._eval_tokens = 0.0, 0
-        with torch.random.fork_rng(
-            [self.args.device] if self.args.device.type == "cuda" else []
-        ):  # a data loader draws a number too, from the generator that dropout uses
+        # A data loader draws a number too, from the generator that dropout uses.
+        with hardware.undisturbed_random_numbers(self.args.device):
             output = super().evaluation_loop(*args, metric_key_prefix=metric_key_prefix, **kwargs)
         if self._eval_tokens:
             sums = torch.tensor([self._eval_sum, self._eval_tokens], device=self.args.device)

@@ -26,7 +26,7 @@ from transformers import (
 )
 from transformers.generation import BaseStreamer
 
-from poet import checkpoints
+from poet import checkpoints, hardware
 from poet.dataset import ask
 from poet.decode import draw
 from poet.errors import UserError, first_line
@@ -311,7 +311,7 @@ class _WholeCharacters(BaseStreamer):
 def _undisturbed(model: PreTrainedModel, seed: int | None) -> Iterator[None]:
     """Evaluation mode and random numbers of one's own inside; the caller's mode and random state after it."""
     was_training = model.training
-    with torch.random.fork_rng([model.device] if model.device.type == "cuda" else []), torch.inference_mode():
+    with hardware.undisturbed_random_numbers(model.device), torch.inference_mode():
         if seed is None:
             torch.seed()
         else:

@@ -24,7 +24,7 @@ from poet.arguments import PretrainArguments
 from poet.blocks import POEM_SEPARATOR, Blocks, eval_blocks, stream_blocks
 from poet.callbacks import ShowVerse
 from poet.errors import UserError
-from poet.training import NonFiniteLoss, Stage
+from poet.training import NonFiniteLoss, Run, Stage, tokenizer_for
 from poet_tokenizer import build_tokenizer, encode_text
 
 CHARACTERS = [chr(0x5000 + i) for i in range(40)]
@@ -360,3 +360,12 @@ def test_by_the_clock_training_ends_on_time_with_a_rate_of_zero(model, tmp_path,
     rates = logged(trainer, "learning_rate")
     assert max(rates) == pytest.approx(1e-2) and rates[-1] < 3e-4
     assert all(after < before for before, after in itertools.pairwise(rates[20:]))
+
+
+def test_a_tokenizer_of_ones_own_without_a_padding_mark_pads_with_its_end_mark(tmp_path):
+    tokenizer = build_tokenizer("春夜喜雨", 32)
+    tokenizer.pad_token = None
+    tokenizer.save_pretrained(tmp_path / "own")
+    asked = PretrainArguments(tokenizer_name_or_path=str(tmp_path / "own"))
+    own = tokenizer_for(asked, Run(tmp_path, tmp_path / "samples.jsonl"))
+    assert own.pad_token == own.eos_token and own.get_vocab() == tokenizer.get_vocab()
