@@ -28,7 +28,8 @@ def main() -> None:
     class Reinforcer(Stage, GRPOTrainer):
         """trl.GRPOTrainer, and what poet/training.py adds to every stage."""
 
-    scoring.score_only_what_counts(stage_args.compile_scoring)
+    learns_entropy = args.entropy_coef or args.use_adaptive_entropy
+    scoring.score_only_what_counts(compiled=stage_args.compile_scoring and not learns_entropy)
     run = locate(args)
     model, tokenizer, origin = load_model(
         stage_args.model_name_or_path or run.folder / "sft", args, stage_args.sample_title

@@ -7,6 +7,7 @@ scores of a batch are by far the largest thing that a step makes, and far larger
 import functools
 
 import torch
+from torch import Tensor
 from torch.nn import functional as F
 from transformers import PreTrainedModel
 from transformers.modeling_outputs import CausalLMOutputWithCrossAttentions
@@ -51,14 +52,14 @@ def return_loss_alone(model: PreTrainedModel, in_tiles: bool = False, tokens_a_t
 def score_only_what_counts(compiled: bool = False) -> None:
     """The same for trl, which has tiles of its own: a few of its settings are changed for this process.
 
-    Without Triton, trl 1.16 scores every position, prompt and padding too, in one tile (`add_fused_lm_head` in
-    trl/trainer/utils.py), and in bfloat16 multiplies back in float32. Scoring only what has a label, a few tokens a tile, makes a
-    step of fine-tuning about a quarter shorter, bfloat16 products a fifth, compiled tiles a fifth again. On a GPU, where trl does
-    the same by itself, nothing changes.
+    Without Triton, trl 1.16 scores every position, prompt and padding too (`add_fused_lm_head` in trl/trainer/utils.py), and in
+    bfloat16 multiplies back in float32. Here what has a label is scored, a few tokens a tile, in bfloat16 products; or, compiled,
+    all in one, which spares the backward pass a product of the four that tiles need. On a GPU, where trl does well by itself,
+    nothing changes.
 
     Args:
-        compiled: whether what is done to a tile is one pass over it, as in trl's Triton kernels, and not a dozen; where there is
-            no C++ compiler it is a dozen all the same.
+        compiled: whether scores are computed by compiled code, where there is a C++ compiler. Their entropy is then told, and
+            nothing can be learned from it.
     """
     from trl.kernels import chunked_logprob
     from trl.trainer import utils
@@ -71,13 +72,48 @@ def score_only_what_counts(compiled: bool = False) -> None:
         chunked_logprob.TOKEN_CHUNK_SIZE = TOKENS_A_TILE
     if hasattr(chunked_logprob, "_addmm_fp32"):
         chunked_logprob._addmm_fp32 = _add_product
-    if compiled and hardware.has_compiler():
-        for name in ("_forward_tile", "_backward_tile"):
-            if hasattr(chunked_logprob, name):
-                setattr(chunked_logprob, name, torch.compile(getattr(chunked_logprob, name), dynamic=True))
+    if compiled and hardware.has_compiler() and hasattr(utils, "_ChunkedLogProbFunction"):
+        utils._ChunkedLogProbFunction = _InOne(utils._ChunkedLogProbFunction)
 
 
-def _add_product(total: torch.Tensor, a: torch.Tensor, b: torch.Tensor) -> None:
+class _InOne:
+    """Stands in for trl's `ChunkedLogProbFunction`, and leaves to it what needs more than a GPT-2 does."""
+
+    def __init__(self, in_tiles):
+        self.in_tiles = in_tiles
+        self.score = torch.compile(_log_probs, dynamic=True)
+
+    def apply(self, hidden, weight, bias, targets, temperature, chunk_size, softcap=None, scale=1.0, outputs=()):
+        plain = bias is None and softcap is None and temperature == scale == 1.0
+        if not plain or set(outputs) - {"log_probs", "entropy", "mean_logits", "is_top1"}:
+            return self.in_tiles.apply(
+                hidden, weight, bias, targets, temperature, chunk_size, softcap, scale, tuple(outputs)
+            )
+        return self.score(hidden, weight, targets, tuple(outputs))
+
+
+def _log_probs(hidden: Tensor, weight: Tensor, targets: Tensor, outputs: tuple[str, ...]):
+    """(tokens, width), (vocabulary, width), (tokens) -> the five values a token of trl's function, None where not asked for.
+
+    The sums over the vocabulary stand side by side so that they are one pass over the scores.
+    """
+    scores = F.linear(hidden, weight).float()  # (tokens, vocabulary)
+    log_probs = -F.cross_entropy(scores, targets, reduction="none")
+    told, place = scores.detach(), targets[:, None]
+    most = told.amax(-1)
+    odds = (told - most[:, None]).exp()
+    total = odds.sum(-1)
+    entropy = most + total.log() - (odds * told).sum(-1) / total if "entropy" in outputs else None
+    mean = told.sum(-1) / told.size(-1) if "mean_logits" in outputs else None
+    first = None
+    if "is_top1" in outputs:  # of equal scores the first one counts
+        earlier = torch.arange(told.size(-1), device=told.device) < place
+        before, own = told.masked_fill(~earlier, -torch.inf).amax(-1), told.gather(1, place).squeeze(1)
+        first = (own >= most) & (own > before)
+    return log_probs, entropy, None, mean, first
+
+
+def _add_product(total: Tensor, a: Tensor, b: Tensor) -> None:
     """total += a @ b, for a float32 total; the product in the type of its factors, which is rounded once a tile."""
     if a.dtype == total.dtype:
         total.addmm_(a, b)

@@ -58,33 +58,34 @@ def test_the_products_of_tiles_are_added_up_in_float32(dtype):
     assert torch.allclose(total.double(), expected, atol=1e-5 if dtype == torch.float32 else 0.1)
 
 
-def test_compiled_tiles_score_as_trl_does_and_compile_once(monkeypatch):
+def test_scores_in_one_are_trls_own_and_compile_once(monkeypatch):
     from torch._dynamo.utils import counters
     from trl.kernels import chunked_logprob
     from trl.trainer import utils
 
-    names = ("_forward_tile", "_backward_tile", "_addmm_fp32", "TOKEN_CHUNK_SIZE")
-    for module, name in [(utils, "_use_triton"), *((chunked_logprob, name) for name in names)]:
+    names = [(chunked_logprob, name) for name in ("_addmm_fp32", "TOKEN_CHUNK_SIZE")]
+    for module, name in [(utils, "_use_triton"), (utils, "_ChunkedLogProbFunction"), *names]:
         monkeypatch.setattr(module, name, getattr(module, name))  # put back at the end
 
-    def score(tokens: int) -> list[torch.Tensor]:
+    def score(tokens: int, asked: tuple[str, ...], temperature: float = 1.0) -> list[torch.Tensor]:
         torch.manual_seed(tokens)
-        hidden, weight = torch.randn(tokens, 8, requires_grad=True), torch.randn(50, 8, requires_grad=True)
-        asked = ("entropy", "is_top1")
-        found = chunked_logprob.ChunkedLogProbFunction.apply(
-            hidden, weight, None, torch.randint(50, (tokens,)), 1.0, 50, None, 1.0, asked
+        hidden, weight = torch.randn(tokens, 8, requires_grad=True), torch.randn(50, 8)
+        weight[7:9] = weight[0]  # of equal scores one counts as the likeliest
+        found = utils._ChunkedLogProbFunction.apply(
+            hidden, weight.requires_grad_(), None, torch.randint(10, (tokens,)), temperature, 50, None, 1.0, asked
         )
         (found[0] * torch.linspace(0.5, 1, tokens)).sum().backward()
-        return [found[0], found[1], found[4], hidden.grad, weight.grad]
+        return [*found, hidden.grad, weight.grad]
 
-    sizes = (12, 20, 33, 9)
-    expected = [score(tokens) for tokens in sizes]
+    tuning, aligning = ("log_probs", "entropy", "is_top1"), ("log_probs", "entropy", "is_top1", "mean_logits")
+    asked = [(12, tuning), (33, tuning), (9, ("log_probs",)), (20, aligning), (5, tuning, 0.8), (6, ("log_sum_sq_probs",))]
+    expected = [score(*each) for each in asked]
     score_only_what_counts(compiled=True)
-    chunked_logprob.TOKEN_CHUNK_SIZE = 8  # of 9 and 33 tokens the last tile is a single one
-    found = [score(tokens) for tokens in sizes]
+    found = [score(*each) for each in asked]
     for one, other in zip(expected, found, strict=True):
-        assert all(torch.allclose(a, b, atol=1e-5) for a, b in zip(one, other, strict=True))
+        for a, b in zip(one, other, strict=True):
+            assert (a is None and b is None) or torch.allclose(a.float(), b.float(), atol=1e-5)
     graphs = counters["stats"]["unique_graphs"]
     for tokens in (10, 31, 64):
-        score(tokens)
+        score(tokens, tuning)
     assert counters["stats"]["unique_graphs"] == graphs
