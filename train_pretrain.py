@@ -20,7 +20,7 @@ def main() -> None:
     import torch
     from transformers import GPT2Config, GPT2LMHeadModel, Trainer, default_data_collator, set_seed
 
-    from poet import blocks, clock, dataset, scoring, write
+    from poet import blocks, clock, dataset, gelu, scoring, write
     from poet.callbacks import ShowVerse
     from poet.training import Stage, begin, locate, tokenizer_for, train
 
@@ -76,6 +76,8 @@ def main() -> None:
 
     # In bfloat16 the whole product is faster than float32 tiles.
     scoring.return_loss_alone(model, in_tiles=not args.bf16)
+    if args.torch_compile and args.use_cpu:
+        gelu.use_gelu_by_sigmoid(model)
     trainer = Pretrainer(
         model=model,
         args=args,

@@ -37,7 +37,7 @@ START = 15  # seconds, of a command's start and end that --minutes does not coun
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--quick", action="store_true", help="three and a half minutes: no whole trainings")
+    parser.add_argument("--quick", action="store_true", help="three minutes: no whole trainings")
     parser.add_argument("--corpus", default="tang", help="a local copy of the Tang corpus (%(default)s)")
     options = parser.parse_args()
     commit = commit_here()
@@ -109,9 +109,9 @@ class Bench:
 
     def throughput(self) -> dict[str, Any]:
         """The textbook loop before Trainer at its shape, and after it."""
-        before = textbook.step_seconds(20)[5:]
-        seed = self.train("pretrain", "seed", "--max_steps", "40")
-        self.textbook = statistics.median(before + textbook.step_seconds(20)[5:])
+        before = textbook.step_seconds(15)[5:]
+        seed = self.train("pretrain", "seed", "--max_steps", "30")
+        self.textbook = statistics.median(before + textbook.step_seconds(15)[5:])
         print(f"textbook loop: {self.textbook:.3f} s a step", flush=True)
         return row(
             "throughput_textbook_shape", self.textbook / seed["step"], "times", "the textbook loop",
@@ -144,10 +144,10 @@ class Bench:
         """Pretraining beside a bare loop, fine-tuning and alignment, each of what the one before has left."""
         found, before = [], None
         for stage, *options in (
-            ("pretrain", "--max_steps", "60"),
+            ("pretrain", "--max_steps", "50"),
             # So many rows that a step has about as many tokens as one of pretraining; a pair has two sides.
-            ("sft", "--max_steps", "40", "--per_device_train_batch_size", "24"),
-            ("dpo", "--max_steps", "40", "--sampled_titles", "0"),
+            ("sft", "--max_steps", "30", "--per_device_train_batch_size", "27"),
+            ("dpo", "--max_steps", "30", "--sampled_titles", "0"),
         ):
             if before:
                 (self.folder / before).unlink(missing_ok=True)

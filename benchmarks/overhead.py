@@ -25,6 +25,7 @@ class BareLoop:
     """The same model, optimizer, precision, compilation and clipping without Trainer, on blocks of the same text."""
 
     def __init__(self, model: GPT2LMHeadModel, args, optimizer: torch.optim.Optimizer, rows):
+        from poet.gelu import use_gelu_by_sigmoid
         from poet.optimizer import MuonAdamW
         from poet.scoring import return_loss_alone
 
@@ -39,6 +40,7 @@ class BareLoop:
             adamw["betas"], muon["weight_decay"], args.bf16,
         )  # fmt: skip
         if args.torch_compile:
+            use_gelu_by_sigmoid(self.model)
             self.model.compile()
 
     def step(self) -> None:

@@ -80,14 +80,41 @@ def head() -> None:
         print(f"output layer and loss, {tokens} x {width} x {VOCABULARY}: {', '.join(found)}")
 
 
+def scores() -> None:
+    """The scores of fine-tuning's labels, forward and backward, in bfloat16: in trl's tiles and in one compiled function."""
+    import torch
+    from trl.kernels import ChunkedLogProbFunction
+
+    from poet import scoring
+
+    tokens, asked = 1500, ("log_probs", "entropy", "is_top1")
+    scoring.score_only_what_counts()
+    in_one = scoring.InOne(ChunkedLogProbFunction)
+    hidden = torch.randn(tokens, 256, requires_grad=True)
+    weight = (torch.randn(VOCABULARY, 256) * 0.02).requires_grad_()
+    labels = torch.randint(VOCABULARY, (tokens,))
+
+    def score(way) -> None:
+        with torch.autocast("cpu", torch.bfloat16):
+            found = way.apply(hidden, weight, None, labels, 1.0, VOCABULARY, None, 1.0, asked)
+        found[0].sum().backward()
+
+    ways = {"in tiles": ChunkedLogProbFunction, "in one": in_one}
+    found = [f"{best(lambda: score(way)):.0f} ms {name}" for name, way in ways.items()]
+    print(f"scores of fine-tuning, {tokens} x 256 x {VOCABULARY}: {', '.join(found)}")
+
+
 def gelu() -> None:
     import torch
     from transformers.activations import ACT2FN
 
+    from poet.gelu import GeluBySigmoid
+
     x, slope = torch.randn(1400, 1024, requires_grad=True), torch.randn(1400, 1024)
-    found = [
-        f"{best(lambda: ACT2FN[name](x).backward(slope)):.1f} ms {name}" for name in ("gelu_new", "gelu_pytorch_tanh")
-    ]
+    ways = {name: ACT2FN[name] for name in ("gelu_new", "gelu_pytorch_tanh")}
+    ways |= {"the latter compiled": torch.compile(ways["gelu_pytorch_tanh"])}
+    ways |= {"by a sigmoid, compiled": torch.compile(GeluBySigmoid())}
+    found = [f"{best(lambda: way(x).backward(slope)):.1f} ms {name}" for name, way in ways.items()]
     print(f"one layer's GELU, 1400 x 1024, forward and backward: {', '.join(found)}")
 
 

@@ -73,10 +73,10 @@ def score_only_what_counts(compiled: bool = False) -> None:
     if hasattr(chunked_logprob, "_addmm_fp32"):
         chunked_logprob._addmm_fp32 = _add_product
     if compiled and hardware.has_compiler() and hasattr(utils, "_ChunkedLogProbFunction"):
-        utils._ChunkedLogProbFunction = _InOne(utils._ChunkedLogProbFunction)
+        utils._ChunkedLogProbFunction = InOne(utils._ChunkedLogProbFunction)
 
 
-class _InOne:
+class InOne:
     """Stands in for trl's `ChunkedLogProbFunction`, and leaves to it what needs more than a GPT-2 does."""
 
     def __init__(self, in_tiles):

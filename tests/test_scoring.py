@@ -78,7 +78,14 @@ def test_scores_in_one_are_trls_own_and_compile_once(monkeypatch):
         return [*found, hidden.grad, weight.grad]
 
     tuning, aligning = ("log_probs", "entropy", "is_top1"), ("log_probs", "entropy", "is_top1", "mean_logits")
-    asked = [(12, tuning), (33, tuning), (9, ("log_probs",)), (20, aligning), (5, tuning, 0.8), (6, ("log_sum_sq_probs",))]
+    asked = [
+        (12, tuning),
+        (33, tuning),
+        (9, ("log_probs",)),
+        (20, aligning),
+        (5, tuning, 0.8),
+        (6, ("log_sum_sq_probs",)),
+    ]
     expected = [score(*each) for each in asked]
     score_only_what_counts(compiled=True)
     found = [score(*each) for each in asked]
