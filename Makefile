@@ -21,5 +21,5 @@ test: .venv/ready  ## set up, then tests, lint, format and types
 tang: .venv/ready  ## the Tang poems; CORPUS=PATH for a local copy
 	$(PYTHON) run.py --recipe tang $(if $(CORPUS),--corpus $(CORPUS))
 
-bench: .venv/ready  ## what is measured against what; QUICK=1 for three and a half minutes, CORPUS=PATH for a local copy
+bench: .venv/ready  ## what is measured against what; QUICK=1 for three minutes, CORPUS=PATH for a local copy
 	$(PYTHON) benchmarks/bench.py $(if $(QUICK),--quick) $(if $(CORPUS),--corpus $(CORPUS))

@@ -125,11 +125,11 @@ class Bench:
         yield row("first_step", tang["first_step"], "s", "nothing", "tang, compilation cached", tang["command"])
         settings = recipe("tang", "pretrain")
         tokens = settings["per_device_train_batch_size"] * settings["n_positions"]
-        fastest = max(self.machine["matmul_float32_gflops"], self.machine["matmul_bf16_gflops"])
         shapes = shapes_of(settings)
-        step = statistics.median(each[0]["step"] for each in found)
-        share = step_flops(settings, self.vocabulary) / step / 1e9 / fastest
-        yield row("matmul_share", share, "of 1", "the machine's faster matrix product", shapes, tang["command"])
+        flops = step_flops(settings, self.vocabulary)
+        share = statistics.median(flops / each[0]["step"] / 1e9 / each[0]["product"] for each in found)
+        against = "the machine's faster matrix product, before and after"
+        yield row("matmul_share", share, "of 1", against, shapes, tang["command"])
         overhead = statistics.median(each[0]["ratio"] for each in found) - 1
         yield row("trainer_overhead", overhead, "of 1", "a bare loop", f"{shapes}, ten steps in turn", tang["command"])
         for number, stage in ((1, sft), (2, dpo)):
@@ -141,8 +141,8 @@ class Bench:
             )
 
     def round(self) -> list[dict[str, Any]]:
-        """Pretraining beside a bare loop, fine-tuning and alignment, each of what the one before has left."""
-        found, before = [], None
+        """Pretraining beside a bare loop and between matrix products, fine-tuning and alignment, each of what the one before has left."""
+        found, before, product = [], None, fastest_product()
         for stage, *options in (
             ("pretrain", "--max_steps", "50"),
             # So many rows that a step has about as many tokens as one of pretraining; a pair has two sides.
@@ -154,12 +154,19 @@ class Bench:
                 (self.folder / before).symlink_to(self.last)
             script = "benchmarks/overhead.py" if stage == "pretrain" else f"train_{stage}.py"
             found.append(self.train(stage, "tang", *options, script=script))
+            if stage == "pretrain":
+                found[0]["product"] = (product + fastest_product()) / 2
             before = stage
         self.checkpoint = self.last
         return found
 
     def whole_trainings(self) -> Iterator[dict]:
-        runs = [self.train("pretrain", "tang", *TO_468, "--seed", str(s)) for s in SEEDS]
+        """Three seeds to one loss, with steps of the textbook loop before and behind each, and as much as its 2,000 steps take."""
+        runs, steps = [], textbook_says("step_seconds(15)")[5:]
+        for seed in SEEDS:
+            runs.append(self.train("pretrain", "tang", *TO_468, "--seed", str(seed)))
+            steps += textbook_says("step_seconds(15)")[5:]
+        self.textbook = statistics.median(steps)
         losses = [run["eval_loss"] for run in runs]
         margin = (TARGET - statistics.mean(losses)) * len(losses) ** 0.5 / statistics.stdev(losses)
         seconds = statistics.mean(run["seconds"] for run in runs)
@@ -189,16 +196,12 @@ class Bench:
         titles = titles_to_write(self.folder)
         poems = write.write_ids(model, tokenizer, titles, seed=0)  # warms up; compiled attention is loaded or made
         length = round(statistics.mean(map(len, poems)))
-        # By itself: what writing in batches asks of the C library would make it slower.
-        timing = f"import textbook; print(textbook.writing_seconds({length}))"
         ratios = []
         for _ in range(rounds):
-            spoken = subprocess.run(
-                [sys.executable, "-c", timing], cwd=HOUSE / "benchmarks", capture_output=True, text=True, check=True
-            )
+            alone = textbook_says(f"writing_seconds({length})")
             start = time.perf_counter()
             write.write_ids(model, tokenizer, titles, seed=0)
-            ratios.append(float(spoken.stdout) * len(titles) / (time.perf_counter() - start))
+            ratios.append(alone * len(titles) / (time.perf_counter() - start))
         shapes = (
             f"{len(titles)} poems of {length} tokens on average; of the textbook loop's the mean of {textbook.POEMS}; "
             f"the median of {rounds} in turn"
@@ -313,6 +316,22 @@ def recipe(name: str, stage: str) -> dict[str, Any]:
     import yaml
 
     return yaml.safe_load((HOUSE / "configs" / name / f"{stage}.yaml").read_text(encoding="utf-8"))
+
+
+def textbook_says(question: str) -> Any:
+    """What a function of textbook.py returns in a process of its own: what writing in batches asks of the C library would make it slower."""
+    command = [sys.executable, "-c", f"import json, textbook; print(json.dumps(textbook.{question}))"]
+    said = subprocess.run(command, cwd=HOUSE / "benchmarks", capture_output=True, text=True, check=True)
+    return json.loads(said.stdout)
+
+
+def fastest_product() -> float:
+    """Billions of operations a second in matrix products, in float32 or in bfloat16."""
+    import torch
+
+    from poet.hardware import matmul_gflops
+
+    return max(matmul_gflops(torch.float32), matmul_gflops(torch.bfloat16))
 
 
 def describe_machine() -> dict[str, Any]:
