@@ -155,6 +155,7 @@ def _write(options: argparse.Namespace) -> None:
         settings = {"instruction": themes.INSTRUCTION, "guidance_scale": themes.GUIDANCE, **settings}
     _quiet()
     model, tokenizer = write.load_adapter(folder, options.model) if options.adapter else write.load(folder)
+    write.check_template(tokenizer, folder)
     title = script.to_traditional(title)
     printer = _Printer(script.to_simplified if options.script == "simplified" else None)
     if wish:  # the best is known when all are written, so nothing is streamed

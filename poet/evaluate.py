@@ -422,6 +422,8 @@ def evaluate_checkpoints(
         verses = verses[:titles]
         training = Training(held_out.training)
         writers = [path for path in checkpoints if _stage(path).name != "pretrain"]
+        for path in writers:
+            write.check_template(loaded[path][1], path)
         asked = _Themes([poem for _, poem in verses], held_out.training, seed) if writers else None
         for path in checkpoints:
             own = asked if path in writers else None

@@ -314,6 +314,7 @@ def load_model(
     if checkpoints.is_adapter(Path(path)):
         raise UserError(f"{path} holds an adapter, and training starts from a whole model: pass --model_name_or_path")
     model, tokenizer = write.load(path)
+    write.check_template(tokenizer, path)
     model.loss_type = "ForCausalLM"  # else Trainer's losses are (n-1)/n of the truth (transformers#46204)
     model.generation_config = write.generation_defaults(
         tokenizer, model.config.n_positions, sampling.temperature, sampling.top_k, sampling.top_p

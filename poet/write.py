@@ -109,6 +109,15 @@ def load(path: str | Path) -> tuple[PreTrainedModel, PreTrainedTokenizerFast]:
     return model, tokenizer
 
 
+def check_template(tokenizer: PreTrainedTokenizerFast, path: str | Path) -> None:
+    """Raises a UserError where the tokenizer of a checkpoint, one that is not this project's, cannot put a title to its model."""
+    if tokenizer.chat_template is None:
+        raise UserError(
+            f"the tokenizer in {path} has no chat template, by which a title is put to the model; "
+            "write one into chat_template.jinja there"
+        )
+
+
 def load_adapter(path: str | Path, base: str | Path | None = None) -> tuple[PreTrainedModel, PreTrainedTokenizerFast]:
     """An adapter's folder -> the model that it was trained on, or `base`, with the adapter merged into its weights.
 

@@ -90,6 +90,13 @@ def test_a_mistake_gets_one_sentence_and_exit_code_2(poet, words, sentence, tmp_
     assert sentence in err and err.count("\n") == 1
 
 
+def test_a_tokenizer_without_a_chat_template_gets_a_sentence(poet, checkpoint, tmp_path):
+    shutil.copytree(checkpoint, tmp_path / "mute")
+    (tmp_path / "mute" / "chat_template.jinja").unlink()
+    code, out, err = poet("write", "春", "--model", tmp_path / "mute")
+    assert (code, out) == (2, "") and "has no chat template" in err and err.count("\n") == 1
+
+
 def test_poems_alone_are_printed_with_a_blank_line_between_two(poet, checkpoint):
     code, out, err = poet("write", "靜夜", "-n", 4, "--seed", 5, "--model", checkpoint)
     assert (code, err) == (0, "")

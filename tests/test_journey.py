@@ -130,6 +130,35 @@ def test_each_entry_point_follows_the_curve_that_it_followed(trained, stage):
     assert abs(sum(residuals) / len(residuals)) < 5e-4, losses(trained / stage)  # rounding has no direction
 
 
+def test_a_subword_tokenizer_from_elsewhere_goes_through_all_stages(run, tmp_path):
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+    from transformers import PreTrainedTokenizerFast
+
+    backend = Tokenizer(models.BPE())
+    backend.pre_tokenizer, backend.decoder = pre_tokenizers.ByteLevel(add_prefix_space=False), decoders.ByteLevel()
+    alphabet = pre_tokenizers.ByteLevel.alphabet()
+    trainer = trainers.BpeTrainer(vocab_size=600, special_tokens=["<eos>", "<me>", "<you>"], initial_alphabet=alphabet)
+    text = (run.parent / "poems.json").read_text(encoding="utf-8")
+    backend.train_from_iterator(text.splitlines(), trainer)
+    PreTrainedTokenizerFast(tokenizer_object=backend, eos_token="<eos>").save_pretrained(tmp_path / "own")
+    shutil.copytree(run / "data", tmp_path / "data")
+    brief = ["--max_steps", "2", "--n_positions", "192", "--tokenizer_name_or_path", str(tmp_path / "own")]
+    done = call(*command("pretrain", tmp_path / "pretrain"), *brief)
+    assert done.returncode == 0, done.stderr
+    done = call(*command("sft", tmp_path / "sft"))
+    assert done.returncode == 2 and "has no chat template" in done.stderr and not (tmp_path / "sft").exists()
+    template = (
+        "{%- for message in messages -%}{{- ('<me>' if message['role'] == 'user' else '<you>') + message['content'] -}}"
+        "{%- if message['role'] == 'assistant' -%}{{- eos_token -}}{%- endif -%}{%- endfor -%}"
+        "{%- if add_generation_prompt -%}{{- '<you>' -}}{%- endif -%}"
+    )
+    (tmp_path / "pretrain" / "chat_template.jinja").write_text(template, encoding="utf-8")
+    for stage in ("sft", "dpo"):
+        done = call(*command(stage, tmp_path / stage), "--max_steps", "2")
+        assert done.returncode == 0, done.stderr
+        assert len(losses(tmp_path / stage)) == 2
+
+
 def beside(trained: Path, name: str, stage: str) -> Path:
     """The folder of one more `stage`, with what the stages before it left in `trained`."""
     run = trained / name
