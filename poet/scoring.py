@@ -77,18 +77,19 @@ def score_only_what_counts(compiled: bool = False) -> None:
 
 
 class InOne:
-    """Stands in for trl's `ChunkedLogProbFunction`, and leaves to it what needs more than a GPT-2 does."""
+    """Stands in for trl's `ChunkedLogProbFunction`, and leaves to it what a GPT-2 has not and what is hardly asked for."""
 
     def __init__(self, in_tiles):
         self.in_tiles = in_tiles
         self.score = torch.compile(_log_probs, dynamic=True)
 
     def apply(self, hidden, weight, bias, targets, temperature, chunk_size, softcap=None, scale=1.0, outputs=()):
-        plain = bias is None and softcap is None and temperature == scale == 1.0
-        if not plain or set(outputs) - {"log_probs", "entropy", "mean_logits", "is_top1"}:
+        if bias is not None or softcap is not None or "log_sum_sq_probs" in outputs:
             return self.in_tiles.apply(
                 hidden, weight, bias, targets, temperature, chunk_size, softcap, scale, tuple(outputs)
             )
+        if scale != temperature:
+            hidden = hidden * (scale / temperature)
         return self.score(hidden, weight, targets, tuple(outputs))
 
 
