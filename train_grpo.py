@@ -28,8 +28,9 @@ def main() -> None:
     class Reinforcer(Stage, GRPOTrainer):
         """trl.GRPOTrainer, and what poet/training.py adds to every stage."""
 
-    learns_entropy = args.entropy_coef or args.use_adaptive_entropy
-    scoring.score_only_what_counts(compiled=stage_args.compile_scoring and not learns_entropy)
+    if args.entropy_coef or args.use_adaptive_entropy:
+        stage_args.compile_scoring = False  # compiled, the entropy has no gradient
+    scoring.score_only_what_counts(stage_args.compile_scoring)
     run = locate(args)
     model, tokenizer, origin = load_model(
         stage_args.model_name_or_path or run.folder / "sft", args, stage_args.sample_title

@@ -76,7 +76,7 @@ def main() -> None:
 
     # In bfloat16 the whole product is faster than float32 tiles.
     scoring.return_loss_alone(model, in_tiles=not args.bf16)
-    if args.torch_compile and args.use_cpu:
+    if args.torch_compile and args.use_cpu:  # uncompiled it would be half a dozen kernels in place of one
         gelu.use_gelu_by_sigmoid(model)
     trainer = Pretrainer(
         model=model,

@@ -1,4 +1,4 @@
-"""Do other poems help? Pretraining on the Tang poems with Song ones, against the Tang poems alone, in equal time.
+"""Do other poems help? Pretraining on the Tang poems with Song ones, against the Tang poems alone, in equal time or as many steps.
 
     python benchmarks/mixture.py [--corpus PATH] [--song PATH]     # what results/mixture.json holds already is not trained again
 
@@ -38,6 +38,8 @@ def main() -> None:
     found = json.loads(RESULTS.read_text(encoding="utf-8")) if RESULTS.is_file() else []
     known = {(each["minutes"], each["options"]) for each in found}
     left = [each for each in TRIALS if each not in known]
+    if not left:
+        return
     with tempfile.TemporaryDirectory() as folder:
         runs = bench.Bench(Path(folder), options.corpus)
         list(runs.data())

@@ -27,6 +27,7 @@ def main() -> None:
     model, tokenizer = write.load(options.model)
     muon()
     head()
+    scores()
     gelu()
     attention()
     last_layer()
@@ -81,7 +82,7 @@ def head() -> None:
 
 
 def scores() -> None:
-    """The scores of fine-tuning's labels, forward and backward, in bfloat16: in trl's tiles and in one compiled function."""
+    """The scores of fine-tuning's labels, forward and backward: in trl's tiles, uncompiled, and in one compiled function."""
     import torch
     from trl.kernels import ChunkedLogProbFunction
 
@@ -89,19 +90,19 @@ def scores() -> None:
 
     tokens, asked = 1500, ("log_probs", "entropy", "is_top1")
     scoring.score_only_what_counts()
-    in_one = scoring.InOne(ChunkedLogProbFunction)
     hidden = torch.randn(tokens, 256, requires_grad=True)
     weight = (torch.randn(VOCABULARY, 256) * 0.02).requires_grad_()
     labels = torch.randint(VOCABULARY, (tokens,))
 
-    def score(way) -> None:
-        with torch.autocast("cpu", torch.bfloat16):
-            found = way.apply(hidden, weight, None, labels, 1.0, VOCABULARY, None, 1.0, asked)
+    def score(function, dtype: torch.dtype) -> None:
+        with torch.autocast("cpu", dtype, enabled=dtype != torch.float32):
+            found = function.apply(hidden, weight, None, labels, 1.0, VOCABULARY, None, 1.0, asked)
         found[0].sum().backward()
 
-    ways = {"in tiles": ChunkedLogProbFunction, "in one": in_one}
-    found = [f"{best(lambda: score(way)):.0f} ms {name}" for name, way in ways.items()]
-    print(f"scores of fine-tuning, {tokens} x 256 x {VOCABULARY}: {', '.join(found)}")
+    ways = {"in tiles": ChunkedLogProbFunction, "in one": scoring.WholeLogProb(ChunkedLogProbFunction)}
+    for dtype in (torch.bfloat16, torch.float32):
+        found = [f"{best(lambda: score(way, dtype)):.0f} ms {name}" for name, way in ways.items()]
+        print(f"scores of fine-tuning, {tokens} x 256 x {VOCABULARY}, {dtype}: {', '.join(found)}")
 
 
 def gelu() -> None:

@@ -65,7 +65,7 @@ class ScoringArguments(StageArguments):
         default=False,
         metadata={
             "help": "Whether the scores of the vocabulary are computed by compiled code, where there is a C++ compiler: takes some "
-            "seconds at first, and a fifth off each step."
+            "seconds at first, and a fifth off each step. Not under GRPO's entropy_coef and DPO's use_weighting."
         },
     )
 

@@ -413,6 +413,9 @@ def evaluate_checkpoints(
     result: dict[str, Any] = {"checkpoints": {}, "titles": 0, "seed": seed}
     training = None
     loaded = {path: write.load(path) for path in checkpoints}  # what is wrong is said before the first is measured
+    writers = [path for path in checkpoints if _stage(path).name != "pretrain"]
+    for path in writers:
+        write.check_template(loaded[path][1], path)
     voices = {path: find_voice_of(_stage(path)) for path in checkpoints}
     if held_out is not None:
         verses = [verse for verse in held_out.verses if len(verse[0]) <= TITLE_LIMIT]
@@ -421,9 +424,6 @@ def evaluate_checkpoints(
         random.Random(seed).shuffle(verses)
         verses = verses[:titles]
         training = Training(held_out.training)
-        writers = [path for path in checkpoints if _stage(path).name != "pretrain"]
-        for path in writers:
-            write.check_template(loaded[path][1], path)
         asked = _Themes([poem for _, poem in verses], held_out.training, seed) if writers else None
         for path in checkpoints:
             own = asked if path in writers else None

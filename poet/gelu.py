@@ -23,6 +23,6 @@ class GeluBySigmoid(nn.Module):
 
 
 def use_gelu_by_sigmoid(model: PreTrainedModel) -> None:
-    """Sets it in a GPT-2 whose `activation_function` is the same function."""
+    """Computes so in all blocks of a GPT-2 whose `activation_function` is `gelu_pytorch_tanh`, the same function."""
     for block in model.base_model.h:
         block.mlp.act = GeluBySigmoid()

@@ -50,12 +50,12 @@ def return_loss_alone(model: PreTrainedModel, in_tiles: bool = False, tokens_a_t
 
 
 def score_only_what_counts(compiled: bool = False) -> None:
-    """The same for trl, which has tiles of its own: a few of its settings are changed for this process.
+    """The same for trl, which has tiles of its own: some of its settings are changed for this process, and a function replaced.
 
     Without Triton, trl 1.16 scores every position, prompt and padding too (`add_fused_lm_head` in trl/trainer/utils.py), and in
     bfloat16 multiplies back in float32. Here what has a label is scored, a few tokens a tile, in bfloat16 products; or, compiled,
-    all in one, which spares the backward pass a product of the four that tiles need. On a GPU, where trl does well by itself,
-    nothing changes.
+    all in one, which takes three products of the vocabulary's size where tiles take four. On a GPU, where trl does well by
+    itself, nothing changes.
 
     Args:
         compiled: whether scores are computed by compiled code, where there is a C++ compiler. Their entropy is then told, and
@@ -72,46 +72,59 @@ def score_only_what_counts(compiled: bool = False) -> None:
         chunked_logprob.TOKEN_CHUNK_SIZE = TOKENS_A_TILE
     if hasattr(chunked_logprob, "_addmm_fp32"):
         chunked_logprob._addmm_fp32 = _add_product
-    if compiled and hardware.has_compiler() and hasattr(utils, "_ChunkedLogProbFunction"):
-        utils._ChunkedLogProbFunction = InOne(utils._ChunkedLogProbFunction)
+    if hasattr(utils, "_ChunkedLogProbFunction"):
+        in_tiles = getattr(utils._ChunkedLogProbFunction, "in_tiles", utils._ChunkedLogProbFunction)
+        in_one = compiled and hardware.has_compiler()
+        utils._ChunkedLogProbFunction = WholeLogProb(in_tiles) if in_one else in_tiles
 
 
-class InOne:
-    """Stands in for trl's `ChunkedLogProbFunction`, and leaves to it what a GPT-2 has not and what is hardly asked for."""
+class WholeLogProb:
+    """Stands in for trl's `ChunkedLogProbFunction`: one compiled function of all labels, whose scores are all kept at once.
+
+    What it does not know, and more than `LARGEST` scores, is left to trl's tiles, uncompiled.
+
+    Args:
+        in_tiles: trl's own.
+    """
+
+    LARGEST = 2**27  # a quarter of a gigabyte in bfloat16, and as much again for their gradient
+    KNOWN = frozenset({"log_probs", "entropy", "mean_logits", "is_top1"})
 
     def __init__(self, in_tiles):
         self.in_tiles = in_tiles
-        self.score = torch.compile(_log_probs, dynamic=True)
+        self.log_probs = torch.compile(_log_probs, dynamic=True)
 
-    def apply(self, hidden, weight, bias, targets, temperature, chunk_size, softcap=None, scale=1.0, outputs=()):
-        if bias is not None or softcap is not None or "log_sum_sq_probs" in outputs:
-            return self.in_tiles.apply(
-                hidden, weight, bias, targets, temperature, chunk_size, softcap, scale, tuple(outputs)
-            )
+    def apply(
+        self, hidden: Tensor, weight: Tensor, bias, targets: Tensor, temperature: float, chunk_size: int, softcap, scale, outputs
+    ):  # fmt: skip
+        """Arguments and values of trl's function; `chunk_size`, of the vocabulary, is for tiles alone."""
+        known = bias is None and softcap is None and self.KNOWN.issuperset(outputs)
+        if not known or len(targets) * len(weight) > self.LARGEST:
+            return self.in_tiles.apply(hidden, weight, bias, targets, temperature, chunk_size, softcap, scale, outputs)
         if scale != temperature:
             hidden = hidden * (scale / temperature)
-        return self.score(hidden, weight, targets, tuple(outputs))
+        return self.log_probs(hidden, weight, targets, outputs)
 
 
 def _log_probs(hidden: Tensor, weight: Tensor, targets: Tensor, outputs: tuple[str, ...]):
     """(tokens, width), (vocabulary, width), (tokens) -> the five values a token of trl's function, None where not asked for.
 
-    The sums over the vocabulary stand side by side so that they are one pass over the scores.
+    The sums over the vocabulary stand side by side so that they are one pass over the logits.
     """
-    scores = F.linear(hidden, weight).float()  # (tokens, vocabulary)
-    log_probs = -F.cross_entropy(scores, targets, reduction="none")
-    told, place = scores.detach(), targets[:, None]
-    most = told.amax(-1)
-    odds = (told - most[:, None]).exp()
-    total = odds.sum(-1)
-    entropy = most + total.log() - (odds * told).sum(-1) / total if "entropy" in outputs else None
-    mean = told.sum(-1) / told.size(-1) if "mean_logits" in outputs else None
-    first = None
-    if "is_top1" in outputs:  # of equal scores the first one counts
-        earlier = torch.arange(told.size(-1), device=told.device) < place
-        before, own = told.masked_fill(~earlier, -torch.inf).amax(-1), told.gather(1, place).squeeze(1)
-        first = (own >= most) & (own > before)
-    return log_probs, entropy, None, mean, first
+    logits = F.linear(hidden, weight).float()  # (tokens, vocabulary)
+    log_probs = -F.cross_entropy(logits, targets, reduction="none")
+    logits, target = logits.detach(), targets[:, None]
+    highest = logits.amax(-1)
+    exps = (logits - highest[:, None]).exp()
+    total = exps.sum(-1)
+    entropy = highest + total.log() - (exps * logits).sum(-1) / total if "entropy" in outputs else None
+    mean_logits = logits.sum(-1) / logits.size(-1) if "mean_logits" in outputs else None
+    is_top1 = None
+    if "is_top1" in outputs:  # of equal logits the first one counts
+        behind = torch.arange(logits.size(-1), device=logits.device) >= target
+        before, own = logits.masked_fill(behind, -torch.inf).amax(-1), logits.gather(1, target).squeeze(1)
+        is_top1 = (own >= highest) & (own > before)
+    return log_probs, entropy, None, mean_logits, is_top1
 
 
 def _add_product(total: Tensor, a: Tensor, b: Tensor) -> None:

@@ -110,7 +110,7 @@ def load(path: str | Path) -> tuple[PreTrainedModel, PreTrainedTokenizerFast]:
 
 
 def check_template(tokenizer: PreTrainedTokenizerFast, path: str | Path) -> None:
-    """Raises a UserError where the tokenizer of a checkpoint, one that is not this project's, cannot put a title to its model."""
+    """Raises a UserError where the tokenizer of a checkpoint cannot put a title to its model."""
     if tokenizer.chat_template is None:
         raise UserError(
             f"the tokenizer in {path} has no chat template, by which a title is put to the model; "

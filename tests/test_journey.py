@@ -157,6 +157,17 @@ def test_a_subword_tokenizer_from_elsewhere_goes_through_all_stages(run, tmp_pat
         done = call(*command(stage, tmp_path / stage), "--max_steps", "2")
         assert done.returncode == 0, done.stderr
         assert len(losses(tmp_path / stage)) == 2
+    words = [sys.executable, "-m", "poet.cli", "write", "春", "-n", "2", "--model", str(tmp_path / "dpo")]
+    done = subprocess.run(words, cwd=HOUSE, capture_output=True, text=True)
+    assert done.returncode == 0 and done.stdout.count("\n\n") == 1, done.stderr
+
+
+@pytest.mark.parametrize("stage", ["sft", "dpo"])
+def test_compiled_scores_follow_the_same_curve(trained, stage):
+    folder = beside(trained, f"compiled-{stage}", stage)
+    done = call(*command(stage, folder), "--compile_scoring", "true")
+    assert done.returncode == 0, done.stderr
+    assert losses(folder) == pytest.approx(CURVES[stage], abs=2e-3)
 
 
 def beside(trained: Path, name: str, stage: str) -> Path:
@@ -234,6 +245,15 @@ def test_reinforcement_logs_each_reward_apart_and_goes_on_after_a_kill(trained):
     resumed = history(killed)
     lengths = [log["completions/mean_length"] for log in resumed if "reward" in log]
     assert lengths == [log["completions/mean_length"] for log in logs]  # the same poems were drawn
+
+
+def test_a_bonus_for_entropy_is_learned_from_although_compiled_scores_have_no_gradient_of_it(trained):
+    folder = beside(trained, "bonus", "grpo")
+    options = ["--compile_scoring", "true", "--entropy_coef", "0.1", "--max_steps", "1"]
+    done = call(*reinforce(trained, folder), *options)
+    assert done.returncode == 0 and "scores compiled" not in done.stdout, done.stderr
+    first = next(log for log in history(folder) if "grad_norm" in log)
+    assert first["reward_std"] == 0 and first["grad_norm"] > 0  # rewards that are alike teach nothing
 
 
 def distill(trained: Path, folder: Path) -> list[str]:

@@ -1,4 +1,4 @@
-"""Returning the loss alone, of all tokens or of a tile at a time, gives the model's own losses and gradients."""
+"""The loss alone has the model's own values and gradients, and labels scored in one those of trl's tiles."""
 
 import copy
 
@@ -6,7 +6,8 @@ import pytest
 import torch
 from transformers import GPT2Config, GPT2LMHeadModel, set_seed
 
-from poet.scoring import _add_product, return_loss_alone, score_only_what_counts
+from poet import hardware
+from poet.scoring import WholeLogProb, _add_product, return_loss_alone, score_only_what_counts
 
 
 @pytest.fixture
@@ -58,41 +59,85 @@ def test_the_products_of_tiles_are_added_up_in_float32(dtype):
     assert torch.allclose(total.double(), expected, atol=1e-5 if dtype == torch.float32 else 0.1)
 
 
-def test_scores_in_one_are_trls_own_and_compile_once(monkeypatch):
-    from torch._dynamo.utils import counters
+@pytest.fixture
+def function(monkeypatch):
+    """What trl scores with by now; all that is changed is put back at the end."""
     from trl.kernels import chunked_logprob
     from trl.trainer import utils
 
     names = [(chunked_logprob, name) for name in ("_addmm_fp32", "TOKEN_CHUNK_SIZE")]
     for module, name in [(utils, "_use_triton"), (utils, "_ChunkedLogProbFunction"), *names]:
-        monkeypatch.setattr(module, name, getattr(module, name))  # put back at the end
+        monkeypatch.setattr(module, name, getattr(module, name))
+    return lambda: utils._ChunkedLogProbFunction
 
-    def score(tokens: int, asked: tuple[str, ...], temperature: float = 1.0) -> list[torch.Tensor]:
-        torch.manual_seed(tokens)
-        hidden, weight = torch.randn(tokens, 8, requires_grad=True), torch.randn(50, 8)
-        weight[7:9] = weight[0]  # of equal scores one counts as the likeliest
-        found = utils._ChunkedLogProbFunction.apply(
-            hidden, weight.requires_grad_(), None, torch.randint(10, (tokens,)), temperature, 50, None, 1.0, asked
-        )
-        (found[0] * torch.linspace(0.5, 1, tokens)).sum().backward()
-        return [*found, hidden.grad, weight.grad]
 
-    tuning, aligning = ("log_probs", "entropy", "is_top1"), ("log_probs", "entropy", "is_top1", "mean_logits")
+TUNING = ("log_probs", "entropy", "is_top1")
+
+
+def score(function, tokens: int, asked: tuple[str, ...] = TUNING, temperature: float = 1.0) -> list[torch.Tensor]:
+    """Values and gradients; of 50 characters the first and two others are alike and the likeliest of every other token."""
+    torch.manual_seed(tokens)
+    hidden, weight = torch.randn(tokens, 8), torch.randn(50, 8)
+    weight[7:9] = weight[0]
+    hidden[::2] = weight[0] * 3
+    targets = torch.randint(10, (tokens,))
+    targets[::4], targets[2::4] = 0, 7  # of the alike ones the first counts
+    hidden.requires_grad_(), weight.requires_grad_()
+    found = function.apply(hidden, weight, None, targets, temperature, 50, None, 1.0, asked)
+    (found[0] * torch.linspace(0.5, 1, tokens)).sum().backward()
+    return [*found, hidden.grad, weight.grad]
+
+
+@pytest.mark.skipif(not hardware.has_compiler(), reason="without a compiler trl scores in its tiles")
+def test_labels_scored_in_one_have_the_values_and_gradients_of_trls_tiles_and_compile_once(function, monkeypatch):
+    from torch._dynamo.utils import counters
+
+    aligning = ("log_probs", "entropy", "is_top1", "mean_logits")
     asked = [
-        (12, tuning),
-        (33, tuning),
+        (12,),
+        (33,),
         (9, ("log_probs",)),
         (20, aligning),
-        (5, tuning, 0.8),
+        (5, TUNING, 0.8),
         (6, ("log_sum_sq_probs",)),
+        (1,),
+        (0,),
     ]
-    expected = [score(*each) for each in asked]
+    expected = [score(function(), *each) for each in asked]
+    assert {True, False} == set(expected[1][4].tolist())
     score_only_what_counts(compiled=True)
-    found = [score(*each) for each in asked]
+    assert isinstance(function(), WholeLogProb)
+    found = [score(function(), *each) for each in asked]
     for one, other in zip(expected, found, strict=True):
         for a, b in zip(one, other, strict=True):
             assert (a is None and b is None) or torch.allclose(a.float(), b.float(), atol=1e-5)
+    assert found[0][1].requires_grad is False  # of the entropy, which is told alone
     graphs = counters["stats"]["unique_graphs"]
     for tokens in (10, 31, 64):
-        score(tokens, tuning)
-    assert counters["stats"]["unique_graphs"] == graphs
+        score(function(), tokens)
+    assert counters["stats"]["unique_graphs"] == graphs > 0
+    monkeypatch.setattr(WholeLogProb, "LARGEST", 50 * 20)
+    assert score(function(), 21)[1].requires_grad  # more than are held at once: in tiles
+    score_only_what_counts(compiled=False)
+    assert not isinstance(function(), WholeLogProb)
+
+
+@pytest.mark.skipif(not hardware.has_compiler(), reason="without a compiler trl scores in its tiles")
+def test_in_bfloat16_and_without_gradients_labels_are_scored_in_one_as_in_tiles(function):
+    in_tiles = function()
+    score_only_what_counts(compiled=True)
+    torch.manual_seed(0)
+    arguments = (
+        torch.randn(30, 64),
+        torch.randn(500, 64),
+        None,
+        torch.randint(500, (30,)),
+        1.0,
+        500,
+        None,
+        1.0,
+        TUNING,
+    )
+    with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
+        expected, found = in_tiles.apply(*arguments), function().apply(*arguments)
+    assert torch.allclose(expected[0], found[0], atol=1e-4) and torch.allclose(expected[1], found[1], atol=1e-4)
