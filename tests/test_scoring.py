@@ -78,8 +78,8 @@ def score(function, tokens: int, asked: tuple[str, ...] = TUNING, temperature: f
     """Values and gradients; of 50 characters the first and two others are alike and the likeliest of every other token."""
     torch.manual_seed(tokens)
     hidden, weight = torch.randn(tokens, 8), torch.randn(50, 8)
-    weight[7:9] = weight[0]
-    hidden[::2] = weight[0] * 3
+    weight[0] = weight[7] = weight[8] = 2.0
+    hidden[::2] = weight[0]
     targets = torch.randint(10, (tokens,))
     targets[::4], targets[2::4] = 0, 7  # of the alike ones the first counts
     hidden.requires_grad_(), weight.requires_grad_()
