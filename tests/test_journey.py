@@ -157,9 +157,9 @@ def test_a_subword_tokenizer_from_elsewhere_goes_through_all_stages(run, tmp_pat
         done = call(*command(stage, tmp_path / stage), "--max_steps", "2")
         assert done.returncode == 0, done.stderr
         assert len(losses(tmp_path / stage)) == 2
-    words = [sys.executable, "-m", "poet.cli", "write", "春", "-n", "2", "--model", str(tmp_path / "dpo")]
+    words = [sys.executable, "-m", "poet.cli", "write", "春", "--seed", "0", "--model", str(tmp_path / "dpo")]
     done = subprocess.run(words, cwd=HOUSE, capture_output=True, text=True)
-    assert done.returncode == 0 and done.stdout.count("\n\n") == 1, done.stderr
+    assert done.returncode == 0 and done.stdout.strip(), done.stderr
 
 
 @pytest.mark.parametrize("stage", ["sft", "dpo"])
