@@ -105,8 +105,14 @@ def poems(count: int, seed: int) -> list[tuple[list, list]]:
 
 
 @pytest.mark.parametrize("batch", [2, 5])
-def test_fine_tuning_counts_each_character_of_the_poems_once_and_nothing_else(model, tokenizer, tmp_path, batch):
+@pytest.mark.parametrize("padding", ["own", "end mark"])
+def test_fine_tuning_counts_each_character_of_the_poems_once_and_nothing_else(
+    model, tokenizer, tmp_path, batch, padding
+):
     scoring.score_only_what_counts()
+    if padding == "end mark":  # which is learned all the same
+        tokenizer = copy.deepcopy(tokenizer)
+        tokenizer.pad_token = tokenizer.eos_token
     rows = Dataset.from_list([{"prompt": prompt, "completion": answer} for prompt, answer in poems(11, 0)])
     args = SFTConfig(output_dir=str(tmp_path), max_length=48, per_device_eval_batch_size=batch, **QUIET)
     trainer = Tuner(copy.deepcopy(model), args, train_dataset=rows, eval_dataset=rows, processing_class=tokenizer)
