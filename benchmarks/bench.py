@@ -262,6 +262,8 @@ class Bench:
 
     def call(self, *command: str) -> float | None:
         """Runs one of this project's commands; the seconds after which a progress bar stood at the first of its steps."""
+        from poet.errors import UserError
+
         environment = os.environ | {"HF_HUB_OFFLINE": "1", "PYTHONUNBUFFERED": "1"}
         begun, first_step = time.perf_counter(), None
         said = bytearray()
@@ -272,6 +274,8 @@ class Bench:
                 said += piece
                 if first_step is None and b"%|" in piece:
                     first_step = time.perf_counter() - begun
+        if process.returncode == 2:  # a person's mistake, told in the last line
+            raise UserError(said.decode().strip().splitlines()[-1].removeprefix("error: "))
         if process.returncode:
             sys.exit(f"{' '.join(command)} ended with {process.returncode}:\n{said.decode()}")
         self.peak = max(self.peak, resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1e6)
