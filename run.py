@@ -14,17 +14,21 @@ import sys
 from dataclasses import asdict
 from pathlib import Path
 
-from poet import checkpoints, errors
+from poet import errors
 from poet.errors import UserError
-from poet.stages import ALIGNED, JOURNEY
+from poet.training import checkpoints
+from poet.training.stages import ALIGNED, JOURNEY
 
-HOUSE = Path(__file__).resolve().parent
+ROOT = Path(__file__).resolve().parent
 STAGES = ("data", *JOURNEY)
 
 
 def main() -> int:
     options = parse_options()
-    recipe, run = HOUSE / "configs" / options.recipe, Path(options.output_dir or f"runs/{options.recipe}")
+    recipe, run = (
+        ROOT / "configs" / options.recipe,
+        Path(options.output_dir or f"runs/{options.recipe}"),
+    )
     say(1, "A folder of poems becomes three data sets")
     make_data(recipe, run, options.corpus)
     say(2, "The configuration")
@@ -42,35 +46,50 @@ def main() -> int:
 
 
 def parse_options() -> argparse.Namespace:
-    recipes = sorted(path.parent.name for path in HOUSE.glob("configs/*/data.yaml"))
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument(
-        "--recipe", default="sample", help=f"one of {', '.join(recipes)}, or a folder of your own in configs/"
+    recipes = sorted(path.parent.name for path in ROOT.glob("configs/*/data.yaml"))
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--corpus", help="a folder, a file or a Hub id, in place of the recipe's corpus")
     parser.add_argument(
-        "--stages", help=f"the stages to run, of {','.join(STAGES)}; all that the recipe has if left out"
+        "--recipe",
+        default="sample",
+        help=f"one of {', '.join(recipes)}, or a folder of your own in configs/",
+    )
+    parser.add_argument(
+        "--corpus", help="a folder, a file or a Hub id, in place of the recipe's corpus"
+    )
+    parser.add_argument(
+        "--stages",
+        help=f"the stages to run, of {','.join(STAGES)}; all that the recipe has if left out",
     )
     parser.add_argument("--minutes", type=float, help="train so long in all, whatever the machine")
     parser.add_argument("--output_dir", help="the run's folder; runs/RECIPE if left out")
     parser.error = errors.refuse  # type: ignore[method-assign]
     options = parser.parse_args()
     if options.recipe not in recipes:
-        raise UserError(f"there is no recipe {options.recipe} in configs/; there are {', '.join(recipes)}")
-    there = [stage for stage in STAGES if (HOUSE / "configs" / options.recipe / f"{stage}.yaml").is_file()]
+        raise UserError(
+            f"there is no recipe {options.recipe} in configs/; there are {', '.join(recipes)}"
+        )
+    there = [
+        stage for stage in STAGES if (ROOT / "configs" / options.recipe / f"{stage}.yaml").is_file()
+    ]
     options.stages = there if options.stages is None else options.stages.split(",")
     for stage in options.stages:
         if stage not in STAGES:
             raise UserError(f"there is no stage {stage!r}; the stages are {', '.join(STAGES)}")
         if stage not in there:
-            raise UserError(f"the recipe {options.recipe} has no stage {stage}; it has {', '.join(there)}")
+            raise UserError(
+                f"the recipe {options.recipe} has no stage {stage}; it has {', '.join(there)}"
+            )
     return options
 
 
 def share_out(minutes: float | None, stages: list[str]) -> dict[str, float | None]:
     """What each of the stages that train gets of --minutes."""
     shares = {stage: facts.share for stage, facts in JOURNEY.items() if stage in stages}
-    return {stage: minutes and minutes * share / sum(shares.values()) for stage, share in shares.items()}
+    return {
+        stage: minutes and minutes * share / sum(shares.values()) for stage, share in shares.items()
+    }
 
 
 def say(number: int, what: str) -> None:
@@ -78,8 +97,8 @@ def say(number: int, what: str) -> None:
 
 
 def make_data(recipe: Path, run: Path, corpus: str | None) -> None:
-    from poet.arguments import parse
-    from poet.dataset import DataArguments, build_datasets, format_summary
+    from poet.data.dataset import DataArguments, build_datasets, format_summary
+    from poet.training.options import parse
 
     override = [] if corpus is None else ["--corpus", corpus]
     (arguments,) = parse(DataArguments, argv=["--config", str(recipe / "data.yaml"), *override])
@@ -88,13 +107,17 @@ def make_data(recipe: Path, run: Path, corpus: str | None) -> None:
 
 def describe_configuration(recipe: Path, run: Path, minutes: float | None) -> str:
     """The model that the recipe asks for, and what each number means for it."""
-    from poet.arguments import PretrainArguments
-    from poet.dataset import characters
+    from poet.data.dataset import characters
+    from poet.training.options import PretrainArguments
 
     if origin(recipe):
         return f"The model is that of {origin(recipe)}, fine-tuned already."
     numbers = asdict(PretrainArguments()) | read(recipe / "pretrain.yaml")
-    shape = "The recipe, whose shape the minutes may change, has a" if minutes and numbers["shapes"] else "A"
+    shape = (
+        "The recipe, whose shape the minutes may change, has a"
+        if minutes and numbers["shapes"]
+        else "A"
+    )
     return (
         f"{shape} GPT-2 with {numbers['n_layer']} layers, {numbers['n_embd']} numbers a character, {numbers['n_head']} attention "
         f"heads, and sight of {numbers['n_positions']} characters.\n"
@@ -109,7 +132,7 @@ def origin(recipe: Path) -> str | None:
 
 def read(path: Path) -> dict:
     """A stage's numbers; none where the recipe has not the stage."""
-    from poet.arguments import read_yaml
+    from poet.training.options import read_yaml
 
     return read_yaml(path) if path.is_file() else {}
 
@@ -119,12 +142,19 @@ def train(stage: str, recipe: Path, run: Path, minutes: float | None) -> int:
     if checkpoints.is_finished(run / stage):
         print(f"done already: {run / stage}", flush=True)
         return 0
-    command = [sys.executable, str(HOUSE / f"train_{stage}.py"), "--config", str(recipe / f"{stage}.yaml")]
+    command = [
+        sys.executable,
+        str(ROOT / f"train_{stage}.py"),
+        "--config",
+        str(recipe / f"{stage}.yaml"),
+    ]
     command += ["--output_dir", str(run / stage)]
     if minutes is not None:
         command += ["--minutes", str(minutes)]
     process = subprocess.Popen(command)
-    signal.signal(signal.SIGTERM, lambda *_: process.terminate())  # the stage ends with a checkpoint, as after Ctrl-C
+    signal.signal(
+        signal.SIGTERM, lambda *_: process.terminate()
+    )  # the stage ends with a checkpoint, as after Ctrl-C
     try:
         while True:
             try:
@@ -136,8 +166,8 @@ def train(stage: str, recipe: Path, run: Path, minutes: float | None) -> int:
 
 
 def report(recipe: Path, run: Path) -> None:
-    from poet.evaluate import evaluate
-    from poet.report import write_report
+    from poet.evaluation.evaluate import evaluate
+    from poet.evaluation.report import write_report
 
     print(f"\nThe report: {write_report(run, evaluate(run, origin(recipe)))}", flush=True)
 

@@ -5,7 +5,7 @@
 
 It starts from OUTPUT_DIR/../sft, which is also its reference, and the data beside it; with `--rounds 3` it then samples, judges and
 trains anew from what it has become. Every option is a field of
-`AlignmentArguments` (poet/arguments.py) or of trl's `DPOConfig`.
+`AlignmentArguments` (poet/training/options.py) or of trl's `DPOConfig`.
 """
 
 import copy
@@ -16,19 +16,19 @@ from poet import errors
 if TYPE_CHECKING:
     from trl import DPOConfig
 
-    from poet.arguments import AlignmentArguments
+    from poet.training.options import AlignmentArguments
 
 
 def main() -> None:
     from trl import DPOConfig
 
-    from poet.arguments import AlignmentArguments, parse
+    from poet.training.options import AlignmentArguments, parse
 
     stage_args, args = parse(AlignmentArguments, DPOConfig)
 
-    from poet import sampling
+    from poet.alignment import own_pairs
 
-    for stage_args_of_round, args_of_round, number in sampling.rounds(stage_args, args):
+    for stage_args_of_round, args_of_round, number in own_pairs.rounds(stage_args, args):
         align(stage_args_of_round, args_of_round, number)
 
 
@@ -36,21 +36,33 @@ def align(stage_args: "AlignmentArguments", args: "DPOConfig", number: int) -> N
     """One round, of which there is one unless `rounds` says otherwise: it begins, judges and trains as if by itself."""
     from trl import DPOTrainer
 
-    from poet import dataset, preferences, sampling, scoring
-    from poet.callbacks import RefuseWrongReference, show_poem
-    from poet.training import Stage, begin, choose_attention, fit_lengths, load_model, locate, train
+    from poet.alignment import own_pairs
+    from poet.data import dataset, preferences
+    from poet.speed import scoring
+    from poet.training.callbacks import RefuseWrongReference, show_sample
+    from poet.training.stage import (
+        Stage,
+        begin,
+        choose_attention,
+        fit_lengths,
+        load_model,
+        locate,
+        train,
+    )
 
     class Aligner(Stage, DPOTrainer):
-        """trl.DPOTrainer, and what poet/training.py adds to every stage."""
+        """trl.DPOTrainer, and what poet/training/stage.py adds to every stage."""
 
-    scoring.score_only_what_counts(stage_args.compile_scoring)
+    scoring.patch_trl_scoring(stage_args.compile_scoring)
     run = locate(args)
     model, tokenizer, origin = load_model(
         stage_args.model_name_or_path or run.folder / "sft", stage_args, stage_args.sample_title
     )
 
     # Data: a title as the prompt, the preferred poem and another one.
-    rows = fit_lengths(dataset.load_stage(run.folder, "dpo"), tokenizer, args, model.config.n_positions)
+    rows = fit_lengths(
+        dataset.load_stage(run.folder, "dpo"), tokenizer, args, model.config.n_positions
+    )
 
     # Reference: the model as it is now.
     choose_attention(model, args)
@@ -63,7 +75,7 @@ def align(stage_args: "AlignmentArguments", args: "DPOConfig", number: int) -> N
     # The model's own poems: its well-formed ones of the preferred kind against the others, title by title.
     if stage_args.sampled_titles:
         predicate = preferences.get(made_from["preference"], dataset.training_poems(run.folder))
-        rows["train"] = sampling.add_sampled_pairs(
+        rows["train"] = own_pairs.add_sampled_pairs(
             rows["train"], reference, tokenizer, predicate, stage_args, args.seed, number
         )
         rows = fit_lengths(rows, tokenizer, args, model.config.n_positions)
@@ -81,9 +93,20 @@ def align(stage_args: "AlignmentArguments", args: "DPOConfig", number: int) -> N
     trainer.stage_args = stage_args
     trainer.add_callback(RefuseWrongReference())
     trainer.add_callback(
-        show_poem(stage_args.sample_title, args.seed, run.samples, tokenizer, text=model, reference=reference)
+        show_sample(
+            stage_args.sample_title,
+            args.seed,
+            run.samples,
+            tokenizer,
+            text=model,
+            reference=reference,
+        )
     )
-    train(trainer, {"stage": "dpo", "corpus": made_from["corpus"]}, parting=number == stage_args.rounds - 1)
+    train(
+        trainer,
+        {"stage": "dpo", "corpus": made_from["corpus"]},
+        is_last_round=number == stage_args.rounds - 1,
+    )
 
 
 if __name__ == "__main__":

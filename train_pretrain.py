@@ -4,7 +4,7 @@
     accelerate launch train_pretrain.py --config configs/tang/pretrain.yaml --learning_rate 2e-3
 
 The data are those of `python run.py --recipe tang --stages data`; the checkpoint goes to OUTPUT_DIR. Every option is a
-field of `PretrainArguments` (poet/arguments.py) or of transformers' `TrainingArguments`.
+field of `PretrainArguments` (poet/training/options.py) or of transformers' `TrainingArguments`.
 """
 
 from poet import errors
@@ -13,19 +13,22 @@ from poet import errors
 def main() -> None:
     from transformers import TrainingArguments
 
-    from poet.arguments import PretrainArguments, parse
+    from poet.training.options import PretrainArguments, parse
 
     stage_args, args = parse(PretrainArguments, TrainingArguments)
 
     import torch
     from transformers import GPT2Config, GPT2LMHeadModel, Trainer, default_data_collator, set_seed
 
-    from poet import blocks, clock, dataset, gelu, scoring, write
-    from poet.callbacks import ShowVerse
-    from poet.training import Stage, begin, locate, tokenizer_for, train
+    from poet.data import blocks, dataset
+    from poet.generation import write
+    from poet.speed import gelu, scoring
+    from poet.training import clock
+    from poet.training.callbacks import ShowSample
+    from poet.training.stage import Stage, begin, locate, tokenizer_for, train
 
     class Pretrainer(Stage, Trainer):
-        """transformers.Trainer, and what poet/training.py adds to every stage."""
+        """transformers.Trainer, and what poet/training/stage.py adds to every stage."""
 
     run = locate(args)
     clock.choose_shape(stage_args, args)
@@ -40,7 +43,9 @@ def main() -> None:
         ids = blocks.encode_rows(rows["train"], tokenizer)
         a_step = args.train_batch_size * args.world_size if args.dataloader_drop_last else 1
         train_blocks = blocks.Blocks(ids, stage_args.n_positions, args.seed, least=a_step)
-    test_blocks = blocks.eval_blocks(blocks.encode_rows(rows["test"], tokenizer), stage_args.n_positions)
+    test_blocks = blocks.eval_blocks(
+        blocks.encode_rows(rows["test"], tokenizer), stage_args.n_positions
+    )
 
     # Model: GPT-2's architecture at the recipe's size, with random weights.
     set_seed(args.seed)
@@ -65,9 +70,15 @@ def main() -> None:
         for block in model.transformer.h:
             torch.nn.init.zeros_(block.attn.c_proj.weight)
             torch.nn.init.zeros_(block.mlp.c_proj.weight)
-    model.loss_type = "ForCausalLM"  # else Trainer's losses are (n-1)/n of the truth (transformers#46204)
+    model.loss_type = (
+        "ForCausalLM"  # else Trainer's losses are (n-1)/n of the truth (transformers#46204)
+    )
     model.generation_config = write.generation_defaults(
-        tokenizer, stage_args.n_positions, stage_args.temperature, stage_args.top_k, stage_args.top_p
+        tokenizer,
+        stage_args.n_positions,
+        stage_args.temperature,
+        stage_args.top_k,
+        stage_args.top_p,
     )
 
     made_from = dataset.load_summary(run.folder)["made_from"]
@@ -75,9 +86,11 @@ def main() -> None:
         return
 
     # In bfloat16 the whole product is faster than float32 tiles.
-    scoring.return_loss_alone(model, in_tiles=not args.bf16)
-    if args.torch_compile and args.use_cpu:  # uncompiled it would be half a dozen kernels in place of one
-        gelu.use_gelu_by_sigmoid(model)
+    scoring.patch_forward_to_return_loss(model, in_tiles=not args.bf16)
+    if (
+        args.torch_compile and args.use_cpu
+    ):  # uncompiled it would be half a dozen kernels in place of one
+        gelu.patch_gelu(model)
     trainer = Pretrainer(
         model=model,
         args=args,
@@ -89,7 +102,11 @@ def main() -> None:
     trainer.stage_args = stage_args
     title = stage_args.sample_title
     trainer.add_callback(
-        ShowVerse(title, lambda: {"text": write.continue_text(model, tokenizer, title, seed=args.seed)}, run.samples)
+        ShowSample(
+            title,
+            lambda: {"text": write.continue_text(model, tokenizer, title, seed=args.seed)},
+            run.samples,
+        )
     )
     train(trainer, {"stage": "pretrain", "corpus": made_from["corpus"]})
 

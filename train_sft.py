@@ -5,7 +5,7 @@
     python train_sft.py --config configs/tang/author.yaml --author 李白
 
 It starts from OUTPUT_DIR/../pretrain and the data beside it; with --author from OUTPUT_DIR/../sft, and trains an adapter
-on that author's poems. Every option is a field of `FinetuningArguments` or `AuthorArguments` (poet/arguments.py) or of
+on that author's poems. Every option is a field of `FinetuningArguments` or `AuthorArguments` (poet/training/options.py) or of
 trl's `SFTConfig`.
 """
 
@@ -17,20 +17,22 @@ from poet import errors
 def main() -> None:
     from trl import SFTConfig
 
-    from poet.arguments import AuthorArguments, FinetuningArguments, parse
+    from poet.training.options import AuthorArguments, FinetuningArguments, parse
 
     stage_args, args, author_args = parse(FinetuningArguments, SFTConfig, AuthorArguments)
 
     from trl import SFTTrainer
 
-    from poet import author, dataset, scoring, themes
-    from poet.callbacks import show_poem
-    from poet.training import Stage, begin, fit_lengths, load_model, locate, train
+    from poet.alignment import author, themes
+    from poet.data import dataset
+    from poet.speed import scoring
+    from poet.training.callbacks import show_sample
+    from poet.training.stage import Stage, begin, fit_lengths, load_model, locate, train
 
     class Tuner(Stage, SFTTrainer):
-        """trl.SFTTrainer, and what poet/training.py adds to every stage."""
+        """trl.SFTTrainer, and what poet/training/stage.py adds to every stage."""
 
-    scoring.score_only_what_counts(stage_args.compile_scoring)
+    scoring.patch_trl_scoring(stage_args.compile_scoring)
     run = locate(args)
     stage, before = ("author", "sft") if author_args.author else ("sft", "pretrain")
     model, tokenizer, origin = load_model(
@@ -39,12 +41,12 @@ def main() -> None:
 
     # Data: a title as the prompt, or words of the poem; the poem as the completion.
     if author_args.author:
-        voice = author.find_voice(run.folder, author_args.author)
+        voice = author.find_author(run.folder, author_args.author)
         author_args.author, rows = voice.author, voice.rows()
     else:
         rows = dataset.load_stage(run.folder, "sft")
-    if stage_args.theme_share:
-        rows["train"] = themes.ask_by_theme(rows["train"], stage_args.theme_share, args.seed)
+    if stage_args.theme_fraction:
+        rows["train"] = themes.ask_by_theme(rows["train"], stage_args.theme_fraction, args.seed)
     rows = fit_lengths(rows, tokenizer, args, model.config.n_positions)
 
     # Weights: all of the model's, or those of an adapter beside them.
@@ -64,7 +66,9 @@ def main() -> None:
         peft_config=adapter,
     )
     trainer.stage_args = stage_args
-    trainer.add_callback(show_poem(stage_args.sample_title, args.seed, run.samples, tokenizer, text=model))
+    trainer.add_callback(
+        show_sample(stage_args.sample_title, args.seed, run.samples, tokenizer, text=model)
+    )
     train(trainer, {"stage": stage, "corpus": made_from["corpus"], "author": author_args.author})
 
 

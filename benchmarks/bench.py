@@ -21,9 +21,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-HOUSE = Path(__file__).resolve().parent.parent
-RESULTS = HOUSE / "benchmarks" / "results"
-sys.path.insert(0, str(HOUSE))
+ROOT = Path(__file__).resolve().parent.parent
+RESULTS = ROOT / "benchmarks" / "results"
+sys.path.insert(0, str(ROOT))
 
 import textbook  # noqa: E402, beside this file
 
@@ -36,9 +36,13 @@ START = 15  # seconds, of a command's start and end that --minutes does not coun
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--quick", action="store_true", help="three minutes: no whole trainings")
-    parser.add_argument("--corpus", default="tang", help="a local copy of the Tang corpus (%(default)s)")
+    parser.add_argument(
+        "--corpus", default="tang", help="a local copy of the Tang corpus (%(default)s)"
+    )
     options = parser.parse_args()
     commit = commit_here()
     RESULTS.mkdir(exist_ok=True)
@@ -50,11 +54,17 @@ def main() -> None:
             else {}
         )
         old = {each["name"]: {"commit": known["commit"], **each} for each in known.get("rows", [])}
-        result: dict[str, Any] = {"machine": bench.machine, "commit": commit, "rows": list(old.values())}
+        result: dict[str, Any] = {
+            "machine": bench.machine,
+            "commit": commit,
+            "rows": list(old.values()),
+        }
         for each in bench.rows(options.quick):  # kept one by one: half an hour may be cut off
             old[each["name"]] = each
             result["rows"] = list(old.values())
-            (RESULTS / "bench.json").write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+            (RESULTS / "bench.json").write_text(
+                json.dumps(result, indent=1) + "\n", encoding="utf-8"
+            )
             (RESULTS / "bench.md").write_text(table(result), encoding="utf-8")
     print(table(result))
 
@@ -87,8 +97,8 @@ class Bench:
     # ------------------------------------------------------------------------------------------------------- data
 
     def data(self) -> Iterator[dict]:
-        from poet.blocks import encode_rows
-        from poet.dataset import characters, load_stage
+        from poet.data.blocks import encode_rows
+        from poet.data.dataset import characters, load_stage
         from poet_tokenizer import build_tokenizer
 
         command = ["run.py", "--recipe", "tang", "--corpus", self.corpus, "--stages", "data"]
@@ -110,34 +120,55 @@ class Bench:
     def throughput(self) -> dict[str, Any]:
         """The textbook loop before Trainer at its shape, and after it."""
         before = textbook.step_seconds(15)[5:]
-        seed = self.train("pretrain", "seed", "--max_steps", "30")
+        seed = self.train("pretrain", "tutorial", "--max_steps", "30")
         seconds = statistics.median(before + textbook.step_seconds(15)[5:])
         print(f"textbook loop: {seconds:.3f} s a step", flush=True)
         return row(
             "throughput_textbook_shape", seconds / seed["step"], "times", "the textbook loop",
-            "width 64, 4 layers, 16 x 256", "train_pretrain.py --config configs/seed/pretrain.yaml",
+            "width 64, 4 layers, 16 x 256", "train_pretrain.py --config configs/tutorial/pretrain.yaml",
         )  # fmt: skip
 
     def stages(self, rounds: int) -> Iterator[dict]:
         """All stages of `tang` in turn, so many times; of what is compared within a round the median over the rounds."""
         found = [self.round() for _ in range(rounds)]
         tang, sft, dpo = found[-1]
-        yield row("first_step", tang["first_step"], "s", "nothing", "tang, compilation cached", tang["command"])
+        yield row(
+            "first_step",
+            tang["first_step"],
+            "s",
+            "nothing",
+            "tang, compilation cached",
+            tang["command"],
+        )
         settings = recipe("tang", "pretrain")
         tokens = settings["per_device_train_batch_size"] * settings["n_positions"]
         shapes = shapes_of(settings)
         flops = step_flops(settings, self.vocabulary)
-        share = statistics.median(flops / each[0]["step"] / 1e9 / each[0]["product"] for each in found)
+        share = statistics.median(
+            flops / each[0]["step"] / 1e9 / each[0]["product"] for each in found
+        )
         against = "the machine's faster matrix product, before and after"
         yield row("matmul_share", share, "of 1", against, shapes, tang["command"])
         overhead = statistics.median(each[0]["ratio"] for each in found) - 1
-        yield row("trainer_overhead", overhead, "of 1", "a bare loop", f"{shapes}, ten steps in turn", tang["command"])
+        yield row(
+            "trainer_overhead",
+            overhead,
+            "of 1",
+            "a bare loop",
+            f"{shapes}, ten steps in turn",
+            tang["command"],
+        )
         for number, stage in ((1, sft), (2, dpo)):
             values = [each[number]["tokens"] * each[0]["step"] / tokens for each in found]
             shapes = f"tang, {stage['tokens'] * stage['step']:,.0f} tokens a step; the median of {len(found)} in turn"
             name = f"{stage['stage']}_useful_tokens"
             yield row(
-                name, statistics.median(values), "of 1", "pretraining's tokens a second", shapes, stage["command"]
+                name,
+                statistics.median(values),
+                "of 1",
+                "pretraining's tokens a second",
+                shapes,
+                stage["command"],
             )
 
     def round(self) -> list[dict[str, Any]]:
@@ -173,7 +204,12 @@ class Bench:
         shapes = f"{TO_468[1]} steps, losses {', '.join(f'{loss:.4f}' for loss in losses)}: {margin:.1f} deviations"
         tutorial = a_step * textbook.STEPS
         yield row(
-            "time_to_4.68", seconds / tutorial, "of 1", "the textbook loop's 10,000 steps", shapes, runs[0]["command"]
+            "time_to_4.68",
+            seconds / tutorial,
+            "of 1",
+            "the textbook loop's 10,000 steps",
+            shapes,
+            runs[0]["command"],
         )
         yield self.by_the_clock(2000 * a_step)
 
@@ -181,7 +217,14 @@ class Bench:
         """What pretraining reaches, start and compilation included, in so many seconds: those of 2,000 steps of the textbook loop."""
         run = self.train("pretrain", "tang", "--minutes", f"{(budget - START) / 60:.2f}")
         shapes = f"{run['steps']} steps, {run['seconds']:.0f} s against {budget:.0f} s"
-        return row("loss_after_2000_steps_time", run["eval_loss"], "nats", "nothing", shapes, run["command"])
+        return row(
+            "loss_after_2000_steps_time",
+            run["eval_loss"],
+            "nats",
+            "nothing",
+            shapes,
+            run["command"],
+        )
 
     # ----------------------------------------------------------------------------------------------------- writing
 
@@ -189,11 +232,13 @@ class Bench:
         import torch
         from transformers import pipeline
 
-        from poet import write
+        from poet.generation import write
 
         model, tokenizer = write.load(self.checkpoint)
         titles = titles_to_write(self.folder)
-        poems = write.write_ids(model, tokenizer, titles, seed=0)  # warms up; compiled attention is loaded or made
+        poems = write.write_ids(
+            model, tokenizer, titles, seed=0
+        )  # warms up; compiled attention is loaded or made
         length = round(statistics.mean(map(len, poems)))
         ratios = []
         for _ in range(rounds):
@@ -206,7 +251,14 @@ class Bench:
             f"the median of {rounds} in turn"
         )
         value = statistics.median(ratios)
-        yield row("write_256", value, "times", "the textbook loop", shapes, "poet.write.write_ids")
+        yield row(
+            "write_256",
+            value,
+            "times",
+            "the textbook loop",
+            shapes,
+            "poet.generation.write.write_ids",
+        )
         plain = pipeline("text-generation", model=str(self.checkpoint))
         chat = [{"role": "user", "content": "春夜喜雨"}]
         prompt = len(tokenizer.apply_chat_template(chat, add_generation_prompt=True)["input_ids"])
@@ -220,13 +272,22 @@ class Bench:
             ids = plain(chat, return_tensors=True)[0]["generated_token_ids"]
             theirs.append((time.perf_counter() - start) / (len(ids) - prompt))
         value = statistics.median(theirs[1:]) / statistics.median(ours[1:])
-        yield row("write_one", value, "times", "plain pipeline", "one poem, seconds a token", "poet.write.write_ids")
+        yield row(
+            "write_one",
+            value,
+            "times",
+            "plain pipeline",
+            "one poem, seconds a token",
+            "poet.generation.write.write_ids",
+        )
 
     # ----------------------------------------------------------------------------------------------------- commands
 
-    def train(self, stage: str, recipe_name: str, *options: str, script: str | None = None) -> dict[str, Any]:
+    def train(
+        self, stage: str, recipe_name: str, *options: str, script: str | None = None
+    ) -> dict[str, Any]:
         """Runs the stage's command, or another script with its options; the seconds of its median step, of its start, and of all of it up to the last step."""
-        from poet.checkpoints import log_history
+        from poet.training.checkpoints import log_history
 
         config = ["--config", f"configs/{recipe_name}/{stage}.yaml"]
         self.last = self.folder / f"run-{time.monotonic_ns()}" / stage
@@ -234,7 +295,16 @@ class Bench:
         for name in ("data", "pretrain", "sft"):
             if name != stage and (self.folder / name).exists():
                 (self.last.parent / name).symlink_to(self.folder / name)
-        quiet = ["--eval_strategy", "no", "--eval_on_start", "false", "--save_strategy", "no", "--logging_steps", "5"]
+        quiet = [
+            "--eval_strategy",
+            "no",
+            "--eval_on_start",
+            "false",
+            "--save_strategy",
+            "no",
+            "--logging_steps",
+            "5",
+        ]
         begun = time.perf_counter()
         script = script or f"train_{stage}.py"
         first_step = self.call(script, *config, *options, *quiet, "--output_dir", str(self.last))
@@ -246,7 +316,9 @@ class Bench:
         evaluation = next(log for log in reversed(history) if "eval_loss" in log)
         step = statistics.median(times)
         ratio = None
-        if (in_turn := self.last / "in_turn.json").is_file():  # of overhead.py; the log counts a bare loop's time too
+        if (
+            in_turn := self.last / "in_turn.json"
+        ).is_file():  # of overhead.py; the log counts a bare loop's time too
             beside = json.loads(in_turn.read_text(encoding="utf-8"))
             step, ratio = beside["trainer"], beside["ratio"]
         tokens = (logs[-1].get("num_tokens", 0) - pairs[0][0].get("num_tokens", 0)) / (
@@ -254,7 +326,10 @@ class Bench:
         )
         command = " ".join([script, *config, *options])
         seconds = wall - evaluation["eval_runtime"]
-        print(f"{command}: {step:.3f} s a step, eval loss {evaluation['eval_loss']:.4f}, {seconds:.0f} s", flush=True)
+        print(
+            f"{command}: {step:.3f} s a step, eval loss {evaluation['eval_loss']:.4f}, {seconds:.0f} s",
+            flush=True,
+        )
         return {
             "command": command, "stage": stage, "step": step, "seconds": seconds, "tokens": tokens,
             "eval_loss": evaluation["eval_loss"], "steps": logs[-1]["step"], "first_step": first_step, "ratio": ratio,
@@ -268,7 +343,11 @@ class Bench:
         begun, first_step = time.perf_counter(), None
         said = bytearray()
         with subprocess.Popen(
-            [sys.executable, *command], cwd=HOUSE, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, env=environment
+            [sys.executable, *command],
+            cwd=ROOT,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            env=environment,
         ) as process:
             while piece := process.stderr.read1():  # type: ignore[union-attr]
                 said += piece
@@ -282,7 +361,9 @@ class Bench:
         return first_step
 
 
-def row(name: str, value: float, unit: str, compared_with: str, shapes: str, command: str) -> dict[str, Any]:
+def row(
+    name: str, value: float, unit: str, compared_with: str, shapes: str, command: str
+) -> dict[str, Any]:
     print(f"{name}: {value:.3f} {unit}", flush=True)
     return {
         "name": name, "value": round(value, 4), "unit": unit, "compared_with": compared_with, "shapes": shapes,
@@ -299,12 +380,14 @@ def step_flops(settings: dict[str, Any], vocabulary: int) -> int:
     """Forward and backward of a step: 6 x the parameters in matrix products, and causal attention's two products."""
     width, layers, context = (settings[key] for key in ("n_embd", "n_layer", "n_positions"))
     tokens = settings["per_device_train_batch_size"] * context
-    return tokens * (6 * (12 * layers * width**2 + width * vocabulary) + 6 * layers * width * context)
+    return tokens * (
+        6 * (12 * layers * width**2 + width * vocabulary) + 6 * layers * width * context
+    )
 
 
 def titles_to_write(run: Path) -> list[str]:
     """256 held-out titles of a run's data, none of them long."""
-    from poet.dataset import load_stage
+    from poet.data.dataset import load_stage
 
     titles = [r["prompt"][0]["content"] for r in load_stage(run, "sft")["test"]]
     return [title for title in titles if len(title) <= 40][:256]
@@ -312,19 +395,25 @@ def titles_to_write(run: Path) -> list[str]:
 
 def commit_here() -> str:
     command = ["git", "rev-parse", "--short", "HEAD"]
-    return subprocess.run(command, cwd=HOUSE, capture_output=True, text=True).stdout.strip()
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True).stdout.strip()
 
 
 def recipe(name: str, stage: str) -> dict[str, Any]:
     import yaml
 
-    return yaml.safe_load((HOUSE / "configs" / name / f"{stage}.yaml").read_text(encoding="utf-8"))
+    return yaml.safe_load((ROOT / "configs" / name / f"{stage}.yaml").read_text(encoding="utf-8"))
 
 
 def textbook_says(question: str) -> Any:
     """What a function of textbook.py returns in a process of its own: what writing in batches asks of the C library would make it slower."""
-    command = [sys.executable, "-c", f"import json, textbook; print(json.dumps(textbook.{question}))"]
-    said = subprocess.run(command, cwd=HOUSE / "benchmarks", capture_output=True, text=True, check=True)
+    command = [
+        sys.executable,
+        "-c",
+        f"import json, textbook; print(json.dumps(textbook.{question}))",
+    ]
+    said = subprocess.run(
+        command, cwd=ROOT / "benchmarks", capture_output=True, text=True, check=True
+    )
     return json.loads(said.stdout)
 
 
@@ -332,7 +421,7 @@ def fastest_product() -> float:
     """Billions of operations a second in matrix products, in whichever of float32 and bfloat16 is the faster."""
     import torch
 
-    from poet.hardware import matmul_gflops
+    from poet.speed.hardware import matmul_gflops
 
     return max(matmul_gflops(torch.float32), matmul_gflops(torch.bfloat16))
 
@@ -341,7 +430,7 @@ def describe_machine() -> dict[str, Any]:
     """Its name, its cores, and billions of operations a second in products of 2,048 x 2,048 matrices."""
     import torch
 
-    from poet.hardware import matmul_gflops
+    from poet.speed.hardware import matmul_gflops
 
     info = Path("/proc/cpuinfo")
     found = re.search(r"model name\s*: (.*)", info.read_text()) if info.is_file() else None

@@ -16,7 +16,7 @@ from pathlib import Path
 import bench  # beside this file
 import shapes
 
-sys.path.insert(0, str(bench.HOUSE))
+sys.path.insert(0, str(bench.ROOT))
 
 SHARE = 0.7
 # Minutes and options. The last are the steps of the hour of benchmarks/shapes.py, less a twentieth since each takes longer, and
@@ -26,9 +26,15 @@ RESULTS = bench.RESULTS / "mixture.json"
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--corpus", default="tang", help="a local copy of the Tang corpus (%(default)s)")
-    parser.add_argument("--song", default="song", help="a local copy of the Song corpus (%(default)s)")
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "--corpus", default="tang", help="a local copy of the Tang corpus (%(default)s)"
+    )
+    parser.add_argument(
+        "--song", default="song", help="a local copy of the Song corpus (%(default)s)"
+    )
     options = parser.parse_args()
     found = json.loads(RESULTS.read_text(encoding="utf-8")) if RESULTS.is_file() else []
     known = {(each["minutes"], each["options"]) for each in found}
@@ -48,15 +54,19 @@ def mix(run: Path, song: str) -> dict[str, int]:
     """Puts Song poems among the rows that pretrain in `run`; the numbers of poems and characters."""
     import datasets
 
-    from poet.corpus import read_corpus
-    from poet.dataset import load_stage
-    from poet.prosody import verse_lines
+    from poet.data.corpus import read_corpus
+    from poet.data.dataset import load_stage
+    from poet.text import poem_lines
 
     rows = load_stage(run, "pretrain")
-    held_out = {line for text in rows["test"]["text"] for line in verse_lines(text.partition("\n")[2])}
+    held_out = {
+        line for text in rows["test"]["text"] for line in poem_lines(text.partition("\n")[2])
+    }
     rules = bench.recipe("tang", "data")
-    poems = read_corpus(song, {}, rules["min_lines"], rules["equal_lines"], rules["forbidden"]).poems
-    apart = [poem for poem in poems if held_out.isdisjoint(verse_lines(poem.text))]
+    poems = read_corpus(
+        song, {}, rules["min_couplets"], rules["equal_couplets"], rules["forbidden"]
+    ).poems
+    apart = [poem for poem in poems if held_out.isdisjoint(poem_lines(poem.text))]
     texts = list(rows["train"]["text"])
     tang = sum(map(len, texts))
     draw = random.Random(0)
@@ -68,7 +78,9 @@ def mix(run: Path, song: str) -> dict[str, int]:
         texts.append(f"{poem.title}\n{poem.text}")
         taken, characters = taken + 1, characters + len(texts[-1])
     draw.shuffle(texts)
-    datasets.Dataset.from_dict({"text": texts}).to_parquet(run / "data" / "pretrain" / "train.parquet")
+    datasets.Dataset.from_dict({"text": texts}).to_parquet(
+        run / "data" / "pretrain" / "train.parquet"
+    )
     return {
         "song_poems": len(poems), "that_share_a_line": len(poems) - len(apart), "song_poems_taken": taken,
         "tang_characters": tang, "song_characters": characters,

@@ -17,7 +17,7 @@ from pathlib import Path
 import torch
 from transformers import GPT2LMHeadModel, TrainerCallback, TrainingArguments, trainer
 
-HOUSE = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parent.parent
 BLOCK = 10  # steps
 
 
@@ -25,27 +25,29 @@ class BareLoop:
     """The same model, optimizer, precision, compilation and clipping without Trainer, on blocks of the same text."""
 
     def __init__(self, model: GPT2LMHeadModel, args, optimizer: torch.optim.Optimizer, rows):
-        from poet.gelu import use_gelu_by_sigmoid
-        from poet.optimizer import MuonAdamW
-        from poet.scoring import return_loss_alone
+        from poet.speed.gelu import patch_gelu
+        from poet.speed.scoring import patch_forward_to_return_loss
+        from poet.training.optimizer import MuonAdamW
 
         self.args, self.rows, self.next = args, rows, 0
         self.model = GPT2LMHeadModel(model.config).train()
         self.model.loss_type = model.loss_type
         self.model.set_attn_implementation(model.config._attn_implementation)
-        return_loss_alone(self.model, in_tiles=not args.bf16)
+        patch_forward_to_return_loss(self.model, in_tiles=not args.bf16)
         muon, adamw = optimizer.param_groups
         self.optimizer = MuonAdamW(
             self.model, adamw["initial_lr"], muon["initial_lr"], muon["momentum"],
             adamw["betas"], muon["weight_decay"], args.bf16,
         )  # fmt: skip
         if args.torch_compile:
-            use_gelu_by_sigmoid(self.model)
+            patch_gelu(self.model)
             self.model.compile()
 
     def step(self) -> None:
         size = self.args.per_device_train_batch_size
-        block = torch.stack([self.rows[(self.next + i) % len(self.rows)]["input_ids"] for i in range(size)])
+        block = torch.stack(
+            [self.rows[(self.next + i) % len(self.rows)]["input_ids"] for i in range(size)]
+        )
         self.next += size
         with torch.autocast("cpu", torch.bfloat16, enabled=self.args.bf16):
             loss = self.model(input_ids=block, labels=block).loss
@@ -72,7 +74,9 @@ class InTurn(TrainerCallback):
         self.trainers.append(self._lap())
         if self.bare is None:
             inner = getattr(optimizer, "optimizer", optimizer)
-            self.bare = BareLoop(getattr(model, "_orig_mod", model), args, inner, train_dataloader.dataset)
+            self.bare = BareLoop(
+                getattr(model, "_orig_mod", model), args, inner, train_dataloader.dataset
+            )
         for _ in range(BLOCK):
             self.bare.step()
         self.bares.append(self._lap())
@@ -93,8 +97,8 @@ class InTurn(TrainerCallback):
 
 
 def main() -> None:
-    from poet.arguments import PretrainArguments, given, parse
     from poet.errors import UserError
+    from poet.training.options import PretrainArguments, given, parse
 
     stage_args, args = parse(PretrainArguments, TrainingArguments)
     if stage_args.optimizer != "muon" or args.device.type != "cpu" or args.max_steps <= 3 * BLOCK:
@@ -102,13 +106,15 @@ def main() -> None:
             f"the bare loop is that of a recipe with `optimizer: muon`, without a GPU, for more than {3 * BLOCK} steps"
         )
     if "output_dir" not in given():
-        raise UserError("pass --output_dir with a folder beside the run's data: the recipe's own is for what is kept")
+        raise UserError(
+            "pass --output_dir with a folder beside the run's data: the recipe's own is for what is kept"
+        )
     trainer.DEFAULT_CALLBACKS.append(InTurn)
-    runpy.run_path(str(HOUSE / "train_pretrain.py"))["main"]()
+    runpy.run_path(str(ROOT / "train_pretrain.py"))["main"]()
 
 
 if __name__ == "__main__":
-    sys.path.insert(0, str(HOUSE))
+    sys.path.insert(0, str(ROOT))
     from poet import errors
 
     errors.run(main)

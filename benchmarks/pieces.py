@@ -11,18 +11,22 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-HOUSE = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(HOUSE))
+ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT))
 
 VOCABULARY = 8_796  # of `tang`
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--model", default="runs/tang/sft", help="a fine-tuned checkpoint that writes (%(default)s)")
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "--model", default="runs/tang/sft", help="a fine-tuned checkpoint that writes (%(default)s)"
+    )
     options = parser.parse_args()
 
-    from poet import write
+    from poet.generation import write
 
     model, tokenizer = write.load(options.model)
     muon()
@@ -49,7 +53,7 @@ def muon() -> None:
     """The matrices of one step of a model with four layers of 256, orthogonalized in float32 and in bfloat16."""
     import torch
 
-    from poet.optimizer import orthogonalize
+    from poet.training.optimizer import orthogonalize
 
     for shape in ((16, 256, 256), (4, 256, 1024), (4, 1024, 256)):
         matrices = torch.randn(shape)
@@ -77,7 +81,10 @@ def head() -> None:
         weight = (torch.randn(VOCABULARY, width) * 0.02).requires_grad_()
         labels = torch.randint(VOCABULARY, (tokens,))
         ways = {"eager": whole, "compiled": torch.compile(whole), "in tiles of 512": tiled}
-        found = [f"{best(lambda: way(x, weight, labels).backward()):.0f} ms {name}" for name, way in ways.items()]
+        found = [
+            f"{best(lambda: way(x, weight, labels).backward()):.0f} ms {name}"
+            for name, way in ways.items()
+        ]
         print(f"output layer and loss, {tokens} x {width} x {VOCABULARY}: {', '.join(found)}")
 
 
@@ -86,10 +93,10 @@ def scores() -> None:
     import torch
     from trl.kernels import ChunkedLogProbFunction
 
-    from poet import scoring
+    from poet.speed import scoring
 
     tokens, asked = 1500, ("log_probs", "entropy", "is_top1")
-    scoring.score_only_what_counts()
+    scoring.patch_trl_scoring()
     hidden = torch.randn(tokens, 256, requires_grad=True)
     weight = (torch.randn(VOCABULARY, 256) * 0.02).requires_grad_()
     labels = torch.randint(VOCABULARY, (tokens,))
@@ -99,7 +106,10 @@ def scores() -> None:
             found = function.apply(hidden, weight, None, labels, 1.0, VOCABULARY, None, 1.0, asked)
         found[0].sum().backward()
 
-    ways = {"in tiles": ChunkedLogProbFunction, "in one": scoring.WholeLogProb(ChunkedLogProbFunction)}
+    ways = {
+        "in tiles": ChunkedLogProbFunction,
+        "in one": scoring.WholeLogProb(ChunkedLogProbFunction),
+    }
     for dtype in (torch.bfloat16, torch.float32):
         found = [f"{best(lambda: score(way, dtype)):.0f} ms {name}" for name, way in ways.items()]
         print(f"scores of fine-tuning, {tokens} x 256 x {VOCABULARY}, {dtype}: {', '.join(found)}")
@@ -109,7 +119,7 @@ def gelu() -> None:
     import torch
     from transformers.activations import ACT2FN
 
-    from poet.gelu import GeluBySigmoid
+    from poet.speed.gelu import GeluBySigmoid
 
     x, slope = torch.randn(1400, 1024, requires_grad=True), torch.randn(1400, 1024)
     ways = {name: ACT2FN[name] for name in ("gelu_new", "gelu_pytorch_tanh")}
@@ -120,14 +130,17 @@ def gelu() -> None:
 
 
 def attention() -> None:
-    """One token of 256 rows over the keys and values of four heads of 64: torch's kernel, and as poet/decode.py has it compiled."""
+    """One token of 256 rows over the keys and values of four heads of 64: torch's kernel, and as poet/speed/decode.py has it compiled."""
     import torch
     from torch.nn import functional as F
 
-    from poet.decode import _compiled_attention
+    from poet.speed.decode import _compiled_attention
 
     for tokens in (60, 140, 230):
-        query, (keys, values) = torch.randn(256, 4, 1, 64), torch.randn(2, 256, 4, 256, 64)[..., :tokens, :]
+        query, (keys, values) = (
+            torch.randn(256, 4, 1, 64),
+            torch.randn(2, 256, 4, 256, 64)[..., :tokens, :],
+        )
         half = keys.bfloat16(), values.bfloat16()
         ways = {
             "torch's": lambda: F.scaled_dot_product_attention(query, keys, values),
@@ -152,9 +165,9 @@ def last_layer() -> None:
 
 
 def writing(model, tokenizer) -> None:
-    """256 poems and one alone, by `generate` itself and by poet/decode.py; a form beside free verse."""
-    from poet import write
-    from poet.forms import FormLogitsProcessor, read_wish
+    """256 poems and one alone, by `generate` itself and by poet/speed/decode.py; a form beside free verse."""
+    from poet.generation import write
+    from poet.prosody.forms import FormLogitsProcessor, read_form
 
     titles = ["春夜喜雨", "寄友人", "山居", "秋日登樓"] * 64
 
@@ -163,13 +176,17 @@ def writing(model, tokenizer) -> None:
         poems = write.write_ids(model, tokenizer, titles[:count], **settings)
         return time.perf_counter() - start, sum(map(len, poems))
 
-    ways = {"generate": {"custom_generate": None}, "poet/decode.py": {}}
+    ways = {"generate": {"custom_generate": None}, "poet/speed/decode.py": {}}
     for count, seeds in ((256, 1), (1, 8)):
         for name, way in ways.items():
-            runs = [timed(count, seed=seed, **way) for seed in range(seeds + 1)][1:]  # the first warms up
+            runs = [timed(count, seed=seed, **way) for seed in range(seeds + 1)][
+                1:
+            ]  # the first warms up
             seconds, tokens = map(sum, zip(*runs, strict=True))
-            print(f"{count} poems by {name}: {seconds / len(runs):.2f} s, {1e3 * seconds / tokens:.3f} ms a token")
-    form = {"logits_processor": [FormLogitsProcessor(tokenizer, read_wish("五言律詩"))]}
+            print(
+                f"{count} poems by {name}: {seconds / len(runs):.2f} s, {1e3 * seconds / tokens:.3f} ms a token"
+            )
+    form = {"logits_processor": [FormLogitsProcessor(tokenizer, read_form("五言律詩"))]}
     for name, way in {"free": {}, "五言律詩": form}.items():
         runs = [timed(128, seed=seed, **way) for seed in range(4)][1:]
         seconds, tokens = map(sum, zip(*runs, strict=True))
@@ -178,12 +195,16 @@ def writing(model, tokenizer) -> None:
 
 def likelihood(model, tokenizer) -> None:
     """What the model's verse to a form costs it beside free verse: mean loss a token, of temperature 1 and with nothing forbidden."""
-    from poet import write
-    from poet.forms import FormLogitsProcessor, read_wish
+    from poet.generation import write
+    from poet.prosody.forms import FormLogitsProcessor, read_form
 
     titles = ["春夜喜雨", "寄友人", "山居", "秋日登樓"]
     for form in (None, "五言絕句", "五言律詩", "七言絕句", "七言律詩"):
-        mask = {} if form is None else {"logits_processor": [FormLogitsProcessor(tokenizer, read_wish(form))]}
+        mask = (
+            {}
+            if form is None
+            else {"logits_processor": [FormLogitsProcessor(tokenizer, read_form(form))]}
+        )
         nats = tokens = 0.0
         for title in titles:
             poems = write.write_ids(model, tokenizer, [title] * 64, seed=0, **mask)

@@ -25,12 +25,16 @@ class Head(nn.Module):
 
     def __init__(self):
         super().__init__()
-        self.key, self.query, self.value = (nn.Linear(WIDTH, WIDTH // HEADS, bias=False) for _ in range(3))
+        self.key, self.query, self.value = (
+            nn.Linear(WIDTH, WIDTH // HEADS, bias=False) for _ in range(3)
+        )
         self.register_buffer("past", torch.tril(torch.ones(CONTEXT, CONTEXT)))
 
     def forward(self, x: Tensor) -> Tensor:
         length = x.shape[1]
-        scores = self.query(x) @ self.key(x).transpose(-2, -1) * (WIDTH // HEADS) ** -0.5  # (B, T, T)
+        scores = (
+            self.query(x) @ self.key(x).transpose(-2, -1) * (WIDTH // HEADS) ** -0.5
+        )  # (B, T, T)
         scores = scores.masked_fill(self.past[:length, :length] == 0, float("-inf"))
         return scores.softmax(-1) @ self.value(x)
 
@@ -42,7 +46,9 @@ class Block(nn.Module):
         super().__init__()
         self.heads = nn.ModuleList(Head() for _ in range(HEADS))
         self.project = nn.Linear(WIDTH, WIDTH)
-        self.think = nn.Sequential(nn.Linear(WIDTH, 4 * WIDTH), nn.ReLU(), nn.Linear(4 * WIDTH, WIDTH))
+        self.think = nn.Sequential(
+            nn.Linear(WIDTH, 4 * WIDTH), nn.ReLU(), nn.Linear(4 * WIDTH, WIDTH)
+        )
         self.before_heads, self.before_thought = nn.LayerNorm(WIDTH), nn.LayerNorm(WIDTH)
 
     def forward(self, x: Tensor) -> Tensor:

@@ -2,7 +2,7 @@
 
     python book/six_forms.py --model runs/tang/sft
 
-The forms are kept while the model writes (poet/forms.py); which poem of eight is shown is the model's own choice, by its
+The forms are kept while the model writes (poet/prosody/forms.py); which poem of eight is shown is the model's own choice, by its
 likelihood. Nobody chose among them.
 """
 
@@ -10,8 +10,8 @@ import argparse
 import sys
 from pathlib import Path
 
-HOUSE = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(HOUSE))
+ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT))
 
 PAGE = (
     ("五言絕句", "山中", None), ("七言絕句", "送友人歸江南", None), ("五言律詩", "春夜喜雨", "東"),
@@ -20,30 +20,35 @@ PAGE = (
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--model", default="runs/tang/sft")
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
 
-    from poet import forms, write
-    from poet.checkpoints import write_text
+    from poet.generation import write
+    from poet.prosody import forms
+    from poet.training.checkpoints import write_text
 
     model, tokenizer = write.load(options.model)
     parts = [
         "# Six forms",
-        "Written by the fine-tuned model of the recipe `tang` while a mask kept the form, and marked by `poet.prosody`: under each\n"
+        "Written by the fine-tuned model of the recipe `tang` while a mask kept the form, and marked by `poet.prosody.judge`: under each\n"
         "line the tones it was read with (平 level, 仄 oblique, 中 either). Made by `python book/six_forms.py`; of eight poems\n"
         "the one that the model itself finds likeliest.",
     ]
     for form, title, rhyme in PAGE:
-        poem = forms.write_to_form(model, tokenizer, title, forms.read_wish(form, rhyme=rhyme), 8, seed=options.seed)[0]
+        poem = forms.write_to_form(
+            model, tokenizer, title, forms.read_form(form, rhyme=rhyme), 8, seed=options.seed
+        )[0]
         parts.append(marked(title, poem))
-    write_text(HOUSE / "book" / "six_forms.md", "\n\n".join(parts) + "\n")
+    write_text(ROOT / "book" / "six_forms.md", "\n\n".join(parts) + "\n")
 
 
 def marked(title: str, poem: str) -> str:
     """A poem with its tones between the lines, then what the judge says of it."""
-    from poet.prosody import group_name, judge
+    from poet.prosody.judge import group_name, judge
 
     judgment = judge(poem)
     rows = [f"## {title}", "```"]

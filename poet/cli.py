@@ -19,7 +19,10 @@ from poet import errors
 from poet.errors import UserError
 
 _MODELS = ("runs/tang/dpo", "runs/sample/dpo")
-_BEFORE_ALIGNMENT = ("runs/tang/sft", "runs/sample/sft")  # for seven characters: the others have unlearned them
+_BEFORE_ALIGNMENT = (
+    "runs/tang/sft",
+    "runs/sample/sft",
+)  # for seven characters: the others have unlearned them
 
 
 def main() -> None:
@@ -39,24 +42,43 @@ def _main() -> None:
 
 
 def _parse(arguments: list[str]) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="poet", description="Writes classical Chinese verse, and measures it.")
+    parser = argparse.ArgumentParser(
+        prog="poet", description="Writes classical Chinese verse, and measures it."
+    )
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
 
     writer = commands.add_parser("write", help="write poems for a title", allow_abbrev=False)
     writer.add_argument("title", nargs="?", help="in traditional or simplified characters")
-    writer.add_argument("--theme", nargs="+", metavar="WORD", help="words to speak of, in place of a title: 秋 雁 故鄉")
+    writer.add_argument(
+        "--theme",
+        nargs="+",
+        metavar="WORD",
+        help="words to speak of, in place of a title: 秋 雁 故鄉",
+    )
     writer.add_argument("-n", type=int, default=1, help="how many poems (%(default)s)")
     writer.add_argument("--seed", type=int, help="the same seed gives the same poems")
     writer.add_argument(
-        "--model", metavar="DIR", help=f"a checkpoint folder ({', else '.join(_MODELS)}; for 七言 sft in place of dpo)"
+        "--model",
+        metavar="DIR",
+        help=f"a checkpoint folder ({', else '.join(_MODELS)}; for 七言 sft in place of dpo)",
     )
     writer.add_argument(
-        "--adapter", metavar="DIR", help="an author's voice over --model, or over what it was trained on"
+        "--adapter",
+        metavar="DIR",
+        help="an author's voice over --model, or over what it was trained on",
     )
     writer.add_argument("--script", choices=["traditional", "simplified"], default="traditional")
-    writer.add_argument("--temperature", type=float, help="below 1 likelier, above 1 rarer characters")
-    writer.add_argument("--top-k", type=int, help="draw from so many likeliest characters; 0: from all")
-    writer.add_argument("--top-p", type=float, help="draw from the likeliest characters that have this share together")
+    writer.add_argument(
+        "--temperature", type=float, help="below 1 likelier, above 1 rarer characters"
+    )
+    writer.add_argument(
+        "--top-k", type=int, help="draw from so many likeliest characters; 0: from all"
+    )
+    writer.add_argument(
+        "--top-p",
+        type=float,
+        help="draw from the likeliest characters that have this share together",
+    )
     writer.add_argument(
         "--guidance",
         type=float,
@@ -64,22 +86,42 @@ def _parse(arguments: list[str]) -> argparse.Namespace:
         dest="guidance_scale",
         help="above 1 closer to the title (1), or to the theme's words (2)",
     )
-    form = writer.add_argument_group("a form, kept to the letter; the model's likeliest poem comes first")
+    form = writer.add_argument_group(
+        "a form, kept to the letter; the model's likeliest poem comes first"
+    )
     form.add_argument("--form", help="五言 or 七言 with 絕句, 律詩, 排律 or 古體")
     form.add_argument("--rhyme", metavar="GROUP", help="a rhyme group of 平水韻, like 東")
-    form.add_argument("--acrostic", metavar="CHARACTERS", help="they head the lines, or the couplets")
+    form.add_argument(
+        "--acrostic", metavar="CHARACTERS", help="they head the lines, or the couplets"
+    )
     form.add_argument("--first-line", metavar="LINE", help="the poem begins with it")
     form.add_argument("--lines", type=int, help="how many, for 排律 (12) and 古體 (8)")
     writer.set_defaults(run=_write)
 
-    evaluator = commands.add_parser("evaluate", help="measure checkpoints, or poems of a file", allow_abbrev=False)
-    evaluator.add_argument("checkpoints", nargs="*", metavar="CHECKPOINT", help="a stage of a run, like runs/tang/dpo")
-    evaluator.add_argument("--poems", metavar="FILE", help="verse from anywhere: .txt (blank lines between), .jsonl, …")
-    evaluator.add_argument("--corpus", metavar="PATH", help="whose held-out part measures; else that of the run")
-    evaluator.add_argument("--titles", type=int, default=500, metavar="N", help="poems a checkpoint (%(default)s)")
-    evaluator.add_argument("--seed", type=int, default=0, help="of the titles and of the drawing (%(default)s)")
-    evaluator.add_argument("--figure", metavar="FILE.png", help="draw the forms and rates of the verse too")
-    evaluator.add_argument("--json", action="store_true", help="one JSON object in place of a table")
+    evaluator = commands.add_parser(
+        "evaluate", help="measure checkpoints, or poems of a file", allow_abbrev=False
+    )
+    evaluator.add_argument(
+        "checkpoints", nargs="*", metavar="CHECKPOINT", help="a stage of a run, like runs/tang/dpo"
+    )
+    evaluator.add_argument(
+        "--poems", metavar="FILE", help="verse from anywhere: .txt (blank lines between), .jsonl, …"
+    )
+    evaluator.add_argument(
+        "--corpus", metavar="PATH", help="whose held-out part measures; else that of the run"
+    )
+    evaluator.add_argument(
+        "--titles", type=int, default=500, metavar="N", help="poems a checkpoint (%(default)s)"
+    )
+    evaluator.add_argument(
+        "--seed", type=int, default=0, help="of the titles and of the drawing (%(default)s)"
+    )
+    evaluator.add_argument(
+        "--figure", metavar="FILE.png", help="draw the forms and rates of the verse too"
+    )
+    evaluator.add_argument(
+        "--json", action="store_true", help="one JSON object in place of a table"
+    )
     evaluator.set_defaults(run=_evaluate)
 
     for each in (parser, writer, evaluator):
@@ -92,14 +134,22 @@ def _parse(arguments: list[str]) -> argparse.Namespace:
         chosen: argparse.ArgumentParser = commands.choices[options.command]
         option = unknown[0].split("=")[0]
         if not option.startswith("-"):
-            raise UserError(f"{option} is one word too many; put a title of several words between quotes")
-        raise UserError(f"there is no option {option}{_nearest(option, chosen._option_string_actions)}")
+            raise UserError(
+                f"{option} is one word too many; put a title of several words between quotes"
+            )
+        raise UserError(
+            f"there is no option {option}{_nearest(option, chosen._option_string_actions)}"
+        )
     return options
 
 
 def _nearest(word: str, known: Iterable[str]) -> str:
     near = difflib.get_close_matches(word, known, n=1, cutoff=0.5)
-    return f"; the nearest is {near[0]}" if near else f"; there are {', '.join(k for k in known if k != '-h')}"
+    return (
+        f"; the nearest is {near[0]}"
+        if near
+        else f"; there are {', '.join(k for k in known if k != '-h')}"
+    )
 
 
 def _check_seed(seed: int | None) -> None:
@@ -123,50 +173,74 @@ def _write(options: argparse.Namespace) -> None:
         raise UserError(f"-n is {options.n}: ask for at least one poem")
     _check_seed(options.seed)
     if options.theme and options.title is not None:
-        raise UserError("a title and a theme are two wishes, and a poem answers one: leave one of them out")
+        raise UserError(
+            "a title and a theme are two wishes, and a poem answers one: leave one of them out"
+        )
     title = (" ".join(options.theme) if options.theme else options.title or "").strip()
     if not title:
-        raise UserError("the title is empty: give the poem a subject, like 春夜喜雨, or words to speak of with --theme")
+        raise UserError(
+            "the title is empty: give the poem a subject, like 春夜喜雨, or words to speak of with --theme"
+        )
     try:
         title.encode()
     except UnicodeEncodeError as error:
         raise UserError("the title is not UTF-8, which this command reads") from error
     usual = _BEFORE_ALIGNMENT if (options.form or "").startswith("七") else _MODELS
     folder = (
-        options.adapter or options.model or next((name for name in usual if Path(name, "config.json").is_file()), None)
+        options.adapter
+        or options.model
+        or next((name for name in usual if Path(name, "config.json").is_file()), None)
     )
     if folder is None:
-        raise UserError(f"there is no model in {' or '.join(usual)}; make one by `make run`, or name one with --model")
+        raise UserError(
+            f"there is no model in {' or '.join(usual)}; make one by `make run`, or name one with --model"
+        )
 
     wishes = {key: getattr(options, key) for key in ("rhyme", "acrostic", "first_line", "lines")}
     asked = next((key for key, value in wishes.items() if value is not None), None)
     if asked and options.form is None:
-        raise UserError(f"--{asked.replace('_', '-')} needs a form to stand in: add --form 五言律詩, say")
+        raise UserError(
+            f"--{asked.replace('_', '-')} needs a form to stand in: add --form 五言律詩, say"
+        )
 
-    from poet import forms, script, themes, write
+    from poet.alignment import themes
+    from poet.generation import write
+    from poet.prosody import forms, script
 
-    wish = None if options.form is None else forms.read_wish(options.form, **wishes)
-    sampling = {key: getattr(options, key) for key in ("temperature", "top_k", "top_p", "guidance_scale")}
+    request = None if options.form is None else forms.read_form(options.form, **wishes)
+    sampling = {
+        key: getattr(options, key) for key in ("temperature", "top_k", "top_p", "guidance_scale")
+    }
     settings: dict[str, Any] = {key: value for key, value in sampling.items() if value is not None}
     write.check_sampling(**settings)
     if settings.keys() - {"guidance_scale"}:
         settings["do_sample"] = True
     if options.theme:
-        settings = {"instruction": themes.INSTRUCTION, "guidance_scale": themes.GUIDANCE, **settings}
+        settings = {
+            "instruction": themes.INSTRUCTION,
+            "guidance_scale": themes.GUIDANCE,
+            **settings,
+        }
     _quiet()
-    model, tokenizer = write.load_adapter(folder, options.model) if options.adapter else write.load(folder)
+    model, tokenizer = (
+        write.load_adapter(folder, options.model) if options.adapter else write.load(folder)
+    )
     write.check_template(tokenizer, folder)
     title = script.to_traditional(title)
     printer = _Printer(script.to_simplified if options.script == "simplified" else None)
-    if wish:  # the best is known when all are written, so nothing is streamed
-        best, *others = forms.write_to_form(model, tokenizer, title, wish, options.n, seed=options.seed, **settings)
+    if request:  # the best is known when all are written, so nothing is streamed
+        best, *others = forms.write_to_form(
+            model, tokenizer, title, request, options.n, seed=options.seed, **settings
+        )
         printer.show(best)
         printer.end()
     else:
         write.stream_poem(model, tokenizer, title, printer.show, seed=options.seed, **settings)
         printer.end()
         seed = None if options.seed is None else options.seed + 1
-        others = write.write_poems(model, tokenizer, [title] * (options.n - 1), seed=seed, **settings)
+        others = write.write_poems(
+            model, tokenizer, [title] * (options.n - 1), seed=seed, **settings
+        )
     for poem in others:
         print()
         printer.show(poem)
@@ -210,11 +284,16 @@ def _evaluate(options: argparse.Namespace) -> None:
         raise UserError(f"--titles is {options.titles}: ask for at least one poem")
     _check_seed(options.seed)
     figure = None if options.figure is None else Path(options.figure)
-    if figure is not None and (figure.suffix != ".png" or figure.is_dir() or not figure.parent.is_dir()):
-        raise UserError(f"--figure is {figure}: name a file that ends in .png, in a folder that there is")
+    if figure is not None and (
+        figure.suffix != ".png" or figure.is_dir() or not figure.parent.is_dir()
+    ):
+        raise UserError(
+            f"--figure is {figure}: name a file that ends in .png, in a folder that there is"
+        )
     import json
 
-    from poet import evaluate, plots
+    from poet.evaluation import evaluate
+    from poet.training import plots
 
     _quiet()
     result = evaluate.evaluate_checkpoints(
@@ -232,7 +311,9 @@ def _evaluate(options: argparse.Namespace) -> None:
         try:
             plots.draw_verse(evaluate.columns(result), figure)
         except OSError as error:
-            raise UserError(f"the figure {figure} could not be written ({error.strerror})") from error
+            raise UserError(
+                f"the figure {figure} could not be written ({error.strerror})"
+            ) from error
 
 
 if __name__ == "__main__":

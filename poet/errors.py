@@ -31,7 +31,9 @@ def run(main: Callable[[], int | None]) -> None:
     """
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(encoding="utf-8", errors="replace")  # verse must not kill a run on an ASCII terminal
+            stream.reconfigure(
+                encoding="utf-8", errors="replace"
+            )  # verse must not kill a run on an ASCII terminal
     try:
         code = main() or 0
         sys.stdout.flush()  # here a reader that has gone is met, and not when Python ends
@@ -43,5 +45,7 @@ def run(main: Callable[[], int | None]) -> None:
         print("interrupted", file=sys.stderr)
         sys.exit(130)
     except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # else Python complains once more as it ends
+        os.dup2(
+            os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno()
+        )  # else Python complains once more as it ends
         sys.exit(141)  # as a shell counts it: 128 and SIGPIPE

@@ -21,6 +21,7 @@ from transformers import PreTrainedTokenizerFast
 PAD, END, INSTRUCTION, INPUT, RESPONSE = "<pad>", "<end>", "<INS>", "<INP>", "<RES>"
 SPECIAL_TOKENS = (PAD, END, INSTRUCTION, INPUT, RESPONSE)
 DEFAULT_INSTRUCTION = "請用以下題目寫一首詩"
+Message = dict[str, str]
 _INERT = "\ufdd0"
 
 # One line a kind of message: system replaces the instruction, user is a title, assistant a poem and its end mark.
@@ -53,7 +54,11 @@ def build_tokenizer(
     Ids: the special tokens, then the 256 bytes, then the characters in code point order, so the same characters
     always give the same ids.
     """
-    names = [*SPECIAL_TOKENS, *(f"<0x{byte:02X}>" for byte in range(256)), *sorted(set(characters) | set(instruction))]
+    names = [
+        *SPECIAL_TOKENS,
+        *(f"<0x{byte:02X}>" for byte in range(256)),
+        *sorted(set(characters) | set(instruction)),
+    ]
     vocabulary = {name: id for id, name in enumerate(names)}
     backend = Tokenizer(models.BPE(vocab=vocabulary, merges=[], byte_fallback=True))
     backend.normalizer = normalizers.Replace("<" + _INERT, "<")
@@ -64,7 +69,9 @@ def build_tokenizer(
         pad_token=special[PAD],
         eos_token=special[END],
         additional_special_tokens=[special[name] for name in (INSTRUCTION, INPUT, RESPONSE)],
-        chat_template=_CHAT_TEMPLATE.replace("__INSTRUCTION__", instruction).replace("__INERT__", _INERT),
+        chat_template=_CHAT_TEMPLATE.replace("__INSTRUCTION__", instruction).replace(
+            "__INERT__", _INERT
+        ),
         model_max_length=model_max_length,
         padding_side="left",  # poems are written to the right of their prompts
         clean_up_tokenization_spaces=False,
@@ -87,3 +94,9 @@ def byte_token_ids(tokenizer: PreTrainedTokenizerFast) -> list[int]:
     """The ids of the 256 byte tokens, parts of characters, which verse has no use for; none in a tokenizer that has no such."""
     ids = tokenizer.get_vocab()
     return [ids[name] for name in (f"<0x{byte:02X}>" for byte in range(256)) if name in ids]
+
+
+def ask(title: str, instruction: str | None = None) -> list[Message]:
+    """The messages that ask for a poem; another instruction than the tokenizer's own is a system message."""
+    system = [] if instruction is None else [{"role": "system", "content": instruction}]
+    return [*system, {"role": "user", "content": title}]

@@ -14,7 +14,9 @@ ROOT = Path(__file__).resolve().parents[1]
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
-        "--corpus", metavar="PATH", help="a local copy of chinese-poetry, for the tests on the real Tang poems"
+        "--corpus",
+        metavar="PATH",
+        help="a local copy of chinese-poetry, for the tests on the real Tang poems",
     )
 
 
@@ -24,7 +26,9 @@ def tang(request: pytest.FixtureRequest) -> str:
     asked = request.config.getoption("--corpus") or os.environ.get("POET_CORPUS")
     folder = Path(asked) if asked else ROOT.parent / "shared" / "chinese-poetry"
     if not folder.exists():
-        pytest.skip(f"needs the Tang corpus, which is not at {folder}: pass --corpus PATH or set POET_CORPUS")
+        pytest.skip(
+            f"needs the Tang corpus, which is not at {folder}: pass --corpus PATH or set POET_CORPUS"
+        )
     return str(folder)
 
 

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 from transformers import TrainingArguments
 
-from poet.arguments import AuthorArguments, PretrainArguments, parse
-from poet.dataset import DataArguments
+from poet.data.dataset import DataArguments
 from poet.errors import UserError
+from poet.training.options import AuthorArguments, PretrainArguments, parse
 
 CONFIGS = Path(__file__).resolve().parent.parent / "configs"
 
@@ -52,7 +52,9 @@ def test_a_broken_recipe_is_refused_in_one_sentence(tmp_path, text, sentence):
 
 
 def test_numbers_and_lists_of_a_recipe_are_taken_as_on_the_command_line(tmp_path):
-    (tmp_path / "author.yaml").write_text("author: 李白\nlora_r: 8.0\nlora_target_modules: c_attn\n", encoding="utf-8")
+    (tmp_path / "author.yaml").write_text(
+        "author: 李白\nlora_r: 8.0\nlora_target_modules: c_attn\n", encoding="utf-8"
+    )
     (arguments,) = parse(AuthorArguments, argv=["--config", str(tmp_path / "author.yaml")])
     assert (arguments.lora_r, arguments.lora_target_modules) == (8, ["c_attn"])
     assert isinstance(arguments.lora_r, int)
@@ -74,7 +76,9 @@ def test_who_wants_the_cpu_is_not_shown_a_gpu(tmp_path, monkeypatch, argv, hidde
     assert os.environ["CUDA_VISIBLE_DEVICES"] == ("" if hidden else "3")
 
 
-def test_what_stands_under_env_is_set_and_a_key_may_be_none_where_that_means_something(tmp_path, monkeypatch):
+def test_what_stands_under_env_is_set_and_a_key_may_be_none_where_that_means_something(
+    tmp_path, monkeypatch
+):
     monkeypatch.setenv("POET_TRIED", "0")
     (tmp_path / "pretrain.yaml").write_text("env:\n  POET_TRIED: 1\nminutes:\n", encoding="utf-8")
     (arguments,) = parse(PretrainArguments, argv=["--config", str(tmp_path / "pretrain.yaml")])

@@ -15,14 +15,20 @@ from test_write import make_checkpoint, random_model
 from transformers import AutoConfig, AutoModelForCausalLM, set_seed
 from trl import SFTConfig
 
-from poet import author, dataset, evaluate, write
-from poet.arguments import AuthorArguments, FinetuningArguments, parse
+from poet.alignment import author
+from poet.data import dataset
 from poet.errors import UserError
-from poet.training import load_model
+from poet.evaluation import evaluate
+from poet.generation import write
+from poet.training.options import AuthorArguments, FinetuningArguments, parse
+from poet.training.stage import load_model
 from poet_tokenizer import build_tokenizer
 
 POSITIONS = 64
-WORDS = {"劉長卿": [chr(0x5000 + i) for i in range(30)], "李白": [chr(0x6000 + i) for i in range(30)]}
+WORDS = {
+    "劉長卿": [chr(0x5000 + i) for i in range(30)],
+    "李白": [chr(0x6000 + i) for i in range(30)],
+}
 SMALL = (
     "--max_steps 12 --per_device_train_batch_size 16 --learning_rate 2e-2 --logging_steps 1 --bf16 false "
     "--save_strategy steps --save_steps 4 --eval_strategy steps --eval_steps 12"
@@ -38,12 +44,24 @@ def run(tmp_path_factory) -> Path:
     for k in range(240):
         name = list(WORDS)[k % 2]
         width = draw.choice([5, 7])
-        lines = ["，".join("".join(draw.choices(WORDS[name], k=width)) for _ in "ab") + "。" for _ in "ab"]
+        lines = [
+            "，".join("".join(draw.choices(WORDS[name], k=width)) for _ in "ab") + "。"
+            for _ in "ab"
+        ]
         title = "".join(draw.choices("春夜喜雨山中", k=4))
         poems.append({"title": title, "author": "李白之" if k < 3 else name, "paragraphs": lines})
     (folder / "poems.json").write_text(json.dumps(poems, ensure_ascii=False), encoding="utf-8")
-    cut = {"seed": 2024, "split": [5, 3, 2], "held_out": 0.2, "min_lines": 2, "equal_lines": True, "forbidden": ""}
-    arguments = dataset.DataArguments(corpus=str(folder / "poems.json"), preference="five-character", **cut)
+    cut = {
+        "seed": 2024,
+        "split": [5, 3, 2],
+        "held_out": 0.2,
+        "min_couplets": 2,
+        "equal_couplets": True,
+        "forbidden": "",
+    }
+    arguments = dataset.DataArguments(
+        corpus=str(folder / "poems.json"), preference="five-character", **cut
+    )
     dataset.build_datasets(arguments, folder / "run")
     make_base(folder / "run")
     return folder / "run"
@@ -54,7 +72,9 @@ def make_base(run: Path) -> None:
     tokenizer = build_tokenizer(dataset.characters(run), POSITIONS)
     model = random_model(tokenizer, POSITIONS)
     rows = dataset.load_stage(run, "sft")["train"]
-    encoded = tokenizer.apply_chat_template([r["prompt"] + r["completion"] for r in rows], padding=True)["input_ids"]
+    encoded = tokenizer.apply_chat_template(
+        [r["prompt"] + r["completion"] for r in rows], padding=True
+    )["input_ids"]
     ids = torch.tensor(encoded)
     labels = ids.masked_fill(ids == tokenizer.pad_token_id, -100)
     optimizer = torch.optim.AdamW(model.parameters(), lr=2e-2)
@@ -81,9 +101,17 @@ def adapter(run) -> Path:
 
 def test_an_adapter_is_saved_whole_and_says_nothing_of_this_machine(run, adapter):
     assert len(losses(adapter)) == 12
-    for name in ("adapter_model.safetensors", "tokenizer.json", "README.md", "curves.png", "samples.jsonl"):
+    for name in (
+        "adapter_model.safetensors",
+        "tokenizer.json",
+        "README.md",
+        "curves.png",
+        "samples.jsonl",
+    ):
         assert (adapter / name).stat().st_size > 0
-    for path in (path for path in adapter.iterdir() if path.is_file() and not path.name.startswith("_")):
+    for path in (
+        path for path in adapter.iterdir() if path.is_file() and not path.name.startswith("_")
+    ):
         assert path.suffix not in (".bin", ".pt", ".pth") and path.name != "model.safetensors"
         assert str(run).encode() not in path.read_bytes(), path
     assert json.loads((adapter / "generation_config.json").read_text("utf-8"))["temperature"] == 0.8
@@ -92,7 +120,9 @@ def test_an_adapter_is_saved_whole_and_says_nothing_of_this_machine(run, adapter
     assert write.base_of(adapter) == write.base_of(adapter / "checkpoint-12") == run / "sft"
 
 
-def test_poems_with_the_adapter_are_those_of_plain_peft_and_not_those_of_its_base(run, adapter, poet):  # noqa: F811
+def test_poems_with_the_adapter_are_those_of_plain_peft_and_not_those_of_its_base(
+    run, adapter, poet
+):
     from peft import PeftModel
 
     words = ("write", "春夜", "--seed", 3, "-n", 2)
@@ -100,9 +130,13 @@ def test_poems_with_the_adapter_are_those_of_plain_peft_and_not_those_of_its_bas
     assert (code, err) == (0, "")
     assert poet(*words, "--adapter", adapter, "--model", run / "sft")[1] == with_it
     assert poet(*words, "--model", run / "sft", "--temperature", 0.8)[1] != with_it
-    plain = PeftModel.from_pretrained(AutoModelForCausalLM.from_pretrained(run / "sft"), adapter).merge_and_unload()
+    plain = PeftModel.from_pretrained(
+        AutoModelForCausalLM.from_pretrained(run / "sft"), adapter
+    ).merge_and_unload()
     model, tokenizer = write.load(adapter)
-    assert all(torch.equal(weight, plain.state_dict()[name]) for name, weight in model.state_dict().items())
+    assert all(
+        torch.equal(weight, plain.state_dict()[name]) for name, weight in model.state_dict().items()
+    )
     plain.generation_config.temperature = 0.8
     first = write.write_poems(plain, tokenizer, ["春夜"], seed=3)[0]
     assert with_it.startswith("\n".join(filter(None, first.split("\n"))))
@@ -112,7 +146,10 @@ def test_evaluation_says_that_the_adapter_sounds_like_its_author(run, adapter):
     result = evaluate.evaluate_checkpoints([run / "sft", adapter], evaluate.of_run(run), titles=20)
     before, row = result["checkpoints"].values()
     assert row["voice_auc"] > row["interval"]["voice_auc"][0] > 0.8
-    assert row["author_loss"] < row["author_loss_before"] and row["others_loss"] > row["others_loss_before"]
+    assert (
+        row["author_loss"] < row["author_loss_before"]
+        and row["others_loss"] > row["others_loss_before"]
+    )
     history = json.loads((adapter / "trainer_state.json").read_text("utf-8"))["log_history"]
     assert row["author_loss"] == pytest.approx(
         [log["eval_loss"] for log in history if "eval_loss" in log][-1], abs=1e-4
@@ -140,19 +177,24 @@ def test_an_adapter_killed_in_the_middle_of_a_save_ends_as_if_it_had_not_been(ru
 def test_an_unknown_author_gets_one_sentence_with_the_nearest_and_leaves_no_folder(run):
     done = call(*command(run / "mistake", "李百"))
     assert done.returncode == 2, done.stderr
-    assert done.stderr.strip().endswith("the nearest are 李白, 李白之, 劉長卿") and "Traceback" not in done.stderr
+    assert (
+        done.stderr.strip().endswith("the nearest are 李白, 李白之, 劉長卿")
+        and "Traceback" not in done.stderr
+    )
     assert not (run / "mistake").exists()
 
 
 def test_a_voice_is_one_authors_poems_and_what_evaluates_it_trained_nothing(run):
-    voice = author.find_voice(run, "刘长卿")
+    voice = author.find_author(run, "刘长卿")
     assert {poem.author for poem in voice.learned + voice.held_out} == {voice.author} == {"劉長卿"}
     assert len(voice.learned + voice.held_out) == 118 and len(voice.held_out) > 10
     others = voice.others_learned + voice.others_held_out
     assert len(others) == 122 and "劉長卿" not in {poem.author for poem in others}
     trained = {row["completion"][0]["content"] for row in dataset.load_stage(run, "sft")["train"]}
     text = "\n\n".join(row["text"] for row in dataset.load_stage(run, "pretrain")["train"])
-    assert not [p for p in voice.held_out + voice.others_held_out if p.text in trained or p.text[:5] in text]
+    assert not [
+        p for p in voice.held_out + voice.others_held_out if p.text in trained or p.text[:5] in text
+    ]
 
 
 @pytest.mark.parametrize(
@@ -166,9 +208,11 @@ def test_a_voice_is_one_authors_poems_and_what_evaluates_it_trained_nothing(run)
 def test_an_author_who_cannot_be_learned_gets_one_sentence(run, tmp_path, name, changed, sentence):
     summary = dataset.load_summary(run)
     (tmp_path / "data").mkdir()
-    (tmp_path / "data" / "summary.json").write_text(json.dumps({"made_from": summary["made_from"] | changed}), "utf-8")
+    (tmp_path / "data" / "summary.json").write_text(
+        json.dumps({"made_from": summary["made_from"] | changed}), "utf-8"
+    )
     with pytest.raises(UserError, match=sentence):
-        author.find_voice(tmp_path, name)
+        author.find_author(tmp_path, name)
 
 
 @pytest.mark.parametrize(
@@ -176,19 +220,33 @@ def test_an_author_who_cannot_be_learned_gets_one_sentence(run, tmp_path, name, 
     [
         ("author", [], "go together"),
         ("sft", ["--author", "李白"], "go together"),
-        ("author", ["--author", "李白", "--lora_dropout", "1"], "lora_dropout must be at least 0 and below 1"),
-        ("author", ["--author", "李白", "--lora_target_modules", "c_attn", "q_proj"], "has no layer q_proj"),
+        (
+            "author",
+            ["--author", "李白", "--lora_dropout", "1"],
+            "lora_dropout must be at least 0 and below 1",
+        ),
+        (
+            "author",
+            ["--author", "李白", "--lora_target_modules", "c_attn", "q_proj"],
+            "has no layer q_proj",
+        ),
         ("author", ["--author", "李白", "--optimizer", "muon"], "use adamw"),
     ],
 )
 def test_options_that_make_no_adapter_are_refused(recipe, options, sentence):
     argv = ["--config", f"configs/tang/{recipe}.yaml", *options]
     with pytest.raises(UserError, match=sentence):
-        stage_args, _, author_args = parse(FinetuningArguments, SFTConfig, AuthorArguments, argv=argv)
-        author.adapter_config(author_args, stage_args, random_model(build_tokenizer("春", 32), 32), 0)
+        stage_args, _, author_args = parse(
+            FinetuningArguments, SFTConfig, AuthorArguments, argv=argv
+        )
+        author.adapter_config(
+            author_args, stage_args, random_model(build_tokenizer("春", 32), 32), 0
+        )
 
 
-def test_an_adapter_that_does_not_fit_is_refused_in_one_sentence(run, adapter, tmp_path, monkeypatch):
+def test_an_adapter_that_does_not_fit_is_refused_in_one_sentence(
+    run, adapter, tmp_path, monkeypatch
+):
     characters = "".join(dataset.characters(run))
     narrow = make_checkpoint(tmp_path / "narrow", characters=characters)
     tall = make_checkpoint(tmp_path / "tall", characters=characters)

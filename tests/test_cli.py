@@ -10,10 +10,12 @@ import pytest
 from test_forms import make_model, rhyme_words
 from test_write import make_checkpoint
 
-from poet import cli, dataset, forms
-from poet.prosody import judge
-from poet.script import to_simplified, to_traditional
-from poet.write import load, write_poems
+from poet import cli
+from poet.data import dataset
+from poet.generation.write import load, write_poems
+from poet.prosody import forms
+from poet.prosody.judge import judge
+from poet.prosody.script import to_simplified, to_traditional
 
 FIVE = "一二三四五，六七八九十。\n甲乙丙丁戊，己庚辛壬癸。"
 
@@ -52,8 +54,15 @@ def checkpoint(tmp_path_factory):
 
 def test_help_and_mistakes_wait_for_no_library(tmp_path):
     heavy = "sys.argv = ['poet', *sys.argv[1:]]; from poet import cli\ntry: cli.main()\nfinally: print('torch' in sys.modules)"
-    for words, code in ((["--help"], 0), (["write", "--help"], 0), (["wrote"], 2), (["write", "春", "-n", "0"], 2)):
-        done = subprocess.run([sys.executable, "-c", f"import sys; {heavy}", *words], capture_output=True, text=True)
+    for words, code in (
+        (["--help"], 0),
+        (["write", "--help"], 0),
+        (["wrote"], 2),
+        (["write", "春", "-n", "0"], 2),
+    ):
+        done = subprocess.run(
+            [sys.executable, "-c", f"import sys; {heavy}", *words], capture_output=True, text=True
+        )
         assert done.returncode == code and done.stdout.endswith("False\n"), done
 
 
@@ -74,7 +83,10 @@ def test_help_and_mistakes_wait_for_no_library(tmp_path):
         (["write", "春", "-n", "0"], "at least one"),
         (["write", "春", "--script", "hanyu"], "hanyu"),
         (["write", "春", "--model", "nowhere"], "there is no checkpoint folder nowhere"),
-        (["write", "春", "--model", "nowhere", "--temperature", "0"], "temperature must be a number above 0"),
+        (
+            ["write", "春", "--model", "nowhere", "--temperature", "0"],
+            "temperature must be a number above 0",
+        ),
         (["write", "春", "--model", "nowhere", "--guidance", "0.5"], "guidance must be at least 1"),
         (["write", "春"], "make run"),
         (["evaluate"], "name a checkpoint"),
@@ -100,7 +112,9 @@ def test_a_tokenizer_without_a_chat_template_gets_a_sentence(poet, checkpoint, t
 def test_poems_alone_are_printed_with_a_blank_line_between_two(poet, checkpoint):
     code, out, err = poet("write", "靜夜", "-n", 4, "--seed", 5, "--model", checkpoint)
     assert (code, err) == (0, "")
-    first, *others = ("\n".join(filter(None, poem.split("\n"))) for poem in expected(checkpoint, "靜夜", 4, 5))
+    first, *others = (
+        "\n".join(filter(None, poem.split("\n"))) for poem in expected(checkpoint, "靜夜", 4, 5)
+    )
     assert out == "\n\n".join([first, *others]) + "\n"
     assert poet("write", "靜夜", "-n", 4, "--seed", 5, "--model", checkpoint) == (0, out, "")
 
@@ -114,14 +128,20 @@ def expected(checkpoint, title: str, n: int, seed: int, **sampling) -> list[str]
 def test_settings_of_the_drawing_reach_the_model(poet, checkpoint):
     _, likeliest, _ = poet("write", "靜", "--top-k", 1, "--seed", 1, "--model", checkpoint)
     assert poet("write", "靜", "--top-k", 1, "--seed", 2, "--model", checkpoint)[1] == likeliest
-    assert poet("write", "靜", "--temperature", 2, "--seed", 1, "--model", checkpoint)[1] != likeliest
+    assert (
+        poet("write", "靜", "--temperature", 2, "--seed", 1, "--model", checkpoint)[1] != likeliest
+    )
 
 
 def test_simplified_titles_are_understood_and_simplified_verse_is_shown(poet, checkpoint):
     words = ("-n", 3, "--seed", 5, "--model", checkpoint)
     _, traditional, _ = poet("write", "靜夜雲歸", *words)
     assert poet("write", "静夜云归", *words)[1] == traditional
-    assert poet("write", "静夜云归", "--script", "simplified", *words)[1] == to_simplified(traditional) != traditional
+    assert (
+        poet("write", "静夜云归", "--script", "simplified", *words)[1]
+        == to_simplified(traditional)
+        != traditional
+    )
 
 
 def test_a_simplified_title_gets_the_characters_of_the_corpus():
@@ -130,7 +150,8 @@ def test_a_simplified_title_gets_the_characters_of_the_corpus():
 
 
 @pytest.mark.parametrize(
-    "text", ["故里", "子云", "皇后", "山中白云", "雲歸里門", "几案", "春夜喜雨", "却望千里餘", "<RES>", ""]
+    "text",
+    ["故里", "子云", "皇后", "山中白云", "雲歸里門", "几案", "春夜喜雨", "却望千里餘", "<RES>", ""],
 )
 def test_what_is_traditional_already_stays(text):
     assert to_traditional(text) == text
@@ -141,11 +162,20 @@ def test_evaluation_prints_a_table_or_one_json_object(poet, invented, tmp_path):
     corpus = tmp_path / "poems.json"
     corpus.write_text(json.dumps(invented(100), ensure_ascii=False), encoding="utf-8")
     (tmp_path / "verse.txt").write_text(FIVE, encoding="utf-8")
-    cut = {"seed": 2024, "split": [5, 3, 2], "held_out": 0.1, "min_lines": 2, "equal_lines": True, "forbidden": "□(（"}
+    cut = {
+        "seed": 2024,
+        "split": [5, 3, 2],
+        "held_out": 0.1,
+        "min_couplets": 2,
+        "equal_couplets": True,
+        "forbidden": "□(（",
+    }
     arguments = dataset.DataArguments(corpus=str(corpus), preference="five-character", **cut)
     dataset.build_datasets(arguments, tmp_path / "run")
 
-    code, out, _ = poet("evaluate", checkpoint, "--json", "--titles", 3, "--poems", tmp_path / "verse.txt")
+    code, out, _ = poet(
+        "evaluate", checkpoint, "--json", "--titles", 3, "--poems", tmp_path / "verse.txt"
+    )
     result = json.loads(out)
     assert code == 0 and result.keys() == {"checkpoints", "poets", "poems", "titles", "seed"}
     assert result["checkpoints"][str(checkpoint)]["poem_loss"] > 0
@@ -172,18 +202,46 @@ def formal(tmp_path_factory):
 
 
 def test_a_form_is_kept_and_the_likeliest_poem_comes_first(poet, formal):
-    words = ("write", "春夜", "--form", "五言律詩", "--rhyme", "東", "--acrostic", "春風化雨", "-n", 3, "--seed", 7)
+    words = (
+        "write",
+        "春夜",
+        "--form",
+        "五言律詩",
+        "--rhyme",
+        "東",
+        "--acrostic",
+        "春風化雨",
+        "-n",
+        3,
+        "--seed",
+        7,
+    )
     code, out, err = poet(*words, "--model", formal)
     assert (code, err) == (0, "")
     poems = out.rstrip("\n").split("\n\n")
-    wish = forms.read_wish("五言律詩", rhyme="東", acrostic="春風化雨")
-    assert poems == forms.write_to_form(*load(formal), "春夜", wish, 3, seed=7) and len(poems) == 3
+    request = forms.read_form("五言律詩", rhyme="東", acrostic="春風化雨")
+    assert (
+        poems == forms.write_to_form(*load(formal), "春夜", request, 3, seed=7) and len(poems) == 3
+    )
     for poem in poems:
         judgment = judge(poem)
         assert (judgment.form, judgment.regulated, judgment.rhyme) == ("五言律詩", True, ("東",))
         assert [line[0] for line in judgment.lines[::2]] == list("春風化雨")
-    # in simplified characters it is the same wish
-    words = ("write", "春夜", "--form", "五言律诗", "--rhyme", "东", "--acrostic", "春风化雨", "-n", 3, "--seed", 7)
+    # in simplified characters it is the same request
+    words = (
+        "write",
+        "春夜",
+        "--form",
+        "五言律诗",
+        "--rhyme",
+        "东",
+        "--acrostic",
+        "春风化雨",
+        "-n",
+        3,
+        "--seed",
+        7,
+    )
     assert poet(*words, "--model", formal) == (0, out, "")
     assert poet(*words, "--script", "simplified", "--model", formal) == (0, to_simplified(out), "")
 
@@ -197,7 +255,10 @@ def test_a_form_is_kept_and_the_likeliest_poem_comes_first(poet, formal):
         (["--form", "五言絕句", "--rhyme", "陌"], "is oblique and 五言絕句 rhymes in level groups"),
         (["--form", "五言絕句", "--acrostic", "春龘"], "the acrostic asks for 龘"),
         (["--form", "五言律詩", "--acrostic", "春風化"], "has 3 characters and 五言律詩 8 lines"),
-        (["--form", "七言絕句", "--first-line", "石徑幽泉細"], "has 5 characters and a line of 七言絕句 has 7"),
+        (
+            ["--form", "七言絕句", "--first-line", "石徑幽泉細"],
+            "has 5 characters and a line of 七言絕句 has 7",
+        ),
         (["--form", "五言排律", "--lines", "60", "--rhyme", "東"], "of 60 lines takes 31"),
         (["--form", "五言排律", "--lines", "many"], "--lines: invalid int value"),
     ],

@@ -13,13 +13,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from poet import corpus
-from poet.corpus import Poem, _is_verse, fingerprint, read_corpus, split_poems
+from poet.data import corpus
+from poet.data.corpus import Poem, _is_verse, fingerprint, read_corpus, split_poems
 from poet.errors import UserError
 
-SEED_RULES = {"min_lines": 2, "equal_lines": True, "forbidden": "□(（"}
+SEED_RULES = {"min_couplets": 2, "equal_couplets": True, "forbidden": "□(（"}
 POEM = Poem("春", ("一二三四五，六七八九十。", "甲乙丙丁戊，己庚辛壬癸。"), "無名")
-RECORD = {"title": POEM.title, "author": POEM.author, "paragraphs": list(POEM.lines)}
+RECORD = {"title": POEM.title, "author": POEM.author, "paragraphs": list(POEM.couplets)}
 
 
 def write(path: Path, content: str | bytes | object) -> str:
@@ -50,8 +50,8 @@ CSV = f'title,author,lines\n春,無名,"{POEM.text}"\n'
         ("poems.json", [{**RECORD, "paragraphs": POEM.text}]),
         ("poems.json", [{**RECORD, "paragraphs": POEM.text.replace("\n", "\r\n")}]),
         ("poems.json", [{**RECORD, "paragraphs": POEM.text.replace("\n", "")}]),
-        ("poems.json", [{"title": "春", "author": "無名", "content": list(POEM.lines)}]),
-        ("poems.json", [{"title": "春", "author": "無名", "para": list(POEM.lines)}]),
+        ("poems.json", [{"title": "春", "author": "無名", "content": list(POEM.couplets)}]),
+        ("poems.json", [{"title": "春", "author": "無名", "para": list(POEM.couplets)}]),
         ("poems.json", [{"title": "春", "author": "無名", "body": POEM.text}]),
         ("poems.jsonl", JSON[1:-1] + "\r\n\r\n"),
         ("poems.jsonl", b"\xef\xbb\xbf" + JSON[1:-1].encode()),
@@ -66,14 +66,22 @@ def test_one_poem_in_every_shape(tmp_path, name, content):
     assert read_corpus(write(tmp_path / name, content), **SEED_RULES).poems == [POEM]
 
 
-@pytest.mark.parametrize("content", [TEXT, "\n\n" + TEXT, TEXT.replace("\n", "\r\n"), b"\xef\xbb\xbf" + TEXT.encode()])
+@pytest.mark.parametrize(
+    "content", [TEXT, "\n\n" + TEXT, TEXT.replace("\n", "\r\n"), b"\xef\xbb\xbf" + TEXT.encode()]
+)
 def test_plain_text_has_the_title_first_and_no_author(tmp_path, content):
-    assert read_corpus(write(tmp_path / "poems.txt", content)).poems == [Poem(POEM.title, POEM.lines)]
+    assert read_corpus(write(tmp_path / "poems.txt", content)).poems == [
+        Poem(POEM.title, POEM.couplets)
+    ]
 
 
 def test_plain_text_is_separated_by_blank_lines(tmp_path):
     source = write(tmp_path / "poems.txt", "春\n甲。\n乙。\n \n\n夏\n丙。\n\n秋\n丁。")
-    assert read_corpus(source).poems == [Poem("春", ("甲。", "乙。")), Poem("夏", ("丙。",)), Poem("秋", ("丁。",))]
+    assert read_corpus(source).poems == [
+        Poem("春", ("甲。", "乙。")),
+        Poem("夏", ("丙。",)),
+        Poem("秋", ("丁。",)),
+    ]
 
 
 @pytest.mark.parametrize(
@@ -81,20 +89,38 @@ def test_plain_text_is_separated_by_blank_lines(tmp_path):
     [
         ("春來，草生。\n花開，鳥鳴。\n\n夏至，蟬鳴。\n", [("", "", 2), ("", "", 1)]),
         ("春\n\n春來，草生。\n花開，鳥鳴。\n\n夏\n\n夏至，蟬鳴。", [("春", "", 2), ("夏", "", 1)]),
-        ("1.\n無名\n春來,草生.\n花開,鳥鳴.\n\n夏，一首\n夏至，蟬鳴。」", [("1.", "無名", 2), ("夏，一首", "", 1)]),
-        ("何處酒？\n春來，草生。\n花開，鳥鳴。\n\n夏\n夏至，蟬鳴。", [("何處酒？", "", 2), ("夏", "", 1)]),
-        ("春\n無名\n\n春來，草生。\n\n夏\n無名\n\n夏至，蟬鳴。", [("春", "無名", 1), ("夏", "無名", 1)]),
-        ("春來，草生。\n花開，鳥\n\n花\n\n夏至蟬鳴鳥不鳴\n花開，鳥鳴。", [("", "", 2), ("", "", 1), ("", "", 2)]),
-        ("Spring, one\nThe grass is green.\n\nWinter.\nA bird, a bird.", [("Spring, one", "", 1), ("Winter.", "", 1)]),
+        (
+            "1.\n無名\n春來,草生.\n花開,鳥鳴.\n\n夏，一首\n夏至，蟬鳴。」",
+            [("1.", "無名", 2), ("夏，一首", "", 1)],
+        ),
+        (
+            "何處酒？\n春來，草生。\n花開，鳥鳴。\n\n夏\n夏至，蟬鳴。",
+            [("何處酒？", "", 2), ("夏", "", 1)],
+        ),
+        (
+            "春\n無名\n\n春來，草生。\n\n夏\n無名\n\n夏至，蟬鳴。",
+            [("春", "無名", 1), ("夏", "無名", 1)],
+        ),
+        (
+            "春來，草生。\n花開，鳥\n\n花\n\n夏至蟬鳴鳥不鳴\n花開，鳥鳴。",
+            [("", "", 2), ("", "", 1), ("", "", 2)],
+        ),
+        (
+            "Spring, one\nThe grass is green.\n\nWinter.\nA bird, a bird.",
+            [("Spring, one", "", 1), ("Winter.", "", 1)],
+        ),
     ],
 )
-def test_plain_text_of_chinese_verse_may_lack_titles_or_set_them_off_or_name_an_author(tmp_path, content, poems):
+def test_plain_text_of_chinese_verse_may_lack_titles_or_set_them_off_or_name_an_author(
+    tmp_path, content, poems
+):
     found = read_corpus(write(tmp_path / "poems.txt", content)).poems
-    assert [(poem.title, poem.author, len(poem.lines)) for poem in found] == poems
+    assert [(poem.title, poem.author, len(poem.couplets)) for poem in found] == poems
 
 
 @pytest.mark.parametrize(
-    ("title", "read"), [(None, ""), (7, "7"), ("001", "001"), ("春\n夏", "春 夏"), ("甲\t乙", "甲\t乙")]
+    ("title", "read"),
+    [(None, ""), (7, "7"), ("001", "001"), ("春\n夏", "春 夏"), ("甲\t乙", "甲\t乙")],
 )
 def test_titles_are_text(tmp_path, title, read):
     source = write(tmp_path / "poems.json", [{**RECORD, "title": title}])
@@ -102,45 +128,62 @@ def test_titles_are_text(tmp_path, title, read):
 
 
 def test_a_missing_title_is_empty(tmp_path):
-    assert read_corpus(write(tmp_path / "poems.json", [{"content": POEM.text}])).poems == [Poem("", POEM.lines)]
+    assert read_corpus(write(tmp_path / "poems.json", [{"content": POEM.text}])).poems == [
+        Poem("", POEM.couplets)
+    ]
 
 
 @pytest.mark.parametrize("title", ["NA", "null", "001", "nan", "1e5", "True"])
 def test_csv_cells_stay_text(tmp_path, title):
-    assert read_corpus(write(tmp_path / "poems.csv", CSV.replace("春", title))).poems[0].title == title
+    assert (
+        read_corpus(write(tmp_path / "poems.csv", CSV.replace("春", title))).poems[0].title == title
+    )
 
 
 def test_columns_are_mapped(tmp_path):
-    source = write(tmp_path / "poems.json", [{"題": "春", "詩": POEM.text, "人": "無名", "text": "a note"}])
+    source = write(
+        tmp_path / "poems.json", [{"題": "春", "詩": POEM.text, "人": "無名", "text": "a note"}]
+    )
     assert read_corpus(source, {"title": "題", "lines": "詩", "author": "人"}).poems == [POEM]
 
 
 def test_rare_characters_are_kept(tmp_path):
     lines = ("𠀀\ue000一，二三\uf92c。", "⿰木木é，カЖ😀。")
     assert (
-        read_corpus(write(tmp_path / "poems.json", [{"title": "\U0002f800", "lines": lines}])).poems[0].lines == lines
+        read_corpus(write(tmp_path / "poems.json", [{"title": "\U0002f800", "lines": lines}]))
+        .poems[0]
+        .couplets
+        == lines
     )
 
 
 TITLES = st.text(st.characters(exclude_categories=["C", "Zl", "Zp", "Zs"]), min_size=1)
-POEMS = st.lists(st.builds(Poem, TITLES, st.lists(TITLES, min_size=2, max_size=4).map(tuple)), min_size=1, max_size=6)
+POEMS = st.lists(
+    st.builds(Poem, TITLES, st.lists(TITLES, min_size=2, max_size=4).map(tuple)),
+    min_size=1,
+    max_size=6,
+)
 
 
 @settings(max_examples=50, deadline=None)
 @given(POEMS)
 def test_every_format_gives_the_same_poems(tmp_path_factory, poems):
     folder = tmp_path_factory.mktemp("formats")
-    records = [{"title": poem.title, "lines": list(poem.lines)} for poem in poems]
+    records = [{"title": poem.title, "lines": list(poem.couplets)} for poem in poems]
     write(folder / "a.json", records)
     write(folder / "b.jsonl", "\n".join(json.dumps(record) for record in records))
     with (folder / "c.csv").open("w", encoding="utf-8", newline="") as file:
-        csv.writer(file).writerows([("title", "lines"), *((poem.title, poem.text) for poem in poems)])
+        csv.writer(file).writerows(
+            [("title", "lines"), *((poem.title, poem.text) for poem in poems)]
+        )
     pyarrow.parquet.write_table(pyarrow.Table.from_pylist(records), folder / "d.parquet")
     # Whether a line is a title, plain text of Chinese verse tells by its marks, which a title may have too.
-    plain = not any(_is_verse(line) for poem in poems for line in (poem.title, *poem.lines))
+    plain = not any(_is_verse(line) for poem in poems for line in (poem.title, *poem.couplets))
     if plain:
         write(folder / "e.txt", "\n\n".join(f"{poem.title}\n{poem.text}" for poem in poems))
-    assert read_corpus(str(folder)).poems == poems * (4 + plain)  # all files of a folder, sorted by name
+    assert read_corpus(str(folder)).poems == poems * (
+        4 + plain
+    )  # all files of a folder, sorted by name
 
 
 @pytest.mark.parametrize("inner", ["", "全唐诗", "dist/quantangshi", "package/dist/quantangshi"])
@@ -181,9 +224,21 @@ CUT_JSON = json.dumps([RECORD] * 3, ensure_ascii=False, indent=1)[:-60]
         ("a.json", f"{JSON[1:-1]}\n{JSON[1:-1]}", ["a.json", "line 2", "Extra data", ".jsonl"]),
         ("a.json", "[" * 100_000, ["a.json", "broken JSON", "recursion"]),
         ("a.json", '["春"]', ["a.json, poem 1", "text"]),
-        ("a.json", [{"title": "春", "note": "x"}], ["a.json, poem 1", "title, note", "--lines_column"]),
-        ("a.json", [{"title": ["春"], "lines": "x"}], ["a.json, poem 1", "title", "a list of text"]),
-        ("a.json", [RECORD, {"title": "春", "lines": [1, None]}], ["a.json, poem 2", "a list of a number, null"]),
+        (
+            "a.json",
+            [{"title": "春", "note": "x"}],
+            ["a.json, poem 1", "title, note", "--lines_column"],
+        ),
+        (
+            "a.json",
+            [{"title": ["春"], "lines": "x"}],
+            ["a.json, poem 1", "title", "a list of text"],
+        ),
+        (
+            "a.json",
+            [RECORD, {"title": "春", "lines": [1, None]}],
+            ["a.json, poem 2", "a list of a number, null"],
+        ),
         ("a.jsonl", f'{JSON[1:-1]}\n{{"title": ', ["a.jsonl, line 2", "broken JSON"]),
         ("a.jsonl", "", ["a.jsonl", "empty"]),
         ("a.csv", "", ["a.csv", "empty"]),
@@ -199,7 +254,11 @@ CUT_JSON = json.dumps([RECORD] * 3, ensure_ascii=False, indent=1)[:-60]
         ("a.txt", "字\n" * 600_000, ["a.txt, line 1", "blank lines"]),
         ("a.txt", b"x" * (1 << 24) + b"\n", ["a.txt, line 1", "16,777,216 bytes"]),
         ("a.txt", "題\n\n題\n", ["a.txt", "no usable poem among 2", "2 without lines"]),
-        ("a.json", '[{"title": "\\ud840", "lines": "x"}]', ["a.json", "no usable poem", "surrogate"]),
+        (
+            "a.json",
+            '[{"title": "\\ud840", "lines": "x"}]',
+            ["a.json", "no usable poem", "surrogate"],
+        ),
         ("a.docx", b"x", ["a.docx", ".jsonl", ".txt"]),
         ("a.txt", TEXT.encode("gb18030"), ["a.txt, line 1", "not UTF-8", "iconv -f GB18030"]),
         ("a.txt", b"ok\n" + TEXT.encode("big5"), ["a.txt, line 2", "not UTF-8", "BIG5"]),
@@ -242,20 +301,25 @@ def test_an_empty_file_among_others_is_named(tmp_path):
 
 
 def test_a_column_that_is_not_there_lists_those_that_are(tmp_path):
-    with pytest.raises(UserError, match="no 題 among its keys .title, author, paragraphs.; name it by --title_column"):
+    with pytest.raises(
+        UserError,
+        match="no 題 among its keys .title, author, paragraphs.; name it by --title_column",
+    ):
         read_corpus(write(tmp_path / "a.json", [RECORD]), {"title": "題"})
 
 
 def test_no_usable_poem_says_which_rule_dropped_how_many(tmp_path):
-    with pytest.raises(UserError, match="no usable poem among 2 .2 with fewer than 9 lines.*--min_lines"):
-        read_corpus(write(tmp_path / "a.json", [RECORD, RECORD]), min_lines=9)
+    with pytest.raises(
+        UserError, match="no usable poem among 2 .2 with fewer than 9 lines.*--min_couplets"
+    ):
+        read_corpus(write(tmp_path / "a.json", [RECORD, RECORD]), min_couplets=9)
 
 
 # ---------------------------------------------------------------------------------------------- the cleaning
 
 
 def test_each_poem_is_dropped_for_one_reason(tmp_path):
-    line = POEM.lines[0]
+    line = POEM.couplets[0]
     source = write(
         tmp_path / "a.json",
         [
@@ -284,7 +348,8 @@ def test_each_poem_is_dropped_for_one_reason(tmp_path):
 
 def test_a_rule_that_is_off_drops_nothing(tmp_path):
     source = write(
-        tmp_path / "a.json", [{**RECORD, "paragraphs": ["長短句（注）。"]}, {**RECORD, "paragraphs": ["□。", "句。。"]}]
+        tmp_path / "a.json",
+        [{**RECORD, "paragraphs": ["長短句（注）。"]}, {**RECORD, "paragraphs": ["□。", "句。。"]}],
     )
     assert read_corpus(source).dropped == {}
 
@@ -305,7 +370,11 @@ def test_the_split_is_the_tutorials():
     drawn = [random.choice(shuffled) for _ in range(5)]
     random.setstate(state)
     split = split_poems(poems, 2024, [5, 3, 2], copies_together=False)
-    assert split.parts == (shuffled[:498], shuffled[498 : int(997 * 0.8)], shuffled[int(997 * 0.8) :])
+    assert split.parts == (
+        shuffled[:498],
+        shuffled[498 : int(997 * 0.8)],
+        shuffled[int(997 * 0.8) :],
+    )
     assert [split.rng.choice(shuffled) for _ in range(5)] == drawn
 
 
@@ -328,7 +397,9 @@ def test_copies_that_stay_together_are_in_one_part(texts, seed, ratio):
 
 
 def test_copies_are_told_by_their_characters_alone():
-    split = split_poems(poems_of(["甲乙，丙丁。", "甲乙。丙丁！", "戊，己。"]), 0, [1, 1, 1], copies_together=False)
+    split = split_poems(
+        poems_of(["甲乙，丙丁。", "甲乙。丙丁！", "戊，己。"]), 0, [1, 1, 1], copies_together=False
+    )
     assert split.copies() == {"poems": 2, "across_parts": 2}
 
 

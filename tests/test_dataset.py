@@ -11,9 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from trl import TrlParser
 
-from poet import dataset, preferences
-from poet.corpus import Poem
-from poet.dataset import (
+from poet.data import dataset, preferences
+from poet.data.corpus import Poem
+from poet.data.dataset import (
     STAGES,
     DataArguments,
     build_datasets,
@@ -51,7 +51,7 @@ def corpus(tmp_path, invented):
 # ------------------------------------------------------------------------------------ the tutorial's figures
 
 
-@pytest.fixture(scope="module", params=["seed", "tang"])
+@pytest.fixture(scope="module", params=["tutorial", "tang"])
 def run(request, tang, tmp_path_factory):
     folder = tmp_path_factory.mktemp(request.param)
     build_datasets(arguments(request.param, corpus=tang), folder)
@@ -80,7 +80,17 @@ def test_the_figures_are_the_tutorials(run):
 
 def test_the_first_stage_tells_every_figure(run):
     told = format_summary(load_summary(run))
-    for figure in ("57,016", "47,457", "23,728", "14,237", "9,492", "1,725,059", "5,342", "4,052,248", "8,548"):
+    for figure in (
+        "57,016",
+        "47,457",
+        "23,728",
+        "14,237",
+        "9,492",
+        "1,725,059",
+        "5,342",
+        "4,052,248",
+        "8,548",
+    ):
         assert figure in told
     for title in ("東歸留辭沈侍郎", "端午三殿侍宴應制探得魚字", "宿壽安甘棠館 二", "遣懷"):
         assert title in told
@@ -92,9 +102,18 @@ def test_copies_fall_where_they_fall_and_are_counted(run):
 
 def test_nine_tenths_train_and_the_last_tenth_evaluates(run):
     texts = {name: "\n\n".join(rows["text"]) for name, rows in load_stage(run, "pretrain").items()}
-    assert {name: len(text) for name, text in texts.items()} == {"train": 1_552_553, "test": 172_506}
-    assert {name: len(rows) for name, rows in load_stage(run, "sft").items()} == {"train": 12_813, "test": 1_424}
-    assert {name: len(rows) for name, rows in load_stage(run, "dpo").items()} == {"train": 4_807, "test": 535}
+    assert {name: len(text) for name, text in texts.items()} == {
+        "train": 1_552_553,
+        "test": 172_506,
+    }
+    assert {name: len(rows) for name, rows in load_stage(run, "sft").items()} == {
+        "train": 12_813,
+        "test": 1_424,
+    }
+    assert {name: len(rows) for name, rows in load_stage(run, "dpo").items()} == {
+        "train": 4_807,
+        "test": 535,
+    }
 
 
 def test_the_rows_say_what_the_summary_says(run):
@@ -110,8 +129,12 @@ def test_both_sides_of_a_pair_answer_the_chosen_title(run):
     for rows in load_stage(run, "dpo").values():
         for row in rows:
             assert [message["role"] for message in row["prompt"]] == ["user"]
-            chosen, rejected = (row[side][0]["content"].split("\n") for side in ("chosen", "rejected"))
-            assert all(len(line) == 12 for line in chosen) and not all(len(line) == 12 for line in rejected)
+            chosen, rejected = (
+                row[side][0]["content"].split("\n") for side in ("chosen", "rejected")
+            )
+            assert all(len(line) == 12 for line in chosen) and not all(
+                len(line) == 12 for line in rejected
+            )
     assert load_stage(run, "dpo")["train"][0]["prompt"][0]["content"] == "宿壽安甘棠館 二"
 
 
@@ -120,8 +143,11 @@ def test_another_corpus_than_the_tutorials_keeps_copies_together(tmp_path, inven
     copies = [{**poem, "title": f"又{poem['title']}"} for poem in poems]
     path = tmp_path / "poems.json"
     path.write_text(json.dumps(poems + copies), encoding="utf-8")
-    assert build_datasets(arguments("tang", corpus=str(path)), tmp_path)["copies"] == {"poems": 120, "across_parts": 0}
-    apart = build_datasets(arguments("seed", corpus=str(path)), tmp_path / "seed")["copies"]
+    assert build_datasets(arguments("tang", corpus=str(path)), tmp_path)["copies"] == {
+        "poems": 120,
+        "across_parts": 0,
+    }
+    apart = build_datasets(arguments("tutorial", corpus=str(path)), tmp_path / "seed")["copies"]
     assert apart["poems"] == 120 and apart["across_parts"] > 0
 
 
@@ -129,7 +155,9 @@ def test_another_corpus_than_the_tutorials_keeps_copies_together(tmp_path, inven
 
 
 def test_load_dataset_of_a_folder_gives_train_and_test(tmp_path, corpus):
-    run = tmp_path / "a train and test run"  # the library finds splits by the names of files and folders
+    run = (
+        tmp_path / "a train and test run"
+    )  # the library finds splits by the names of files and folders
     build_datasets(arguments("tang", corpus=corpus(60)), run)
     for stage in STAGES:
         loaded = datasets.load_dataset(str(run / "data" / stage), cache_dir=str(tmp_path / "cache"))
@@ -161,7 +189,9 @@ def test_a_copy_of_the_corpus_is_the_same_run(tmp_path, corpus):
 def test_another_run_is_refused_and_left_alone(tmp_path, corpus):
     build_datasets(arguments("tang", corpus=corpus(60)), tmp_path)
     before = (tmp_path / "data" / "summary.json").read_bytes()
-    with pytest.raises(UserError, match=r"holds another run \(seed 2024 there, 7 here\).*--output_dir"):
+    with pytest.raises(
+        UserError, match=r"holds another run \(seed 2024 there, 7 here\).*--output_dir"
+    ):
         build_datasets(arguments("tang", corpus=corpus(60), seed=7), tmp_path)
     with pytest.raises(UserError, match=r"holds another run \(fingerprint .*--output_dir"):
         build_datasets(arguments("tang", corpus=corpus(61)), tmp_path)
@@ -180,7 +210,11 @@ def test_a_folder_that_is_not_ours_is_refused(tmp_path, corpus):
 def test_a_run_cut_off_while_writing_leaves_nothing_and_starts_anew(tmp_path, corpus, monkeypatch):
     args = arguments("tang", corpus=corpus(60))
     with monkeypatch.context() as patch:
-        patch.setattr(json, "dumps", lambda *_, **__: (_ for _ in ()).throw(OSError(28, "No space left on device")))
+        patch.setattr(
+            json,
+            "dumps",
+            lambda *_, **__: (_ for _ in ()).throw(OSError(28, "No space left on device")),
+        )
         with pytest.raises(UserError, match="cannot write .*data: No space left on device"):
             build_datasets(args, tmp_path / "run")
     assert not (tmp_path / "run" / "data").exists()
@@ -222,9 +256,13 @@ def test_a_broken_file_is_named(tmp_path, corpus):
 
 def test_the_characters_are_those_of_every_column(tmp_path, corpus):
     build_datasets(arguments("tang", corpus=corpus(60)), tmp_path)
-    rows = [row for stage in STAGES for half in load_stage(tmp_path, stage).values() for row in half]
+    rows = [
+        row for stage in STAGES for half in load_stage(tmp_path, stage).values() for row in half
+    ]
     texts = [row["text"] for row in rows if "text" in row]
-    texts += [message["content"] for row in rows for key in row if key != "text" for message in row[key]]
+    texts += [
+        message["content"] for row in rows for key in row if key != "text" for message in row[key]
+    ]
     assert characters(tmp_path) == sorted(set("".join(texts)))
 
 
@@ -233,7 +271,9 @@ def test_the_characters_are_those_of_every_column(tmp_path, corpus):
 
 @pytest.mark.parametrize("count", range(1, 11))
 def test_too_few_poems_say_how_many_are_needed(tmp_path, corpus, count):
-    with pytest.raises(UserError, match=f"{count} usable poems are too few.*at least 11 different ones"):
+    with pytest.raises(
+        UserError, match=f"{count} usable poems are too few.*at least 11 different ones"
+    ):
         build_datasets(arguments("sample", corpus=corpus(count)), tmp_path)
     assert not (tmp_path / "data").exists()
 
@@ -247,16 +287,23 @@ def test_no_set_is_ever_empty(tmp_path, corpus, count):
 def test_a_corpus_of_one_kind_says_what_alignment_lacks(tmp_path, invented):
     path = tmp_path / "five.json"
     path.write_text(json.dumps(invented(80)[::2]), encoding="utf-8")
-    with pytest.raises(UserError, match="has 8 and 0; add poems or choose another --preference: five-character"):
+    with pytest.raises(
+        UserError, match="has 8 and 0; add poems or choose another --preference: five-character"
+    ):
         build_datasets(arguments("sample", corpus=str(path)), tmp_path)
 
 
 def test_identical_pairs_are_counted_and_dropped(tmp_path, invented):
     same = invented(1)[0]["paragraphs"]
-    poems = [{**poem, "paragraphs": same if k % 3 else poem["paragraphs"]} for k, poem in enumerate(invented(120))]
+    poems = [
+        {**poem, "paragraphs": same if k % 3 else poem["paragraphs"]}
+        for k, poem in enumerate(invented(120))
+    ]
     path = tmp_path / "poems.json"
     path.write_text(json.dumps(poems), encoding="utf-8")
-    summary = build_datasets(arguments("seed", corpus=str(path), preference="test_dataset:title_is_odd"), tmp_path)
+    summary = build_datasets(
+        arguments("tutorial", corpus=str(path), preference="test_dataset:title_is_odd"), tmp_path
+    )
     rows = [row for half in load_stage(tmp_path, "dpo").values() for row in half]
     assert summary["identical_pairs"] > 0 and summary["dpo_pairs"] == len(rows)
     assert all(row["chosen"] != row["rejected"] for row in rows)
@@ -265,9 +312,15 @@ def test_identical_pairs_are_counted_and_dropped(tmp_path, invented):
 
 def test_nothing_but_identical_pairs_is_refused(tmp_path, invented):
     path = tmp_path / "same.json"
-    path.write_text(json.dumps([{**poem, "paragraphs": ["甲", "乙"]} for poem in invented(60)]), encoding="utf-8")
+    path.write_text(
+        json.dumps([{**poem, "paragraphs": ["甲", "乙"]} for poem in invented(60)]),
+        encoding="utf-8",
+    )
     with pytest.raises(UserError, match="needs 2 pairs of different poems and has 0"):
-        build_datasets(arguments("seed", corpus=str(path), preference="test_dataset:title_is_odd"), tmp_path)
+        build_datasets(
+            arguments("tutorial", corpus=str(path), preference="test_dataset:title_is_odd"),
+            tmp_path,
+        )
 
 
 def title_is_odd(poem: Poem) -> bool:
@@ -313,7 +366,9 @@ SHARE = st.floats(0.01, 0.99)
 
 @given(TEXT, SHARE)
 def test_rows_restore_the_text_exactly(text, share):
-    train, test = ("\n\n".join(row["text"] for row in half) for half in pretraining_rows(text, share))
+    train, test = (
+        "\n\n".join(row["text"] for row in half) for half in pretraining_rows(text, share)
+    )
     assert train + test == text and train and test
 
 

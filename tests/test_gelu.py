@@ -5,7 +5,7 @@ import copy
 import torch
 from transformers import GPT2Config, GPT2LMHeadModel, set_seed
 
-from poet.gelu import GeluBySigmoid, use_gelu_by_sigmoid
+from poet.speed.gelu import GeluBySigmoid, patch_gelu
 
 
 def test_values_and_slopes_are_those_of_the_approximation_by_tanh():
@@ -20,11 +20,16 @@ def test_values_and_slopes_are_those_of_the_approximation_by_tanh():
 def test_a_model_computes_the_same_with_it_and_is_saved_as_before(tmp_path):
     set_seed(0)
     config = GPT2Config(
-        vocab_size=30, n_positions=8, n_embd=16, n_layer=2, n_head=2, activation_function="gelu_pytorch_tanh"
+        vocab_size=30,
+        n_positions=8,
+        n_embd=16,
+        n_layer=2,
+        n_head=2,
+        activation_function="gelu_pytorch_tanh",
     )
     plain = GPT2LMHeadModel(config).eval()
     changed = copy.deepcopy(plain)
-    use_gelu_by_sigmoid(changed)
+    patch_gelu(changed)
     tokens = torch.randint(30, (3, 8))
     expected = plain(tokens).logits
     assert torch.allclose(changed(tokens).logits, expected, atol=1e-5)

@@ -7,8 +7,8 @@ import psutil
 import pytest
 import torch
 
-from poet import hardware
 from poet.errors import UserError
+from poet.speed import hardware
 
 
 @pytest.fixture(autouse=True)
@@ -53,11 +53,25 @@ def test_on_a_gpu_a_compiler_of_c_is_tried_out(monkeypatch, tmp_path, exit_code)
 
 
 @pytest.mark.parametrize(
-    "how", [["--num_processes", "2"], ["--num_processes=2"], ["--config_file={two}"], ["--config-file", "{two}"]]
+    "how",
+    [
+        ["--num_processes", "2"],
+        ["--num_processes=2"],
+        ["--config_file={two}"],
+        ["--config-file", "{two}"],
+    ],
 )
-def test_a_launch_that_started_one_process_of_two_is_known_in_all_its_spellings(monkeypatch, tmp_path, how):
+def test_a_launch_that_started_one_process_of_two_is_known_in_all_its_spellings(
+    monkeypatch, tmp_path, how
+):
     (tmp_path / "two.yaml").write_text("num_processes: 2\n", encoding="utf-8")
-    command = ["accelerate", "launch", "--cpu", *(word.format(two=tmp_path / "two.yaml") for word in how), "train.py"]
+    command = [
+        "accelerate",
+        "launch",
+        "--cpu",
+        *(word.format(two=tmp_path / "two.yaml") for word in how),
+        "train.py",
+    ]
     monkeypatch.setattr(psutil.Process, "cmdline", lambda process: command)
     monkeypatch.delenv("WORLD_SIZE", raising=False)
     with pytest.raises(UserError, match="was asked for 2 processes and started one"):

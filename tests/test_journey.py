@@ -13,13 +13,11 @@ from pathlib import Path
 
 import pytest
 
-from poet.arguments import PretrainArguments
-from poet.card import duration, of_earlier_rounds, seconds_trained
+from poet.training.card import duration, of_earlier_rounds, seconds_trained
+from poet.training.options import PretrainArguments
 
-HOUSE = Path(__file__).resolve().parent.parent
-TUNE = (
-    "--max_steps 6 --eval_steps 3 --save_steps 2 --logging_steps 1 --per_device_train_batch_size 4 --bf16 false".split()
-)
+ROOT = Path(__file__).resolve().parent.parent
+TUNE = "--max_steps 6 --eval_steps 3 --save_steps 2 --logging_steps 1 --per_device_train_batch_size 4 --bf16 false".split()
 SMALL = "--n_embd 32 --n_layer 1 --n_head 2 --n_positions 96 --torch_compile false".split() + TUNE
 QUICK = [*TUNE, "--compile_scoring", "false"]
 OPTIONS = {"pretrain": SMALL, "sft": QUICK, "dpo": [*QUICK, "--sampled_titles", "4"]}
@@ -40,15 +38,15 @@ def test_minutes_are_shared_out_among_the_stages_that_are_run():
 
 
 def test_the_entry_points_stay_short():
-    scripts = sorted(HOUSE.glob("train_*.py"))
+    scripts = sorted(ROOT.glob("train_*.py"))
     assert len(scripts) == 5
     for script in scripts:
         assert len(script.read_text(encoding="utf-8").splitlines()) <= 120
 
 
 def call(script: str, *options: str, **kwargs) -> subprocess.CompletedProcess:
-    command = [sys.executable, str(HOUSE / script), *options]
-    return subprocess.run(command, cwd=HOUSE, capture_output=True, text=True, timeout=300, **kwargs)
+    command = [sys.executable, str(ROOT / script), *options]
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300, **kwargs)
 
 
 @pytest.fixture(scope="module")
@@ -59,8 +57,13 @@ def run(tmp_path_factory) -> Path:
     poems = []
     for _ in range(300):
         width = draw.choice([5, 7])
-        lines = ["，".join("".join(draw.choices(characters, k=width)) for _ in "ab") + "。" for _ in range(2)]
-        poems.append({"title": "".join(draw.choices(characters, k=4)), "author": "", "paragraphs": lines})
+        lines = [
+            "，".join("".join(draw.choices(characters, k=width)) for _ in "ab") + "。"
+            for _ in range(2)
+        ]
+        poems.append(
+            {"title": "".join(draw.choices(characters, k=4)), "author": "", "paragraphs": lines}
+        )
     (folder / "poems.json").write_text(json.dumps(poems, ensure_ascii=False), encoding="utf-8")
     options = ["--recipe", "tang", "--corpus", str(folder / "poems.json"), "--stages", "data"]
     done = call("run.py", *options, "--output_dir", str(folder / "run"))
@@ -70,7 +73,13 @@ def run(tmp_path_factory) -> Path:
 
 def test_a_machine_without_a_compiler_trains_all_the_same(run, tmp_path):
     shutil.copytree(run / "data", tmp_path / "data")
-    compiled = [*command("pretrain", tmp_path / "pretrain"), "--torch_compile", "true", "--max_steps", "1"]
+    compiled = [
+        *command("pretrain", tmp_path / "pretrain"),
+        "--torch_compile",
+        "true",
+        "--max_steps",
+        "1",
+    ]
     done = call(*compiled, env={**os.environ, "CXX": str(tmp_path / "none")})
     assert done.returncode == 0, done.stderr
     assert "no compiler that works was found" in done.stdout
@@ -96,7 +105,14 @@ def losses(folder: Path) -> list[float]:
 
 
 def command(stage: str, folder: Path) -> list[str]:
-    return [f"train_{stage}.py", "--config", f"configs/tang/{stage}.yaml", *OPTIONS[stage], "--output_dir", str(folder)]
+    return [
+        f"train_{stage}.py",
+        "--config",
+        f"configs/tang/{stage}.yaml",
+        *OPTIONS[stage],
+        "--output_dir",
+        str(folder),
+    ]
 
 
 @pytest.fixture(scope="module")
@@ -115,19 +131,28 @@ def test_three_stages_and_a_checkpoint_that_plain_transformers_loads(trained):
         assert len(losses(run / stage)) == 6
         for name in ("README.md", "curves.png", "model.safetensors", "generation_config.json"):
             assert (run / stage / name).stat().st_size > 0
-        samples = [json.loads(line) for line in (run / stage / "samples.jsonl").read_text("utf-8").splitlines()]
+        samples = [
+            json.loads(line)
+            for line in (run / stage / "samples.jsonl").read_text("utf-8").splitlines()
+        ]
         assert {"step", "prompt", "text", "eval_loss"} <= samples[-1].keys()
         assert ("reference" in samples[-1]) == (stage == "dpo")
         AutoModelForCausalLM.from_pretrained(run / stage)
-    answer = pipeline("text-generation", model=str(run / "dpo"))([{"role": "user", "content": "春<RES>夜"}])
+    answer = pipeline("text-generation", model=str(run / "dpo"))(
+        [{"role": "user", "content": "春<RES>夜"}]
+    )
     assert answer[0]["generated_text"][-1]["role"] == "assistant"
 
 
 @pytest.mark.parametrize("stage", OPTIONS)
 def test_each_entry_point_follows_the_curve_that_it_followed(trained, stage):
-    residuals = [found - pinned for found, pinned in zip(losses(trained / stage), CURVES[stage], strict=True)]
+    residuals = [
+        found - pinned for found, pinned in zip(losses(trained / stage), CURVES[stage], strict=True)
+    ]
     assert max(map(abs, residuals)) < 2e-3, losses(trained / stage)
-    assert abs(sum(residuals) / len(residuals)) < 5e-4, losses(trained / stage)  # rounding has no direction
+    assert abs(sum(residuals) / len(residuals)) < 5e-4, losses(
+        trained / stage
+    )  # rounding has no direction
 
 
 def test_a_subword_tokenizer_from_elsewhere_goes_through_all_stages(run, tmp_path):
@@ -135,18 +160,36 @@ def test_a_subword_tokenizer_from_elsewhere_goes_through_all_stages(run, tmp_pat
     from transformers import PreTrainedTokenizerFast
 
     backend = Tokenizer(models.BPE())
-    backend.pre_tokenizer, backend.decoder = pre_tokenizers.ByteLevel(add_prefix_space=False), decoders.ByteLevel()
+    backend.pre_tokenizer, backend.decoder = (
+        pre_tokenizers.ByteLevel(add_prefix_space=False),
+        decoders.ByteLevel(),
+    )
     alphabet = pre_tokenizers.ByteLevel.alphabet()
-    trainer = trainers.BpeTrainer(vocab_size=600, special_tokens=["<eos>", "<me>", "<you>"], initial_alphabet=alphabet)
+    trainer = trainers.BpeTrainer(
+        vocab_size=600, special_tokens=["<eos>", "<me>", "<you>"], initial_alphabet=alphabet
+    )
     text = (run.parent / "poems.json").read_text(encoding="utf-8")
     backend.train_from_iterator(text.splitlines(), trainer)
-    PreTrainedTokenizerFast(tokenizer_object=backend, eos_token="<eos>").save_pretrained(tmp_path / "own")
+    PreTrainedTokenizerFast(tokenizer_object=backend, eos_token="<eos>").save_pretrained(
+        tmp_path / "own"
+    )
     shutil.copytree(run / "data", tmp_path / "data")
-    brief = ["--max_steps", "2", "--n_positions", "192", "--tokenizer_name_or_path", str(tmp_path / "own")]
+    brief = [
+        "--max_steps",
+        "2",
+        "--n_positions",
+        "192",
+        "--tokenizer_name_or_path",
+        str(tmp_path / "own"),
+    ]
     done = call(*command("pretrain", tmp_path / "pretrain"), *brief)
     assert done.returncode == 0, done.stderr
     done = call(*command("sft", tmp_path / "sft"))
-    assert done.returncode == 2 and "has no chat template" in done.stderr and not (tmp_path / "sft").exists()
+    assert (
+        done.returncode == 2
+        and "has no chat template" in done.stderr
+        and not (tmp_path / "sft").exists()
+    )
     template = (
         "{%- for message in messages -%}{{- ('<me>' if message['role'] == 'user' else '<you>') + message['content'] -}}"
         "{%- if message['role'] == 'assistant' -%}{{- eos_token -}}{%- endif -%}{%- endfor -%}"
@@ -157,8 +200,18 @@ def test_a_subword_tokenizer_from_elsewhere_goes_through_all_stages(run, tmp_pat
         done = call(*command(stage, tmp_path / stage), "--max_steps", "2")
         assert done.returncode == 0, done.stderr
         assert len(losses(tmp_path / stage)) == 2
-    words = [sys.executable, "-m", "poet.cli", "write", "春", "--seed", "0", "--model", str(tmp_path / "dpo")]
-    done = subprocess.run(words, cwd=HOUSE, capture_output=True, text=True)
+    words = [
+        sys.executable,
+        "-m",
+        "poet.cli",
+        "write",
+        "春",
+        "--seed",
+        "0",
+        "--model",
+        str(tmp_path / "dpo"),
+    ]
+    done = subprocess.run(words, cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 0 and done.stdout.strip(), done.stderr
 
 
@@ -191,9 +244,11 @@ def test_each_round_starts_from_what_the_one_before_has_left(trained):
     assert evaluations[folder]["eval_logps/chosen"] > evaluations[first]["eval_logps/chosen"]
     steps = sum(history(each)[-1]["step"] for each in (first, folder))
     seconds, own = of_earlier_rounds(folder)
-    assert own == steps // 2 and f"training time | {duration(seconds + seconds_trained(history(folder)))}" in (
-        folder / "README.md"
-    ).read_text(encoding="utf-8")
+    assert (
+        own == steps // 2
+        and f"training time | {duration(seconds + seconds_trained(history(folder)))}"
+        in (folder / "README.md").read_text(encoding="utf-8")
+    )
     other = call(*command("dpo", folder), "--rounds", "3")
     assert other.returncode == 2 and "rounds 2 there, 3 now" in other.stderr
     assert not folder.with_name("dpo-round-2").exists()
@@ -202,7 +257,9 @@ def test_each_round_starts_from_what_the_one_before_has_left(trained):
     assert again.returncode == 0, again.stderr
     assert again.stdout.count("are preferred") == 1  # the first round is done
     over = call(*command("dpo", folder), "--rounds", "2")
-    assert over.returncode == 0 and over.stdout.count("done already") == 1  # the last round alone is looked at
+    assert (
+        over.returncode == 0 and over.stdout.count("done already") == 1
+    )  # the last round alone is looked at
     shutil.rmtree(first)
     gone = call(*command("dpo", folder), "--rounds", "2")
     assert gone.returncode == 2 and "are gone" in gone.stderr and not first.exists()
@@ -210,7 +267,16 @@ def test_each_round_starts_from_what_the_one_before_has_left(trained):
 
 def test_a_reference_read_beforehand_is_rounded_as_the_model_is(trained):
     folder = beside(trained, "beforehand", "dpo")
-    options = ["--bf16", "true", "--precompute_ref_log_probs", "true", "--sampled_titles", "0", "--max_steps", "1"]
+    options = [
+        "--bf16",
+        "true",
+        "--precompute_ref_log_probs",
+        "true",
+        "--sampled_titles",
+        "0",
+        "--max_steps",
+        "1",
+    ]
     done = call(*command("dpo", folder), *options)
     assert done.returncode == 0, done.stderr
     first = history(folder)[0]
@@ -222,14 +288,23 @@ def reinforce(trained: Path, folder: Path) -> list[str]:
     small = "--num_generations 4 --per_device_train_batch_size 8 --per_device_eval_batch_size 8 --max_completion_length 40 --compile_scoring false"
     steps = "--max_steps 3 --eval_steps 3 --save_steps 1"
     start = ["--model_name_or_path", str(trained / "sft"), "--output_dir", str(folder)]
-    return ["train_grpo.py", "--config", "configs/tang-regulated/grpo.yaml", *small.split(), *steps.split(), *start]
+    return [
+        "train_grpo.py",
+        "--config",
+        "configs/tang-regulated/grpo.yaml",
+        *small.split(),
+        *steps.split(),
+        *start,
+    ]
 
 
 def test_reinforcement_logs_each_reward_apart_and_goes_on_after_a_kill(trained):
     folder = beside(trained, "reinforced", "grpo")
     done = call(*reinforce(trained, folder))
     assert done.returncode == 0, done.stderr
-    assert "nothing is learned here" in done.stdout + done.stderr  # a random model's poems earn nothing
+    assert (
+        "nothing is learned here" in done.stdout + done.stderr
+    )  # a random model's poems earn nothing
     state = json.loads((folder / "trainer_state.json").read_text(encoding="utf-8"))
     logs = [log for log in state["log_history"] if "reward" in log]
     assert len(logs) == 3
@@ -247,17 +322,21 @@ def test_reinforcement_logs_each_reward_apart_and_goes_on_after_a_kill(trained):
     assert lengths == [log["completions/mean_length"] for log in logs]  # the same poems were drawn
 
 
-def test_a_bonus_for_entropy_is_learned_from_although_compiled_scores_have_no_gradient_of_it(trained):
+def test_a_bonus_for_entropy_is_learned_from_although_compiled_scores_have_no_gradient_of_it(
+    trained,
+):
     folder = beside(trained, "bonus", "grpo")
     options = ["--compile_scoring", "true", "--entropy_coef", "0.1", "--max_steps", "1"]
     done = call(*reinforce(trained, folder), *options)
     assert done.returncode == 0 and "scores compiled" not in done.stdout, done.stderr
     first = next(log for log in history(folder) if "grad_norm" in log)
-    assert first["reward_std"] == 0 and first["grad_norm"] > 0  # rewards that are alike teach nothing
+    assert (
+        first["reward_std"] == 0 and first["grad_norm"] > 0
+    )  # rewards that are alike teach nothing
 
 
 def distill(trained: Path, folder: Path) -> list[str]:
-    small = "--written_poems 24 --free_poems 8 --per_device_train_batch_size 4 --gradient_accumulation_steps 2"
+    small = "--samples_per_round 24 --old_style_poems 8 --per_device_train_batch_size 4 --gradient_accumulation_steps 2"
     steps = "--rounds 2 --later_steps 2 --max_steps 2 --warmup_steps 0 --eval_steps 2 --save_steps 1 --logging_steps 1"
     start = ["--model_name_or_path", str(trained / "sft"), "--output_dir", str(folder)]
     return [
@@ -281,13 +360,16 @@ def test_distillation_starts_from_the_fine_tuned_model_and_goes_on_after_a_kill(
     steps = [log for logs in rounds[1:] for log in logs if "forbidden" in log]
     assert len(steps) == 4 and steps[-1]["forbidden"] < steps[0]["forbidden"] < 1
     assert all(log["divergence"] > 0 for log in steps)
-    assert (folder / "model.safetensors").is_file() and "distilled from itself" in (folder / "README.md").read_text(
-        "utf-8"
-    )
+    assert (folder / "model.safetensors").is_file() and "distilled from itself" in (
+        folder / "README.md"
+    ).read_text("utf-8")
 
     killed = beside(trained, "distilled-and-killed", "distill")
     kill_when(killed / "checkpoint-1", distill(trained, killed))
-    assert not (killed / "trainer_state.json").exists() and Path(f"{killed}-round-1/trainer_state.json").is_file()
+    assert (
+        not (killed / "trainer_state.json").exists()
+        and Path(f"{killed}-round-1/trainer_state.json").is_file()
+    )
     again = call(*distill(trained, killed))
     assert again.returncode == 0 and "going on from" in again.stdout, again.stderr
     assert losses(killed) == losses(folder)
@@ -296,7 +378,7 @@ def test_distillation_starts_from_the_fine_tuned_model_and_goes_on_after_a_kill(
 def kill_when(path: Path, words: list[str]) -> None:
     """Starts a command and kills it as soon as `path` is there."""
     process = subprocess.Popen(
-        [sys.executable, *words], cwd=HOUSE, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        [sys.executable, *words], cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
     )
     while not path.exists() and process.poll() is None:
         time.sleep(0.001)
@@ -347,7 +429,9 @@ def test_a_stage_that_is_asked_to_stop_leaves_a_checkpoint_and_goes_on_from_ther
         "--lr_scheduler_type",
         "constant",
     ]
-    process = subprocess.Popen([sys.executable, *slow], cwd=HOUSE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+    process = subprocess.Popen(
+        [sys.executable, *slow], cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
+    )
     while not (folder / "samples.jsonl").exists() and process.poll() is None:
         time.sleep(0.01)
     process.send_signal(asked)
@@ -369,7 +453,9 @@ def test_a_stage_that_was_over_but_not_published_is_published_as_it_was(trained)
     (folder / "model.safetensors").unlink()
     done = call(*options)
     assert done.returncode == 0, done.stderr
-    assert [log["eval_loss"] for log in history(folder) if "eval_loss" in log] == pytest.approx(evaluated)
+    assert [log["eval_loss"] for log in history(folder) if "eval_loss" in log] == pytest.approx(
+        evaluated
+    )
     assert not (folder / "checkpoint-7").exists() and losses(folder) == losses(trained / "sft")
     weights = [(each / "model.safetensors").read_bytes() for each in (folder, trained / "sft")]
     assert weights[0] == weights[1]
@@ -382,7 +468,9 @@ def test_the_best_weights_are_published_with_their_own_loss(trained):
     done = call(*command("sft", folder), *best.split(), *steps.split())
     assert done.returncode == 0, done.stderr
     evaluated = [(log["step"], log["eval_loss"]) for log in history(folder) if "eval_loss" in log]
-    assert max(evaluated[:-1], key=lambda pair: pair[1])[0] == 2  # the worst is asked for, since that comes first
+    assert (
+        max(evaluated[:-1], key=lambda pair: pair[1])[0] == 2
+    )  # the worst is asked for, since that comes first
     assert evaluated[-1] == (6, pytest.approx(evaluated[0][1], abs=1e-4))
     assert {path.name for path in folder.glob("checkpoint-*")} == {"checkpoint-2", "checkpoint-6"}
     weights = (folder / "model.safetensors").read_bytes()
@@ -430,7 +518,12 @@ def test_trl_s_own_command_line_trains_on_our_folders(trained, tmp_path, stage, 
         "HF_DATASETS_CACHE": str(tmp_path),
     }
     done = subprocess.run(
-        [str(trl), stage, *arguments], cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=300
+        [str(trl), stage, *arguments],
+        cwd=tmp_path,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=300,
     )
     assert done.returncode == 0, done.stderr
     assert (tmp_path / "out" / "model.safetensors").is_file()
@@ -439,9 +532,17 @@ def test_trl_s_own_command_line_trains_on_our_folders(trained, tmp_path, stage, 
 @pytest.mark.parametrize(
     ("script", "options", "sentence"),
     [
-        ("train_pretrain.py", ["--config", "configs/tang/pretrain.yaml", "--learning_rat", "1"], "--learning_rate"),
+        (
+            "train_pretrain.py",
+            ["--config", "configs/tang/pretrain.yaml", "--learning_rat", "1"],
+            "--learning_rate",
+        ),
         ("train_sft.py", ["--config", "configs/nowhere/sft.yaml"], "there is no recipe file"),
-        ("train_pretrain.py", ["--config", "configs/tang/pretrain.yaml", "--learning_rate", "fast"], "learning_rate"),
+        (
+            "train_pretrain.py",
+            ["--config", "configs/tang/pretrain.yaml", "--learning_rate", "fast"],
+            "learning_rate",
+        ),
         ("run.py", ["--recipe", "song"], "there is no recipe song"),
         ("run.py", ["--recipe", "tang", "--corpus", "nowhere"], "nowhere"),
         (
@@ -462,10 +563,16 @@ def test_a_mistake_gets_one_sentence_and_exit_code_2(script, options, sentence, 
     ("options", "sentence"),
     [
         (["--temperature", "0"], "temperature must be a number above 0"),
-        (["--tokenizer_name_or_path", "nowhere/at-all"], "no tokenizer could be loaded from nowhere/at-all"),
+        (
+            ["--tokenizer_name_or_path", "nowhere/at-all"],
+            "no tokenizer could be loaded from nowhere/at-all",
+        ),
         (["--n_positions", "4096"], "add poems or lower n_positions"),
         (["--per_device_train_batch_size", "500"], "or per_device_train_batch_size"),
-        (["--per_device_train_batch_size", "0"], "per_device_train_batch_size is at least 1, not 0"),
+        (
+            ["--per_device_train_batch_size", "0"],
+            "per_device_train_batch_size is at least 1, not 0",
+        ),
         (["--n_head", "3"], "n_embd 32 is not a multiple of n_head 3"),
         (["--n_layer", "-1"], "n_layer is at least 1"),
         (["--dropout", "1.5"], "dropout must be at least 0 and below 1"),
@@ -491,7 +598,13 @@ def test_a_mistake_gets_one_sentence_and_exit_code_2(script, options, sentence, 
     ],
 )
 def test_a_mistake_behind_the_command_line_leaves_no_folder(run, options, sentence):
-    config = ["--config", "configs/tang/pretrain.yaml", *SMALL, "--output_dir", str(run / "mistake")]
+    config = [
+        "--config",
+        "configs/tang/pretrain.yaml",
+        *SMALL,
+        "--output_dir",
+        str(run / "mistake"),
+    ]
     done = call("train_pretrain.py", *config, *options)
     assert done.returncode == 2, done.stderr
     assert sentence in done.stderr and "Traceback" not in done.stderr
@@ -502,29 +615,90 @@ def test_a_mistake_behind_the_command_line_leaves_no_folder(run, options, senten
     ("script", "config", "options", "sentence"),
     [
         ("train_dpo.py", "tang/dpo", ["--samples_per_title", "1"], "a pair has two sides"),
-        ("train_dpo.py", "tang/dpo", ["--sampled_titles", "-1"], "sampled_titles and slips are at least 0"),
-        ("train_dpo.py", "tang/dpo", ["--sampled_titles", "0", "--rounds", "2"], "set sampled_titles"),
+        (
+            "train_dpo.py",
+            "tang/dpo",
+            ["--sampled_titles", "-1"],
+            "sampled_titles and corruptions are at least 0",
+        ),
+        (
+            "train_dpo.py",
+            "tang/dpo",
+            ["--sampled_titles", "0", "--rounds", "2"],
+            "set sampled_titles",
+        ),
         ("train_dpo.py", "tang/dpo", ["--rounds", "0"], "rounds is at least 1"),
-        ("train_dpo.py", "tang/dpo", ["--slips", "30"], "slips is at most 20"),
+        ("train_dpo.py", "tang/dpo", ["--corruptions", "30"], "corruptions is at most 20"),
         ("train_dpo.py", "tang/dpo", ["--sample_title", "春" * 90], "sample_title leaves no room"),
-        ("train_distill.py", "tang-regulated/distill", ["--written_poems", "0"], "written_poems is at least 1"),
-        ("train_distill.py", "tang-regulated/distill", ["--free_poems", "-1"], "free_poems, rule_weight and ending_we"),
-        ("train_distill.py", "tang-regulated/distill", ["--later_steps", "-1"], "later_steps at least 0"),
-        ("train_distill.py", "tang-regulated/distill", ["--longest_written", "2"], "has the length of regulated verse"),
-        ("train_distill.py", "tang-regulated/distill", ["--packing", "true"], "packing True: distillation has a loss"),
-        ("train_dpo.py", "tang/dpo", ["--padding_free", "true"], "padding_free packs rows without a limit"),
+        (
+            "train_distill.py",
+            "tang-regulated/distill",
+            ["--samples_per_round", "0"],
+            "samples_per_round is at least 1",
+        ),
+        (
+            "train_distill.py",
+            "tang-regulated/distill",
+            ["--old_style_poems", "-1"],
+            "old_style_poems, rule_weight and ending_we",
+        ),
+        (
+            "train_distill.py",
+            "tang-regulated/distill",
+            ["--later_steps", "-1"],
+            "later_steps at least 0",
+        ),
+        (
+            "train_distill.py",
+            "tang-regulated/distill",
+            ["--max_lines", "2"],
+            "has the length of regulated verse",
+        ),
+        (
+            "train_distill.py",
+            "tang-regulated/distill",
+            ["--packing", "true"],
+            "packing True: distillation has a loss",
+        ),
+        (
+            "train_dpo.py",
+            "tang/dpo",
+            ["--padding_free", "true"],
+            "padding_free packs rows without a limit",
+        ),
         ("train_grpo.py", "tang-regulated/grpo", ["--rewards", "fame"], "there is no reward fame"),
-        ("train_grpo.py", "tang-regulated/grpo", ["--reward_weights", "1"], "there are 4 rewards and 1 reward_weights"),
+        (
+            "train_grpo.py",
+            "tang-regulated/grpo",
+            ["--reward_weights", "1"],
+            "there are 4 rewards and 1 reward_weights",
+        ),
         ("train_grpo.py", "tang-regulated/grpo", ["--num_generations", "7"], "num_generations"),
-        ("train_grpo.py", "tang-regulated/grpo", ["--model_name_or_path", "nowhere"], "no checkpoint folder nowhere"),
-        ("train_grpo.py", "tang-regulated/grpo", ["--max_completion_length", "95"], "lower max_completion_length"),
+        (
+            "train_grpo.py",
+            "tang-regulated/grpo",
+            ["--model_name_or_path", "nowhere"],
+            "no checkpoint folder nowhere",
+        ),
+        (
+            "train_grpo.py",
+            "tang-regulated/grpo",
+            ["--max_completion_length", "95"],
+            "lower max_completion_length",
+        ),
     ],
 )
 def test_a_mistake_about_alignment_leaves_no_folder(trained, script, config, options, sentence):
     small = ["--max_completion_length", "40"] if "grpo" in script else []
     if config.startswith("tang-regulated"):
         small += ["--model_name_or_path", str(trained / "sft")]
-    config = ["--config", f"configs/{config}.yaml", "--output_dir", str(trained / "mistake"), *small]
+    config = [
+        "--config",
+        f"configs/{config}.yaml",
+        "--output_dir",
+        str(trained / "mistake"),
+        *small,
+    ]
     done = call(script, *config, *options)
     assert done.returncode == 2, done.stderr
     assert sentence in done.stderr and "Traceback" not in done.stderr
@@ -533,7 +707,7 @@ def test_a_mistake_about_alignment_leaves_no_folder(trained, script, config, opt
 
 def launch(*options: str) -> subprocess.CompletedProcess:
     command = [sys.executable, "-m", "accelerate.commands.launch", *options]
-    return subprocess.run(command, cwd=HOUSE, capture_output=True, text=True, timeout=300)
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300)
 
 
 def test_two_processes_give_the_losses_of_one_at_the_same_global_batch(run):
@@ -544,9 +718,14 @@ def test_two_processes_give_the_losses_of_one_at_the_same_global_batch(run):
     assert history(run / "one")[-1]["epoch"] > 1
     share = ["--output_dir", str(run / "two"), "--per_device_train_batch_size", "2"]
     # Not judged by its exit code: gloo's ranks may abort after a good run (pytorch#190489).
-    done = launch("--config_file", "configs/accelerate/cpu_2.yaml", "train_pretrain.py", *config, *share)
+    done = launch(
+        "--config_file", "configs/accelerate/cpu_2.yaml", "train_pretrain.py", *config, *share
+    )
     assert losses(run / "two") == pytest.approx(losses(run / "one"), abs=1e-4), done.stderr
-    evaluated = [[log["eval_loss"] for log in history(run / each) if "eval_loss" in log] for each in ("one", "two")]
+    evaluated = [
+        [log["eval_loss"] for log in history(run / each) if "eval_loss" in log]
+        for each in ("one", "two")
+    ]
     assert evaluated[0] == pytest.approx(evaluated[1], abs=1e-4)
 
 

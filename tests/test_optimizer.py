@@ -5,7 +5,7 @@ import copy
 import torch
 from transformers import GPT2Config, GPT2LMHeadModel
 
-from poet.optimizer import MuonAdamW, orthogonalize
+from poet.training.optimizer import MuonAdamW, orthogonalize
 
 
 def test_singular_values_end_near_one():

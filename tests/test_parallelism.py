@@ -4,17 +4,18 @@ import random
 
 import pytest
 
-from poet.corpus import read_corpus, split_poems
-from poet.parallelism import Parallelism, middle_couplets
-from poet.prosody import judge
+from poet.data.corpus import read_corpus, split_poems
+from poet.prosody.judge import judge
+from poet.prosody.parallelism import Parallelism, middle_couplets
 
-MOUNTAIN_AND_WATER = (
-    "一二三四五，六七八九十。\n青山連夜雨，綠水對朝雲。\n白石松前月，黃花竹外風。\n一二三四五，六七八九十。"
-)
+MOUNTAIN_AND_WATER = "一二三四五，六七八九十。\n青山連夜雨，綠水對朝雲。\n白石松前月，黃花竹外風。\n一二三四五，六七八九十。"
 
 
 def test_only_the_middle_of_eight_lines_must_be_parallel():
-    assert middle_couplets(MOUNTAIN_AND_WATER) == [("青山連夜雨", "綠水對朝雲"), ("白石松前月", "黃花竹外風")]
+    assert middle_couplets(MOUNTAIN_AND_WATER) == [
+        ("青山連夜雨", "綠水對朝雲"),
+        ("白石松前月", "黃花竹外風"),
+    ]
     assert middle_couplets("青山連夜雨，綠水對朝雲。\n白石松前月，黃花竹外風。") == []
 
 
@@ -28,18 +29,26 @@ def test_a_couplet_answers_where_its_characters_stood_opposite_each_other():
 
 
 def test_real_middle_couplets_are_told_from_shuffled_ones_of_poems_never_seen(tang):
-    corpus = read_corpus(tang, min_lines=2, equal_lines=True, forbidden="□(（")
+    corpus = read_corpus(tang, min_couplets=2, equal_couplets=True, forbidden="□(（")
     split = split_poems(corpus.poems, seed=2024, ratio=(5, 3, 2), copies_together=False)
     parallelism = Parallelism(poem.text for poem in split.pretrain)
     held_out = [poem.text for poem in split.sft[int(0.9 * len(split.sft)) :]]
-    real = [couplet for text in held_out if judge(text).form.endswith("律詩") for couplet in middle_couplets(text)]
+    real = [
+        couplet
+        for text in held_out
+        if judge(text).form.endswith("律詩")
+        for couplet in middle_couplets(text)
+    ]
 
     rng = random.Random(0)
-    answers = {length: [second for first, second in real if len(first) == length] for length in (5, 7)}
+    answers = {
+        length: [second for first, second in real if len(first) == length] for length in (5, 7)
+    }
     shuffled = [(first, rng.choice(answers[len(first)])) for first, _ in real]
     assert (
         area_under_curve(
-            [parallelism.score(*couplet) for couplet in real], [parallelism.score(*couplet) for couplet in shuffled]
+            [parallelism.score(*couplet) for couplet in real],
+            [parallelism.score(*couplet) for couplet in shuffled],
         )
         > 0.9
     )

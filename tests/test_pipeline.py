@@ -14,7 +14,7 @@ import pytest
 from packaging.requirements import Requirement
 from test_write import POSITIONS, make_checkpoint
 
-HOUSE = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parent.parent
 PLAIN = """
 import importlib.util, json, sys
 from transformers import AutoTokenizer, pipeline, set_seed
@@ -53,7 +53,11 @@ def required(*names: str) -> dict[str, Path]:
             if file.parts[0] != "..":  # scripts
                 found[file.parts[0]] = Path(str(installed.locate_file(file.parts[0])))
         requirements = map(Requirement, installed.requires or ())
-        waiting += [each.name for each in requirements if not each.marker or each.marker.evaluate({"extra": ""})]
+        waiting += [
+            each.name
+            for each in requirements
+            if not each.marker or each.marker.evaluate({"extra": ""})
+        ]
     return found
 
 
@@ -65,13 +69,21 @@ def plain_python(tmp_path_factory) -> Path:
     for name, path in required("torch", "transformers").items():
         if name != "__pycache__":
             (packages / name).symlink_to(path, target_is_directory=path.is_dir())
-    return next(path for path in (folder / "bin" / "python", folder / "Scripts" / "python.exe") if path.exists())
+    return next(
+        path
+        for path in (folder / "bin" / "python", folder / "Scripts" / "python.exe")
+        if path.exists()
+    )
 
 
 def ask(python: Path, checkpoint: Path, titles: list[str]) -> list[dict]:
-    environment = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"} | {"HF_HUB_OFFLINE": "1"}
+    environment = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"} | {
+        "HF_HUB_OFFLINE": "1"
+    }
     command = [str(python), "-I", "-c", PLAIN, str(checkpoint), json.dumps(titles)]
-    done = subprocess.run(command, capture_output=True, text=True, env=environment, cwd=checkpoint, timeout=120)
+    done = subprocess.run(
+        command, capture_output=True, text=True, env=environment, cwd=checkpoint, timeout=120
+    )
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout)
 
@@ -90,12 +102,15 @@ def test_a_chat_message_gives_a_whole_poem_that_ends_by_itself(plain_python, tmp
 
 def test_a_long_title_and_a_poem_without_end_stop_at_the_last_position(plain_python, tmp_path):
     endless = make_checkpoint(tmp_path / "endless", ends=1e-6)
-    assert [found["length"] for found in ask(plain_python, endless, ["春", "春" * 45])] == [POSITIONS, POSITIONS]
+    assert [found["length"] for found in ask(plain_python, endless, ["春", "春" * 45])] == [
+        POSITIONS,
+        POSITIONS,
+    ]
 
 
 @pytest.mark.parametrize("stage", ["sft", "dpo"])
 def test_the_embedded_recipes_own_checkpoint(plain_python, stage):
-    checkpoint = HOUSE / "runs" / "sample" / stage
+    checkpoint = ROOT / "runs" / "sample" / stage
     if not (checkpoint / "model.safetensors").is_file():
         pytest.skip(f"needs {checkpoint}: `make run` makes it")
     for found in ask(plain_python, checkpoint, ["春夜喜雨", "山中"]):

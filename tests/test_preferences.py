@@ -7,25 +7,39 @@ import pytest
 from test_forms import make_model, rhyme_words
 from test_write import make_checkpoint
 
-from poet import preferences, sampling
-from poet.corpus import Poem, Split
-from poet.dataset import DataArguments, build_datasets, load_stage, pair_poems, training_poems
+from poet.alignment import own_pairs
+from poet.alignment.own_pairs import corruption_pairs, sample_pairs
+from poet.data import preferences
+from poet.data.corpus import Poem, Split
+from poet.data.dataset import DataArguments, build_datasets, load_stage, pair_poems, training_poems
 from poet.errors import UserError
-from poet.forms import regulated_form
-from poet.prosody import all_groups, judge
-from poet.sampling import sample_pairs, slip_pairs
-from poet.write import load
+from poet.generation.write import load
+from poet.prosody.forms import regulated_form
+from poet.prosody.judge import all_groups, judge
 from poet_tokenizer import encode_text
 
 REGULATED = Poem("登樓", ("石徑幽泉細，松窗夜雨聲。", "孤燈明舊壁，白髮對寒城。"))
-RHYMED = Poem("登樓", ("石徑幽泉細，松窗夜雨聲。", "孤燈明舊壁，寒山白雪明。"))  # line 4 opposes nothing
+RHYMED = Poem(
+    "登樓", ("石徑幽泉細，松窗夜雨聲。", "孤燈明舊壁，寒山白雪明。")
+)  # line 4 opposes nothing
 PLAIN = Poem("登樓", ("石徑幽泉細，松窗夜雨聲。", "孤燈明舊壁，白髮對寒山。"))
-CUT = {"seed": 1, "split": [5, 3, 2], "held_out": 0.1, "min_lines": 2, "equal_lines": True, "forbidden": ""}
+CUT = {
+    "seed": 1,
+    "split": [5, 3, 2],
+    "held_out": 0.1,
+    "min_couplets": 2,
+    "equal_couplets": True,
+    "forbidden": "",
+}
 
 
 @pytest.mark.parametrize(
     ("name", "kept"),
-    [("rhymed", [REGULATED, RHYMED]), ("regulated", [REGULATED]), ("five-character", [REGULATED, RHYMED, PLAIN])],
+    [
+        ("rhymed", [REGULATED, RHYMED]),
+        ("regulated", [REGULATED]),
+        ("five-character", [REGULATED, RHYMED, PLAIN]),
+    ],
 )
 def test_rules_of_verse_are_preferences(name, kept):
     assert [poem for poem in (REGULATED, RHYMED, PLAIN) if preferences.get(name)(poem)] == kept
@@ -41,7 +55,10 @@ def test_a_poem_is_novel_that_repeats_no_line_of_the_training_poems():
 
 def test_what_a_novel_poem_is_compared_with_are_the_poems_of_a_run(tmp_path, invented):
     (tmp_path / "poems.json").write_text(json.dumps(invented(200)), "utf-8")
-    build_datasets(DataArguments(corpus=str(tmp_path / "poems.json"), preference="five-character", **CUT), tmp_path)
+    build_datasets(
+        DataArguments(corpus=str(tmp_path / "poems.json"), preference="five-character", **CUT),
+        tmp_path,
+    )
     novel = preferences.get("novel", training_poems(tmp_path))
     learned = load_stage(tmp_path, "sft")["train"][0]["completion"][0]["content"]
     continued = load_stage(tmp_path, "pretrain")["train"][0]["text"].partition("\n")[2]
@@ -50,7 +67,9 @@ def test_what_a_novel_poem_is_compared_with_are_the_poems_of_a_run(tmp_path, inv
 
 
 def test_a_name_that_is_none_is_answered_with_those_there_are():
-    with pytest.raises(UserError, match="five-character, seven-character, quatrain, rhymed, regulated, novel"):
+    with pytest.raises(
+        UserError, match="five-character, seven-character, quatrain, rhymed, regulated, novel"
+    ):
         preferences.get("rimed")
 
 
@@ -66,8 +85,14 @@ def test_pairs_of_the_corpus_are_chosen_by_it(name):
 
 
 def test_a_recipe_may_prefer_regulated_verse(tmp_path):
-    lines = ["\n".join(poem.lines).replace("孤", chr(0x4E00 + i)) for i in range(30) for poem in (REGULATED, PLAIN)]
-    (tmp_path / "poems.txt").write_text("\n\n".join(f"登樓\n{poem}" for poem in lines), encoding="utf-8")
+    lines = [
+        "\n".join(poem.couplets).replace("孤", chr(0x4E00 + i))
+        for i in range(30)
+        for poem in (REGULATED, PLAIN)
+    ]
+    (tmp_path / "poems.txt").write_text(
+        "\n\n".join(f"登樓\n{poem}" for poem in lines), encoding="utf-8"
+    )
     arguments = DataArguments(corpus=str(tmp_path / "poems.txt"), preference="regulated", **CUT)
     build_datasets(arguments, tmp_path / "run")
     for row in load_stage(tmp_path / "run", "dpo")["train"]:
@@ -87,7 +112,7 @@ def begins_with_spring(poem: Poem) -> bool:
 
 
 def test_pairs_are_a_models_own_poems_for_one_title(poet, monkeypatch):
-    monkeypatch.setattr(sampling, "_TITLES_AT_ONCE", 3)
+    monkeypatch.setattr(own_pairs, "_TITLES_AT_ONCE", 3)
     titles = [f"春{i}" for i in range(8)]
     pairs = sample_pairs(*poet, titles, begins_with_spring, per_title=6, seed=1)
     assert sample_pairs(*poet, titles, begins_with_spring, per_title=6, seed=1) == pairs
@@ -107,14 +132,29 @@ def scripted(monkeypatch, poet, texts: list[str]) -> None:
     _, tokenizer = poet
     ids = [encode_text(tokenizer, text.removesuffix("…")) for text in texts]
     ends = [[] if text.endswith("…") else [tokenizer.eos_token_id] for text in texts]
-    monkeypatch.setattr(sampling.write, "write_ids", lambda *_, **__: [a + b for a, b in zip(ids, ends, strict=True)])
+    monkeypatch.setattr(
+        own_pairs.write,
+        "write_ids",
+        lambda *_, **__: [a + b for a, b in zip(ids, ends, strict=True)],
+    )
 
 
 def test_what_gives_no_pair_is_counted(poet, monkeypatch):
     scripted(
         monkeypatch,
         poet,
-        ["春，", "春。", "中，", "中。", "春中", "山", "夜", "白…", "春", *"中…|山…|白…|春…|中…|山…|白…".split("|")],
+        [
+            "春，",
+            "春。",
+            "中，",
+            "中。",
+            "春中",
+            "山",
+            "夜",
+            "白…",
+            "春",
+            *"中…|山…|白…|春…|中…|山…|白…".split("|"),
+        ],
     )
     pairs = sample_pairs(*poet, ["甲", "乙", "丙", "丁"], begins_with_spring, per_title=4, seed=0)
     sides = [(row["chosen"][0]["content"], row["rejected"][0]["content"]) for row in pairs.rows]
@@ -154,14 +194,17 @@ def rhymer(tmp_path_factory):
 def test_the_form_of_regulated_verse_goes_by_length_and_lines():
     seven = "石徑幽泉細雨聲，松窗夜雨白雲生。"
     assert regulated_form(REGULATED.text) == "五言絕句" == regulated_form(PLAIN.text)
-    assert regulated_form("\n".join([seven] * 4)) == "七言律詩" and regulated_form("\n".join([seven] * 6)) == "七言排律"
+    assert (
+        regulated_form("\n".join([seven] * 4)) == "七言律詩"
+        and regulated_form("\n".join([seven] * 6)) == "七言排律"
+    )
     assert regulated_form("\n".join([seven] * 3)) is None and regulated_form("石徑") is None
 
 
 def test_a_pair_differs_where_the_rules_are_broken(rhymer):
     seven = Poem("早行", ("石徑幽泉細雨聲，松窗夜雨白雲生。",) * 4)
     shapeless = Poem("望月", ("石徑",))
-    rows = slip_pairs(*rhymer, [REGULATED, seven, shapeless, PLAIN], slips=2, seed=1)
+    rows = corruption_pairs(*rhymer, [REGULATED, seven, shapeless, PLAIN], corruptions=2, seed=1)
     assert [row["prompt"][0]["content"] for row in rows] == ["登樓", "登樓", "早行"]  # form by form
     for row, form in zip(rows, ["五言絕句", "五言絕句", "七言律詩"], strict=True):
         good, bad = (row[side][0]["content"] for side in ("chosen", "rejected"))
@@ -169,4 +212,7 @@ def test_a_pair_differs_where_the_rules_are_broken(rhymer):
         assert not judge(bad).regulated
         assert len(good) == len(bad) and sum(a != b for a, b in zip(good, bad)) == 2
     assert rows[0]["chosen"] != rows[1]["chosen"]
-    assert slip_pairs(*rhymer, [REGULATED, seven, shapeless, PLAIN], slips=2, seed=1) == rows
+    assert (
+        corruption_pairs(*rhymer, [REGULATED, seven, shapeless, PLAIN], corruptions=2, seed=1)
+        == rows
+    )

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-HOUSE = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parent.parent
 
 
 @pytest.mark.parametrize(("asked", "off"), [(None, "True"), ("0", "False")])
@@ -20,5 +20,7 @@ def test_telemetry_is_off_unless_a_person_turns_it_on(asked, off):
     if asked is not None:
         environment["HF_HUB_DISABLE_TELEMETRY"] = asked
     code = "import poet, trl; from huggingface_hub import constants; print(constants.HF_HUB_DISABLE_TELEMETRY)"
-    done = subprocess.run([sys.executable, "-c", code], cwd=HOUSE, env=environment, capture_output=True, text=True)
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, env=environment, capture_output=True, text=True
+    )
     assert done.stdout.strip() == off, done.stderr

@@ -9,19 +9,18 @@ from collections import Counter
 
 import pytest
 
-from poet import prosody
-from poet.corpus import read_corpus, split_poems
-from poet.prosody import (
+from poet.data.corpus import read_corpus, split_poems
+from poet.prosody import judge as prosody
+from poet.prosody.judge import (
     RULES,
     group_name,
     judge,
     level_groups,
-    line_length,
     rhyme_groups,
     tone,
     usual_tone,
-    verse_lines,
 )
+from poet.text import line_length, poem_lines
 
 BASE = "石徑幽泉細，松窗夜雨聲。孤燈明舊壁，白髮對寒城。"
 # the same with two characters before each line, 寒山 or 野水, as seven-character verse has them
@@ -37,7 +36,11 @@ def changed(*changes: str, base: str = BASE):
 
 
 def found(judgment, kind="fault"):
-    return [(verdict.rule, verdict.line, verdict.place) for verdict in judgment.verdicts if verdict.kind == kind]
+    return [
+        (verdict.rule, verdict.line, verdict.place)
+        for verdict in judgment.verdicts
+        if verdict.kind == kind
+    ]
 
 
 # ------------------------------------------------------------------------------------- the form
@@ -45,7 +48,12 @@ def found(judgment, kind="fault"):
 
 def test_the_base_is_regular():
     judgment = judge(BASE)
-    assert (judgment.form, judgment.rhymed, judgment.regulated, judgment.rhyme) == ("五言絕句", True, True, ("庚",))
+    assert (judgment.form, judgment.rhymed, judgment.regulated, judgment.rhyme) == (
+        "五言絕句",
+        True,
+        True,
+        ("庚",),
+    )
     assert judgment.tones == ("仄仄平平仄", "平平仄仄平", "平平平仄仄", "仄仄仄平平")
     assert judgment.due == ("中仄中平仄", "中平中仄平", "中平中仄仄", "中仄中平平")
     assert (judgment.first_line, judgment.verdicts, judgment.unknown) == ("free", (), 0)
@@ -89,7 +97,7 @@ def test_irregular_with_the_reason(poem, reason):
 
 
 def test_lines_end_at_any_mark_and_only_han_characters_count():
-    assert verse_lines("石徑、幽泉細,「松窗」夜雨聲!\n孤燈 明舊壁；白髮對寒城？") == verse_lines(BASE)
+    assert poem_lines("石徑、幽泉細,「松窗」夜雨聲!\n孤燈 明舊壁；白髮對寒城？") == poem_lines(BASE)
 
 
 @pytest.mark.parametrize(
@@ -122,7 +130,9 @@ def test_1_llolo_is_accepted_when_its_first_place_is_level():
 def test_2_guping_is_a_fault_of_lines_that_end_level_alone():
     assert found(changed("松窗夜雨聲", "石窗夜雨聲")) == [("孤平", 2, 1)]
     assert found(changed("松窗夜雨聲", "石窗夜雨聲", base=SEVEN)) == [("孤平", 2, 3)]
-    assert changed("石徑幽泉細", "石徑夜泉細").regulated  # 仄仄仄平仄: one level among oblique, and none
+    assert changed(
+        "石徑幽泉細", "石徑夜泉細"
+    ).regulated  # 仄仄仄平仄: one level among oblique, and none
 
 
 def test_3_a_level_third_rescues_guping():
@@ -137,7 +147,9 @@ def test_4_lllol_needs_no_cause():
 
 def test_5_three_level_at_the_end_is_a_fault_of_regulated_verse_alone():
     assert found(changed("白髮對寒城", "白髮寒山城")) == [("三平尾", 4, 3)]
-    rhymed = changed("夜雨聲", "夜雨亭", "白髮對寒城", "白髮寒山聽")  # either tone, and the rhyme has it level
+    rhymed = changed(
+        "夜雨聲", "夜雨亭", "白髮對寒城", "白髮寒山聽"
+    )  # either tone, and the rhyme has it level
     assert found(rhymed) == [("三平尾", 4, 3)]
     assert found(changed("白髮對寒城", "白髮寒看城")) == [
         ("三平尾", 4, 3)
@@ -186,7 +198,10 @@ def test_10_alike_today_and_no_rhyme(pair):
 def test_10_unlike_today_and_a_rhyme(pair):
     first, second = pair
     poem = f"石徑幽泉細，松窗夜雨{first}。孤燈明舊壁，白髮對寒{second}。"
-    assert set(rhyme_groups(first)) & set(rhyme_groups(second)) & set(level_groups()) and judge(poem).rhymed
+    assert (
+        set(rhyme_groups(first)) & set(rhyme_groups(second)) & set(level_groups())
+        and judge(poem).rhymed
+    )
 
 
 def test_11_an_oblique_group_shared_is_no_rhyme_of_regulated_verse():
@@ -195,9 +210,9 @@ def test_11_an_oblique_group_shared_is_no_rhyme_of_regulated_verse():
 
 
 def test_12_entering_tones_are_oblique_however_they_sound_today():
-    assert {character: tone(character) for character in "國白發竹節學石讀別急息直席獨菊滴"} == dict.fromkeys(
-        "國白發竹節學石讀別急息直席獨菊滴", "仄"
-    )
+    assert {
+        character: tone(character) for character in "國白發竹節學石讀別急息直席獨菊滴"
+    } == dict.fromkeys("國白發竹節學石讀別急息直席獨菊滴", "仄")
     assert tone("十") == "仄"
     # level in a number: 九十 at the fourth place, where level is due
     assert changed("幽泉細", "九十里").regulated and not changed("幽泉細", "明十里").regulated
@@ -211,7 +226,10 @@ def test_13_bu_is_oblique():
 @pytest.mark.parametrize("character", "看過忘聽醒")
 def test_14_either_tone_with_one_meaning(character):
     assert tone(character) == "平仄"
-    assert changed("幽泉細", f"幽{character}細").regulated and changed("夜雨聲", f"夜{character}聲").regulated
+    assert (
+        changed("幽泉細", f"幽{character}細").regulated
+        and changed("夜雨聲", f"夜{character}聲").regulated
+    )
 
 
 def test_15_tone_by_meaning_is_either_unless_a_compound_decides_and_the_reading_is_shown():
@@ -238,14 +256,22 @@ def test_16_the_tone_that_verse_prefers():
     "爲為 却卻 羣群 衆眾 牀床 疎疏 迴回 劒劍 荆荊 猨猿 慙慚 跡迹蹟 爐鑪 溪谿 啼嗁 掃埽 堤隄 啓啟 峯峰".split(),
 )
 def test_17_variants_share_tone_and_rhyme(variants):
-    assert len({(tone(variant), rhyme_groups(variant)) for variant in variants}) == 1 and tone(variants[0])
+    assert len({(tone(variant), rhyme_groups(variant)) for variant in variants}) == 1 and tone(
+        variants[0]
+    )
 
 
 def test_17_variants_compatibility_forms_and_simplified_characters_are_folded_for_the_look_up_alone():
-    assert rhyme_groups("\uf92c") == rhyme_groups("郎") and rhyme_groups("\u2eca") == rhyme_groups("足")
+    assert rhyme_groups("\uf92c") == rhyme_groups("郎") and rhyme_groups("\u2eca") == rhyme_groups(
+        "足"
+    )
     assert changed("孤燈明舊壁", "羣鴉棲舊壁").regulated
     simplified = judge("石径幽泉细，松窗夜雨声。孤灯明旧壁，白发对寒城。")
-    assert simplified.regulated and simplified.lines[0] == "石径幽泉细" and simplified.tones == judge(BASE).tones
+    assert (
+        simplified.regulated
+        and simplified.lines[0] == "石径幽泉细"
+        and simplified.tones == judge(BASE).tones
+    )
 
 
 def test_18_nose_is_oblique():
@@ -270,7 +296,11 @@ def test_20_the_first_line_may_rhyme_or_not_in_both_metres():
 def test_20_the_last_word_of_a_first_line_is_read_level_where_it_rhymes():
     # 看 has both tones. The second line below is oblique: read level, its last three would be 三平尾.
     rhymes = changed("石徑幽泉細", "石徑夜山看", "夜雨聲", "夜雨寒", "寒城", "江干")
-    assert (rhymes.first_line, rhymes.tones[0], rhymes.due[0]) == ("rhymes", "仄仄仄平平", "中仄中平平")
+    assert (rhymes.first_line, rhymes.tones[0], rhymes.due[0]) == (
+        "rhymes",
+        "仄仄仄平平",
+        "中仄中平平",
+    )
     free = changed("石徑幽泉細", "石徑幽泉看", "夜雨聲", "夜雨寒", "寒城", "江干")
     assert (free.first_line, free.tones[0], free.due[0]) == ("free", "仄仄平平仄", "中仄中平仄")
     assert rhymes.regulated and free.regulated and not free.verdicts
@@ -293,10 +323,16 @@ def test_there_is_a_fault_only_where_no_reading_fits():
     regular = [[2, 2, 1, 1, 2], [1, 1, 2, 2, 1], [1, 1, 1, 2, 2], [2, 2, 2, 1, 1]]
     outcomes = Counter()
     for _ in range(1500):
-        rows = [[draw.choices((tone, 3 - tone, 3), (75, 8, 17))[0] for tone in line] for line in regular]
+        rows = [
+            [draw.choices((tone, 3 - tone, 3), (75, 8, 17))[0] for tone in line] for line in regular
+        ]
         rows[1][-1] = rows[3][-1] = 1  # a word that rhymes is level, whatever it may be elsewhere
-        choices = itertools.product(*[(1, 2) if tone == 3 else (tone,) for line in rows for tone in line])
-        readings = ([list(choice[start : start + 5]) for start in range(0, 20, 5)] for choice in choices)
+        choices = itertools.product(
+            *[(1, 2) if tone == 3 else (tone,) for line in rows for tone in line]
+        )
+        readings = (
+            [list(choice[start : start + 5]) for start in range(0, 20, 5)] for choice in choices
+        )
         fits = any(not faults(reading) for reading in itertools.islice(readings, 512))
         assert fits == (not faults(rows)), rows
         outcomes[fits] += 1
@@ -362,13 +398,15 @@ def test_a_hundred_and_six_groups():
 @pytest.fixture(scope="module")
 def poems(tang):
     """The poems that the tutorial's filter keeps, in its shuffled order: (all, evaluation part of the fine-tuning poems)."""
-    corpus = read_corpus(tang, min_lines=2, equal_lines=True, forbidden="□(（")
+    corpus = read_corpus(tang, min_couplets=2, equal_couplets=True, forbidden="□(（")
     split = split_poems(corpus.poems, seed=2024, ratio=(5, 3, 2), copies_together=False)
     return corpus.poems, split.sft[int(0.9 * len(split.sft)) :]
 
 
 def test_the_characters_of_the_tang_poems_have_tones(poems):
-    counts = Counter(character for poem in poems[0] for line in verse_lines(poem.text) for character in line)
+    counts = Counter(
+        character for poem in poems[0] for line in poem_lines(poem.text) for character in line
+    )
     known = sum(count for character, count in counts.items() if tone(character))
     assert known / counts.total() > 0.9995
 
@@ -378,7 +416,9 @@ def test_the_tang_poems_are_the_measure(poems):
     judgments = [judge(poem.text) for poem in poems[1]]
     assert len(judgments) == 1424
     assert sum(judgment.rhymed for judgment in judgments) / 1424 == pytest.approx(0.802, abs=0.01)
-    regulated = [poem.text for poem, judgment in zip(poems[1], judgments, strict=True) if judgment.regulated]
+    regulated = [
+        poem.text for poem, judgment in zip(poems[1], judgments, strict=True) if judgment.regulated
+    ]
     # Level or of both tones in all of them, where the package's book has one tone: a raft, thatch, a musician, a drum, a name.
     mended = [text for text in regulated if set(text) & set("槎茆伎鞞彊")]
     assert (len(regulated) - len(mended)) / 1424 == pytest.approx(0.639, abs=0.01)

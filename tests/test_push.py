@@ -21,11 +21,20 @@ class Hub(BaseHTTPRequestHandler):
             self.answer({"url": f"{self.server.url}/me/poet", "name": "me/poet"})
         elif "/preupload/" in self.path:
             files = json.loads(body)["files"]
-            self.answer({"files": [{"path": f["path"], "uploadMode": "regular", "shouldIgnore": False} for f in files]})
+            self.answer(
+                {
+                    "files": [
+                        {"path": f["path"], "uploadMode": "regular", "shouldIgnore": False}
+                        for f in files
+                    ]
+                }
+            )
         elif "/commit/" in self.path:
             for line in map(json.loads, body.splitlines()):
                 if line["key"] == "file":
-                    self.received[line["value"]["path"]] = base64.b64decode(line["value"]["content"])
+                    self.received[line["value"]["path"]] = base64.b64decode(
+                        line["value"]["content"]
+                    )
             self.answer({"commitUrl": f"{self.server.url}/me/poet/commit/0", "commitOid": "0" * 40})
         else:
             self.answer({})
@@ -65,7 +74,13 @@ def push(run, folder, endpoint):  # noqa: F811
 def test_the_checkpoint_goes_to_the_hub_and_nothing_of_this_machine(run, hub):  # noqa: F811
     done = push(run, "pushed", hub.url)
     assert done.returncode == 0, done.stderr
-    assert {"model.safetensors", "tokenizer.json", "config.json", "README.md", "curves.png"} <= Hub.received.keys()
+    assert {
+        "model.safetensors",
+        "tokenizer.json",
+        "config.json",
+        "README.md",
+        "curves.png",
+    } <= Hub.received.keys()
     assert not [name for name in Hub.received if name.endswith((".bin", ".pt", ".pth"))]
     for name, content in Hub.received.items():
         assert str(run).encode() not in content, name

@@ -10,21 +10,26 @@ import pytest
 import yaml
 from PIL import Image
 
-from poet import plots
-from poet.card import duration, write_card
-from poet.dataset import DataArguments, build_datasets
+from poet.data.dataset import DataArguments, build_datasets
 from poet.errors import UserError
-from poet.report import write_report
+from poet.evaluation.report import write_report
+from poet.training import plots
+from poet.training.card import duration, write_card
 
 
 def history(stage: str, steps: int = 40, end: float = 4.4) -> list[dict]:
     logs: list[dict] = []
     for step in range(0, steps + 1, 10):
         if step:
-            logs.append({"loss": end + 1 / step, "learning_rate": 1e-3 * (1 - step / steps), "step": step})
+            logs.append(
+                {"loss": end + 1 / step, "learning_rate": 1e-3 * (1 - step / steps), "step": step}
+            )
         logs.append({"eval_loss": end + 2 / (step + 1), "eval_runtime": 0.5, "step": step})
         if stage == "dpo":
-            logs[-1] |= {"eval_rewards/margins": step / steps, "eval_rewards/accuracies": 0.5 + step / steps / 4}
+            logs[-1] |= {
+                "eval_rewards/margins": step / steps,
+                "eval_rewards/accuracies": 0.5 + step / steps / 4,
+            }
     return [*logs, {"train_runtime": 754.2, "seconds": 754.2, "train_loss": 5.0, "step": steps}]
 
 
@@ -36,15 +41,18 @@ def run_dir(tmp_path: Path) -> Path:
         for i in range(40):
             half = "春風花月夜" if i % 2 else "春風花月夜江山"
             line = f"{half}，{chr(0x4E00 + i)}{half[1:]}。"
-            print(json.dumps({"title": f"其{i}", "paragraphs": [line, line]}, ensure_ascii=False), file=file)
+            print(
+                json.dumps({"title": f"其{i}", "paragraphs": [line, line]}, ensure_ascii=False),
+                file=file,
+            )
     build_datasets(
         DataArguments(
             corpus=str(corpus),
             seed=1,
             split=[5, 3, 2],
             held_out=0.1,
-            min_lines=2,
-            equal_lines=True,
+            min_couplets=2,
+            equal_couplets=True,
             forbidden="",
             preference="five-character",
         ),
@@ -53,12 +61,19 @@ def run_dir(tmp_path: Path) -> Path:
     for stage in ("pretrain", "sft", "dpo"):
         folder = tmp_path / "run" / stage
         folder.mkdir()
-        (folder / "trainer_state.json").write_text(json.dumps({"log_history": history(stage)}), encoding="utf-8")
+        (folder / "trainer_state.json").write_text(
+            json.dumps({"log_history": history(stage)}), encoding="utf-8"
+        )
         plots.draw_curves(history(stage), folder / "curves.png")
         write_card(folder, history(stage), {"stage": stage})
         with (folder / "samples.jsonl").open("w", encoding="utf-8") as file:
             for step in range(0, 50, 10):
-                sample = {"step": step, "prompt": "春夜喜雨", "text": f"第{step}首，\n<RES>|*好*。", "eval_loss": 4.5}
+                sample = {
+                    "step": step,
+                    "prompt": "春夜喜雨",
+                    "text": f"第{step}首，\n<RES>|*好*。",
+                    "eval_loss": 4.5,
+                }
                 if stage == "dpo":
                     sample["reference"] = f"舊{step}"
                 print(json.dumps(sample, ensure_ascii=False), file=file)
@@ -99,16 +114,33 @@ def test_alignment_has_two_panels_more(tmp_path: Path) -> None:
 
 
 def verse_row(**forms: float) -> dict:
-    rates = {"well_formed": 0.9, "five_character": 0.5, "rhymed": 0.8, "regulated": 0.0, "copied_lines": 0.01}
+    rates = {
+        "well_formed": 0.9,
+        "five_character": 0.5,
+        "rhymed": 0.8,
+        "regulated": 0.0,
+        "copied_lines": 0.01,
+    }
     intervals = {key: (value * 0.9, value * 0.9 + 0.1) for key, value in rates.items()}
-    return {**rates, "forms": forms, "interval": {**intervals, "forms": {key: (0.0, 0.5) for key in forms}}}
+    return {
+        **rates,
+        "forms": forms,
+        "interval": {**intervals, "forms": {key: (0.0, 0.5) for key in forms}},
+    }
 
 
 @pytest.mark.parametrize(
     "rows",
     [
-        {"runs/tang/sft": verse_row(五言律詩=0.4), "runs/詩/dpo": verse_row(irregular=1.0), "poets": verse_row()},
-        {"runs/tang/pretrain": {"loss": 4.4, "interval": {"loss": (4.3, 4.5)}}, "poets": verse_row(七言古體=1.0)},
+        {
+            "runs/tang/sft": verse_row(五言律詩=0.4),
+            "runs/詩/dpo": verse_row(irregular=1.0),
+            "poets": verse_row(),
+        },
+        {
+            "runs/tang/pretrain": {"loss": 4.4, "interval": {"loss": (4.3, 4.5)}},
+            "poets": verse_row(七言古體=1.0),
+        },
         {f"checkpoint-{n}": {"forms": {"五言絕句": 0.3}} for n in range(9)},
         {},
     ],
@@ -166,21 +198,31 @@ def test_card_of_alignment_gives_no_perplexity(tmp_path: Path) -> None:
     header, body = card(tmp_path, "dpo")
     assert "perplexity" not in body
     (result,) = header["model-index"][0]["results"]
-    assert {m["name"] for m in result["metrics"]} == {"DPO loss", "reward margin", "reward accuracy"}
+    assert {m["name"] for m in result["metrics"]} == {
+        "DPO loss",
+        "reward margin",
+        "reward accuracy",
+    }
 
 
 @pytest.mark.parametrize("stage", ["pretrain", "sft", "dpo"])
-def test_the_code_on_a_card_is_python_and_asks_as_the_stage_wants(stage: str, tmp_path: Path) -> None:
+def test_the_code_on_a_card_is_python_and_asks_as_the_stage_wants(
+    stage: str, tmp_path: Path
+) -> None:
     _, body = card(tmp_path, stage)
     (code,) = re.findall(r"```python\n(.*?)```", body, re.DOTALL)
     compile(code, "README.md", "exec")
     assert ('"role": "user"' in code) == (stage != "pretrain")
 
 
-def test_card_names_only_ids_on_a_hub_and_no_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_card_names_only_ids_on_a_hub_and_no_path(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.chdir(tmp_path)
     Path("runs/pretrain").mkdir(parents=True)
-    header, body = card(tmp_path, "sft", base_model="runs/pretrain", corpus="/home/me/poems", dataset="../poems")
+    header, body = card(
+        tmp_path, "sft", base_model="runs/pretrain", corpus="/home/me/poems", dataset="../poems"
+    )
     assert not header.keys() & {"base_model", "datasets", "license"}
     assert "runs/" not in body and "/home" not in body and "../" not in body
     header, _ = card(tmp_path, "sft", base_model="me/poet", dataset="me/poems")
@@ -199,7 +241,11 @@ def test_card_links_lead_somewhere(tmp_path: Path) -> None:
 
 def test_report_tells_the_whole_journey(run_dir: Path) -> None:
     row = {"well_formed": 0.955, "forms": {"五言絕句": 0.5}, "distinct_2": 0.71, "longest_copy": 7}
-    rates = {"sft": row, "dpo": {**row, "interval": {"well_formed": [0.91, 0.98]}}, "poets": {"well_formed": 1.0}}
+    rates = {
+        "sft": row,
+        "dpo": {**row, "interval": {"well_formed": [0.91, 0.98]}},
+        "poets": {"well_formed": 1.0},
+    }
     path = write_report(run_dir, rates)
     text = path.read_text(encoding="utf-8")
     assert path == run_dir / "report.md"
@@ -210,7 +256,13 @@ def test_report_tells_the_whole_journey(run_dir: Path) -> None:
     assert "| form 五言絕句 | 0.500 | 0.500 |  |" in text
     assert "| longest copy | 7 | 7 |  |" in text
     links = re.findall(r"\]\((.*?)\)", text)
-    assert links == ["report.png", "verse.png", "pretrain/curves.png", "sft/curves.png", "dpo/curves.png"]
+    assert links == [
+        "report.png",
+        "verse.png",
+        "pretrain/curves.png",
+        "sft/curves.png",
+        "dpo/curves.png",
+    ]
     assert all(colours(run_dir / link) > 20 for link in links)
 
 
@@ -220,7 +272,10 @@ def test_cards_get_the_rates_of_the_last_evaluation(run_dir: Path) -> None:
         write_report(run_dir, {"dpo": {"well_formed": rate}, "poets": {"well_formed": 1.0}})
     text = (run_dir / "dpo" / "README.md").read_text(encoding="utf-8")
     start, end = text.index("## Verse"), text.index("## Limits")
-    assert "| | this model | the poets |" in text[start:end] and "| well formed | 0.955 | 1.000 |" in text[start:end]
+    assert (
+        "| | this model | the poets |" in text[start:end]
+        and "| well formed | 0.955 | 1.000 |" in text[start:end]
+    )
     assert text[:start] + text[end:] == before  # once, and nothing else has changed
 
 
@@ -245,4 +300,9 @@ def test_report_without_data_says_how_to_make_them(tmp_path: Path) -> None:
 
 
 def test_durations() -> None:
-    assert [duration(s) for s in (0.4, 59.7, 754.2, 3780)] == ["0 s", "1 min 0 s", "12 min 34 s", "1 h 3 min"]
+    assert [duration(s) for s in (0.4, 59.7, 754.2, 3780)] == [
+        "0 s",
+        "1 min 0 s",
+        "12 min 34 s",
+        "1 h 3 min",
+    ]

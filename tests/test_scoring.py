@@ -6,14 +6,21 @@ import pytest
 import torch
 from transformers import GPT2Config, GPT2LMHeadModel, set_seed
 
-from poet import hardware
-from poet.scoring import WholeLogProb, _add_product, return_loss_alone, score_only_what_counts
+from poet.speed import hardware
+from poet.speed.scoring import (
+    WholeLogProb,
+    _add_product,
+    patch_forward_to_return_loss,
+    patch_trl_scoring,
+)
 
 
 @pytest.fixture
 def plain() -> GPT2LMHeadModel:
     set_seed(0)
-    model = GPT2LMHeadModel(GPT2Config(vocab_size=50, n_positions=12, n_embd=16, n_layer=1, n_head=2))
+    model = GPT2LMHeadModel(
+        GPT2Config(vocab_size=50, n_positions=12, n_embd=16, n_layer=1, n_head=2)
+    )
     model.loss_type = "ForCausalLM"
     return model.eval()  # dropout would draw for each apart
 
@@ -24,24 +31,28 @@ def plain() -> GPT2LMHeadModel:
 def test_the_loss_and_the_gradients_are_those_of_the_model_itself(plain, tie, counted, in_tiles):
     if not tie:
         plain.lm_head.weight = torch.nn.Parameter(plain.lm_head.weight.detach() + 0.1)
-    lean = copy.deepcopy(plain)
-    return_loss_alone(lean, in_tiles, tokens_a_tile=7)  # of 36 positions: the last tile is a short one
+    bf16_model = copy.deepcopy(plain)
+    patch_forward_to_return_loss(
+        bf16_model, in_tiles, tokens_a_tile=7
+    )  # of 36 positions: the last tile is a short one
     tokens = torch.randint(50, (3, 12))
     labels = tokens.clone()
     labels[0, :5] = -100  # a prompt
-    for model in (plain, lean):
+    for model in (plain, bf16_model):
         model(input_ids=tokens, labels=labels, num_items_in_batch=counted).loss.backward()
     expected = plain(input_ids=tokens, labels=labels, num_items_in_batch=counted).loss
-    found = lean(input_ids=tokens, labels=labels, num_items_in_batch=counted)
+    found = bf16_model(input_ids=tokens, labels=labels, num_items_in_batch=counted)
     assert found.logits is None and torch.allclose(found.loss, expected, atol=1e-6)
-    for (name, one), (_, other) in zip(plain.named_parameters(), lean.named_parameters(), strict=True):
+    for (name, one), (_, other) in zip(
+        plain.named_parameters(), bf16_model.named_parameters(), strict=True
+    ):
         assert torch.allclose(one.grad, other.grad, atol=1e-6), name
 
 
 def test_without_labels_and_on_disk_nothing_is_different(plain, tmp_path):
     tokens = torch.randint(50, (2, 12))
     expected = plain(input_ids=tokens).logits
-    return_loss_alone(plain)
+    patch_forward_to_return_loss(plain)
     assert torch.equal(plain(input_ids=tokens).logits, expected)
     plain.save_pretrained(tmp_path)
     loaded = GPT2LMHeadModel.from_pretrained(tmp_path).eval()
@@ -51,7 +62,10 @@ def test_without_labels_and_on_disk_nothing_is_different(plain, tmp_path):
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 def test_the_products_of_tiles_are_added_up_in_float32(dtype):
     torch.manual_seed(0)
-    total, tiles = torch.ones(6, 5), [(torch.randn(6, 8).to(dtype), torch.randn(8, 5).to(dtype)) for _ in range(9)]
+    total, tiles = (
+        torch.ones(6, 5),
+        [(torch.randn(6, 8).to(dtype), torch.randn(8, 5).to(dtype)) for _ in range(9)],
+    )
     expected = total + sum(a.double() @ b.double() for a, b in tiles)
     for a, b in tiles:
         _add_product(total, a, b)
@@ -74,7 +88,9 @@ def function(monkeypatch):
 TUNING = ("log_probs", "entropy", "is_top1")
 
 
-def score(function, tokens: int, asked: tuple[str, ...] = TUNING, temperature: float = 1.0) -> list[torch.Tensor]:
+def score(
+    function, tokens: int, asked: tuple[str, ...] = TUNING, temperature: float = 1.0
+) -> list[torch.Tensor]:
     """Values and gradients; of 50 characters the first and two others are alike and the likeliest of every other token."""
     torch.manual_seed(tokens)
     hidden, weight = torch.randn(tokens, 8), torch.randn(50, 8)
@@ -88,8 +104,12 @@ def score(function, tokens: int, asked: tuple[str, ...] = TUNING, temperature: f
     return [*found, hidden.grad, weight.grad]
 
 
-@pytest.mark.skipif(not hardware.has_compiler(), reason="without a compiler trl scores in its tiles")
-def test_labels_scored_in_one_have_the_values_and_gradients_of_trls_tiles_and_compile_once(function, monkeypatch):
+@pytest.mark.skipif(
+    not hardware.has_compiler(), reason="without a compiler trl scores in its tiles"
+)
+def test_labels_scored_in_one_have_the_values_and_gradients_of_trls_tiles_and_compile_once(
+    function, monkeypatch
+):
     from torch._dynamo.utils import counters
 
     aligning = ("log_probs", "entropy", "is_top1", "mean_logits")
@@ -105,7 +125,7 @@ def test_labels_scored_in_one_have_the_values_and_gradients_of_trls_tiles_and_co
     ]
     expected = [score(function(), *each) for each in asked]
     assert {True, False} == set(expected[1][4].tolist())
-    score_only_what_counts(compiled=True)
+    patch_trl_scoring(compiled=True)
     assert isinstance(function(), WholeLogProb)
     found = [score(function(), *each) for each in asked]
     for one, other in zip(expected, found, strict=True):
@@ -118,14 +138,16 @@ def test_labels_scored_in_one_have_the_values_and_gradients_of_trls_tiles_and_co
     assert counters["stats"]["unique_graphs"] == graphs > 0
     monkeypatch.setattr(WholeLogProb, "LARGEST", 50 * 20)
     assert score(function(), 21)[1].requires_grad  # more than are held at once: in tiles
-    score_only_what_counts(compiled=False)
+    patch_trl_scoring(compiled=False)
     assert not isinstance(function(), WholeLogProb)
 
 
-@pytest.mark.skipif(not hardware.has_compiler(), reason="without a compiler trl scores in its tiles")
+@pytest.mark.skipif(
+    not hardware.has_compiler(), reason="without a compiler trl scores in its tiles"
+)
 def test_in_bfloat16_and_without_gradients_labels_are_scored_in_one_as_in_tiles(function):
     in_tiles = function()
-    score_only_what_counts(compiled=True)
+    patch_trl_scoring(compiled=True)
     torch.manual_seed(0)
     arguments = (
         torch.randn(30, 64),
@@ -140,4 +162,6 @@ def test_in_bfloat16_and_without_gradients_labels_are_scored_in_one_as_in_tiles(
     )
     with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
         expected, found = in_tiles.apply(*arguments), function().apply(*arguments)
-    assert torch.allclose(expected[0], found[0], atol=1e-4) and torch.allclose(expected[1], found[1], atol=1e-4)
+    assert torch.allclose(expected[0], found[0], atol=1e-4) and torch.allclose(
+        expected[1], found[1], atol=1e-4
+    )

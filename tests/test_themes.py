@@ -5,9 +5,10 @@ import random
 import pytest
 from datasets import Dataset
 
-from poet.corpus import Poem
-from poet.dataset import ask, sft_row
-from poet.themes import INSTRUCTION, Lexicon, ask_by_theme, part_by_theme, spoken_of
+from poet.alignment.themes import INSTRUCTION, Lexicon, ask_by_theme, part_by_theme, spoken_of
+from poet.data.corpus import Poem
+from poet.data.dataset import sft_row
+from poet_tokenizer import ask
 
 _MOON, _HOME = "明月照松間，清風入舊山。", "故鄉千里外，秋雁帶霜還。"
 
@@ -22,7 +23,9 @@ def poems() -> list[str]:
         return begins + "".join(draw.sample(others, 5 - len(begins)))
 
     heads = ["明月", "秋月", "江月", "故鄉", "秋雁", "不知"]
-    return [f"{line(head)}，{line('')}。\n{line('')}，{line('')}。" for head in heads for _ in range(40)]
+    return [
+        f"{line(head)}，{line('')}。\n{line('')}，{line('')}。" for head in heads for _ in range(40)
+    ]
 
 
 def test_words_are_what_stands_together_and_what_many_of_them_end_in(poems):
@@ -61,7 +64,9 @@ def test_a_poem_speaks_of_a_word_or_of_its_kin():
 
 
 def test_a_share_of_the_rows_answers_words_of_its_own_poem(poems):
-    rows = Dataset.from_list([sft_row(Poem(f"題{i}", tuple(poem.split("\n")))) for i, poem in enumerate(poems)])
+    rows = Dataset.from_list(
+        [sft_row(Poem(f"題{i}", tuple(poem.split("\n")))) for i, poem in enumerate(poems)]
+    )
     asked = ask_by_theme(rows, 0.5, seed=0)
     assert asked.features == rows.features and asked["completion"] == rows["completion"]
     changed = [row for row, before in zip(asked, rows) if row["prompt"] != before["prompt"]]

@@ -28,7 +28,10 @@ def test_the_prompt_and_the_mask_of_the_answer(tmp_path):
     TOKENIZER.save_pretrained(tmp_path)
     loaded = AutoTokenizer.from_pretrained(tmp_path)
     chat = [{"role": "user", "content": "春夜喜雨"}]
-    assert loaded.apply_chat_template(chat, tokenize=False) == "<INS>請用以下題目寫一首詩<INP>春夜喜雨<RES>"
+    assert (
+        loaded.apply_chat_template(chat, tokenize=False)
+        == "<INS>請用以下題目寫一首詩<INP>春夜喜雨<RES>"
+    )
     system = [{"role": "system", "content": "寫"}, *chat]
     assert loaded.apply_chat_template(system, tokenize=False) == "<INS>寫<INP>春夜喜雨<RES>"
     answered = [*chat, {"role": "assistant", "content": "好雨。"}]

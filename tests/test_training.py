@@ -19,16 +19,23 @@ from transformers import (
 )
 from trl import DPOConfig, DPOTrainer, SFTConfig, SFTTrainer
 
-from poet import clock, hardware, scoring
-from poet.arguments import PretrainArguments
-from poet.blocks import POEM_SEPARATOR, Blocks, eval_blocks, stream_blocks
-from poet.callbacks import ShowVerse
+from poet.data.blocks import POEM_SEPARATOR, Blocks, eval_blocks, stream_blocks
 from poet.errors import UserError
-from poet.training import NonFiniteLoss, Run, Stage, tokenizer_for
+from poet.speed import hardware, scoring
+from poet.training import clock
+from poet.training.callbacks import ShowSample
+from poet.training.options import PretrainArguments
+from poet.training.stage import NonFiniteLoss, Run, Stage, tokenizer_for
 from poet_tokenizer import build_tokenizer, encode_text
 
 CHARACTERS = [chr(0x5000 + i) for i in range(40)]
-QUIET = {"report_to": "none", "use_cpu": True, "bf16": False, "save_strategy": "no", "disable_tqdm": True}
+QUIET = {
+    "report_to": "none",
+    "use_cpu": True,
+    "bf16": False,
+    "save_strategy": "no",
+    "disable_tqdm": True,
+}
 QUIET |= {"logging_steps": 1, "logging_nan_inf_filter": False, "learning_rate": 1e-2}
 
 
@@ -54,7 +61,15 @@ def model(tokenizer):
     set_seed(0)
     special = {"eos_token_id": tokenizer.eos_token_id, "pad_token_id": tokenizer.pad_token_id}
     dropout = dict.fromkeys(["resid_pdrop", "embd_pdrop", "attn_pdrop"], 0.0)
-    config = GPT2Config(vocab_size=len(tokenizer), n_positions=48, n_embd=16, n_layer=1, n_head=2, **special, **dropout)
+    config = GPT2Config(
+        vocab_size=len(tokenizer),
+        n_positions=48,
+        n_embd=16,
+        n_layer=1,
+        n_head=2,
+        **special,
+        **dropout,
+    )
     model = GPT2LMHeadModel(config)
     model.loss_type = "ForCausalLM"
     return model
@@ -68,7 +83,10 @@ def text(count: int, seed: int = 0) -> list[int]:
 def pretrainer(model, folder: Path, optimizer: str = "adamw", **settings) -> Pretrainer:
     args = TrainingArguments(output_dir=str(folder), **{**QUIET, "max_steps": 2, **settings})
     trainer = Pretrainer(
-        model, args, train_dataset=Blocks(text(2000), 48, 0), eval_dataset=eval_blocks(text(400, 1), 48)
+        model,
+        args,
+        train_dataset=Blocks(text(2000), 48, 0),
+        eval_dataset=eval_blocks(text(400, 1), 48),
     )
     trainer.stage_args = PretrainArguments(optimizer=optimizer)
     return trainer
@@ -80,15 +98,25 @@ def logged(trainer: Trainer, key: str) -> list[float]:
 
 @pytest.mark.parametrize("batch", [3, 8])
 def test_pretraining_losses_are_those_of_the_model_itself(model, tmp_path, batch):
-    trainer = pretrainer(model, tmp_path, max_steps=1, per_device_train_batch_size=4, per_device_eval_batch_size=batch)
+    trainer = pretrainer(
+        model,
+        tmp_path,
+        max_steps=1,
+        per_device_train_batch_size=4,
+        per_device_eval_batch_size=batch,
+    )
     rows = torch.tensor(trainer.eval_dataset["input_ids"])
     with torch.no_grad():
-        assert trainer.evaluate()["eval_loss"] == pytest.approx(model(rows, labels=rows).loss.item(), abs=1e-4)
+        assert trainer.evaluate()["eval_loss"] == pytest.approx(
+            model(rows, labels=rows).loss.item(), abs=1e-4
+        )
     untrained = copy.deepcopy(model)
     first = next(iter(trainer.get_train_dataloader()))["input_ids"]
     trainer.train()
     with torch.no_grad():
-        assert logged(trainer, "loss")[0] == pytest.approx(untrained(first, labels=first).loss.item(), abs=1e-4)
+        assert logged(trainer, "loss")[0] == pytest.approx(
+            untrained(first, labels=first).loss.item(), abs=1e-4
+        )
 
 
 def poems(count: int, seed: int) -> list[tuple[list, list]]:
@@ -96,10 +124,15 @@ def poems(count: int, seed: int) -> list[tuple[list, list]]:
     generator = torch.Generator().manual_seed(seed)
 
     def some(length: int) -> str:
-        return "".join(CHARACTERS[i] for i in torch.randint(40, (length,), generator=generator).tolist())
+        return "".join(
+            CHARACTERS[i] for i in torch.randint(40, (length,), generator=generator).tolist()
+        )
 
     return [
-        ([{"role": "user", "content": some(3)}], [{"role": "assistant", "content": some(5 + i % 7)}])
+        (
+            [{"role": "user", "content": some(3)}],
+            [{"role": "assistant", "content": some(5 + i % 7)}],
+        )
         for i in range(count)
     ]
 
@@ -109,18 +142,30 @@ def poems(count: int, seed: int) -> list[tuple[list, list]]:
 def test_fine_tuning_counts_each_character_of_the_poems_once_and_nothing_else(
     model, tokenizer, tmp_path, batch, padding
 ):
-    scoring.score_only_what_counts()
+    scoring.patch_trl_scoring()
     if padding == "end mark":  # which is learned all the same
         tokenizer = copy.deepcopy(tokenizer)
         tokenizer.pad_token = tokenizer.eos_token
-    rows = Dataset.from_list([{"prompt": prompt, "completion": answer} for prompt, answer in poems(11, 0)])
-    args = SFTConfig(output_dir=str(tmp_path), max_length=48, per_device_eval_batch_size=batch, **QUIET)
-    trainer = Tuner(copy.deepcopy(model), args, train_dataset=rows, eval_dataset=rows, processing_class=tokenizer)
+    rows = Dataset.from_list(
+        [{"prompt": prompt, "completion": answer} for prompt, answer in poems(11, 0)]
+    )
+    args = SFTConfig(
+        output_dir=str(tmp_path), max_length=48, per_device_eval_batch_size=batch, **QUIET
+    )
+    trainer = Tuner(
+        copy.deepcopy(model),
+        args,
+        train_dataset=rows,
+        eval_dataset=rows,
+        processing_class=tokenizer,
+    )
     trainer.stage_args = PretrainArguments()
     nats = tokens = 0.0
     for row in rows:
         ids = tokenizer.apply_chat_template(row["prompt"] + row["completion"])["input_ids"]
-        prompt = tokenizer.apply_chat_template(row["prompt"], add_generation_prompt=True)["input_ids"]
+        prompt = tokenizer.apply_chat_template(row["prompt"], add_generation_prompt=True)[
+            "input_ids"
+        ]
         labels = torch.tensor([[-100] * len(prompt) + ids[len(prompt) :]])
         with torch.no_grad():
             loss = model(torch.tensor([ids]), labels=labels).loss.item()
@@ -129,9 +174,11 @@ def test_fine_tuning_counts_each_character_of_the_poems_once_and_nothing_else(
 
 
 def test_alignment_begins_at_ln_2_with_rewards_of_zero(model, tokenizer, tmp_path):
-    scoring.score_only_what_counts()
+    scoring.patch_trl_scoring()
     pairs = zip(poems(8, 0), poems(8, 1), strict=True)
-    rows = Dataset.from_list([{"prompt": p, "chosen": c, "rejected": r} for (p, c), (_, r) in pairs])
+    rows = Dataset.from_list(
+        [{"prompt": p, "chosen": c, "rejected": r} for (p, c), (_, r) in pairs]
+    )
     settings = {**QUIET, "max_steps": 3, "per_device_train_batch_size": 4}
     args = DPOConfig(output_dir=str(tmp_path), max_length=48, **settings)
     trainer = Aligner(
@@ -154,11 +201,28 @@ def test_alignment_begins_at_ln_2_with_rewards_of_zero(model, tokenizer, tmp_pat
 def test_pairs_that_are_padded_alike_are_batched_together(model, tokenizer, tmp_path):
     short, long = ({"role": "assistant", "content": "".join(CHARACTERS[:n])} for n in (2, 30))
     title = [{"role": "user", "content": CHARACTERS[0]}]
-    kinds = [(short, short), (long, short), (short, short), (short, long)]  # half of the pairs are short on both sides
-    rows = Dataset.from_list([{"prompt": title, "chosen": [c], "rejected": [r]} for c, r in kinds * 16])
-    settings = {**QUIET, "per_device_train_batch_size": 2, "train_sampling_strategy": "group_by_length"}
+    kinds = [
+        (short, short),
+        (long, short),
+        (short, short),
+        (short, long),
+    ]  # half of the pairs are short on both sides
+    rows = Dataset.from_list(
+        [{"prompt": title, "chosen": [c], "rejected": [r]} for c, r in kinds * 16]
+    )
+    settings = {
+        **QUIET,
+        "per_device_train_batch_size": 2,
+        "train_sampling_strategy": "group_by_length",
+    }
     args = DPOConfig(output_dir=str(tmp_path), max_length=48, **settings)
-    trainer = Aligner(model, ref_model=copy.deepcopy(model), args=args, train_dataset=rows, processing_class=tokenizer)
+    trainer = Aligner(
+        model,
+        ref_model=copy.deepcopy(model),
+        args=args,
+        train_dataset=rows,
+        processing_class=tokenizer,
+    )
     trainer.stage_args = PretrainArguments()
     widths = [batch["input_ids"].shape[1] for batch in trainer.get_train_dataloader()]
     # 64 pairs are sorted 16 at a time, so at most one batch of each of those four groups mixes short with long.
@@ -180,11 +244,13 @@ def test_the_global_batch_alone_decides_not_how_it_is_accumulated(model, tmp_pat
 def test_bfloat16_and_the_loss_alone_keep_the_losses_of_the_slow_path(model, tmp_path, optimizer):
     settings = {"max_steps": 8, "optimizer": optimizer, "per_device_train_batch_size": 4}
     slow = pretrainer(copy.deepcopy(model), tmp_path, **settings)
-    scoring.return_loss_alone(model)
+    scoring.patch_forward_to_return_loss(model)
     fast = pretrainer(model, tmp_path, bf16=True, **settings)
     for trainer in (slow, fast):
         trainer.train()
-    assert fast.model.config._attn_implementation != slow.model.config._attn_implementation  # the kernel is left out
+    assert (
+        fast.model.config._attn_implementation != slow.model.config._attn_implementation
+    )  # the kernel is left out
     residuals = [a - b for a, b in zip(logged(fast, "loss"), logged(slow, "loss"), strict=True)]
     assert max(map(abs, residuals)) < 0.02 and abs(sum(residuals) / len(residuals)) < 0.005
 
@@ -201,7 +267,10 @@ def test_the_first_loss_that_is_no_number_stops_the_run_and_is_not_saved(model, 
     with pytest.raises(NonFiniteLoss, match="step 3"):
         trainer.train()
     # Step 2 was saved by the callback that spoiled it; nothing after it was.
-    assert sorted(path.name for path in tmp_path.glob("checkpoint-*")) == ["checkpoint-1", "checkpoint-2"]
+    assert sorted(path.name for path in tmp_path.glob("checkpoint-*")) == [
+        "checkpoint-1",
+        "checkpoint-2",
+    ]
 
 
 def test_a_gradient_that_is_none_ends_the_run_where_nothing_is_clipped(model, tmp_path):
@@ -215,7 +284,9 @@ def test_the_best_checkpoint_is_kept_and_found_again(model, tmp_path):
     # The best is taken to be the worst, since that comes first.
     best = {"load_best_model_at_end": True, "save_total_limit": 1, "greater_is_better": True}
     every = {"save_strategy": "steps", "save_steps": 2, "eval_strategy": "steps", "eval_steps": 2}
-    trainer = pretrainer(model, tmp_path, max_steps=6, metric_for_best_model="loss", **best, **every)
+    trainer = pretrainer(
+        model, tmp_path, max_steps=6, metric_for_best_model="loss", **best, **every
+    )
     trainer.train()
     found = logged(trainer, "eval_loss")
     assert found[0] > max(found[1:])
@@ -226,14 +297,18 @@ def test_the_best_checkpoint_is_kept_and_found_again(model, tmp_path):
 
 def test_samples_with_half_a_line_are_gone_on_with(tmp_path):
     path = tmp_path / "samples.jsonl"
-    path.write_text('{"step": 2, "text": "春"}\n{"step": 4, "text": "夏"}\n{"step": 3, "te', encoding="utf-8")
+    path.write_text(
+        '{"step": 2, "text": "春"}\n{"step": 4, "text": "夏"}\n{"step": 3, "te', encoding="utf-8"
+    )
     state = TrainerState(global_step=2)
-    ShowVerse("春", dict, path).on_train_begin(None, state, None)
+    ShowSample("春", dict, path).on_train_begin(None, state, None)
     assert path.read_text(encoding="utf-8") == '{"step": 2, "text": "春"}\n'
 
 
 def test_the_oldest_checkpoints_go(model, tmp_path):
-    trainer = pretrainer(model, tmp_path, max_steps=12, save_strategy="steps", save_steps=3, save_total_limit=2)
+    trainer = pretrainer(
+        model, tmp_path, max_steps=12, save_strategy="steps", save_steps=3, save_total_limit=2
+    )
     trainer.train()
     assert sorted(path.name for path in tmp_path.iterdir()) == ["checkpoint-12", "checkpoint-9"]
     assert not list(tmp_path.rglob("training_args.bin"))
@@ -245,7 +320,9 @@ def test_a_second_start_repeats_the_first(model, tmp_path, optimizer):
     whole = pretrainer(copy.deepcopy(model), tmp_path, **settings)
     whole.train()
     again = pretrainer(copy.deepcopy(model), tmp_path, **settings)
-    again.train(resume_from_checkpoint=str(tmp_path / "checkpoint-7"))  # in the middle of the second epoch
+    again.train(
+        resume_from_checkpoint=str(tmp_path / "checkpoint-7")
+    )  # in the middle of the second epoch
     assert logged(again, "loss") == logged(whole, "loss")
 
 
@@ -258,14 +335,28 @@ def test_compilation_happens_once_for_training_and_once_for_evaluation(model, tm
         def on_evaluate(self, args, state, control, **kwargs):
             graphs.append(counters["stats"]["unique_graphs"])
 
-    shapes = {"per_device_train_batch_size": 4, "per_device_eval_batch_size": 4, "dataloader_drop_last": True}
+    shapes = {
+        "per_device_train_batch_size": 4,
+        "per_device_eval_batch_size": 4,
+        "dataloader_drop_last": True,
+    }
     trainer = pretrainer(
-        model, tmp_path, max_steps=16, torch_compile=True, eval_strategy="steps", eval_steps=4, **shapes
+        model,
+        tmp_path,
+        max_steps=16,
+        torch_compile=True,
+        eval_strategy="steps",
+        eval_steps=4,
+        **shapes,
     )
     trainer.add_callback(Count())
     counters.clear()
     trainer.train()
-    assert len(graphs) == 4 and graphs[0] == graphs[-1] and (graphs[0] > 0 or not hardware.has_compiler())
+    assert (
+        len(graphs) == 4
+        and graphs[0] == graphs[-1]
+        and (graphs[0] > 0 or not hardware.has_compiler())
+    )
 
 
 def test_a_stream_of_blocks_begins_anew_where_the_text_ends(tokenizer):
@@ -288,13 +379,20 @@ def test_blocks_of_an_epoch_are_shifted_and_a_resumed_run_sees_the_same():
     assert starts[0::2] == starts[1::2] and len(set(starts)) > 1
 
 
-SHAPES = [{"teraflop": 0, "n_layer": 1, "learning_rate": 0.5}, {"teraflop": 1e-9, "n_layer": 3}, {"teraflop": 1e12}]
+SHAPES = [
+    {"teraflop": 0, "n_layer": 1, "learning_rate": 0.5},
+    {"teraflop": 1e-9, "n_layer": 3},
+    {"teraflop": 1e12},
+]
 
 
 @pytest.mark.parametrize(
-    ("minutes", "words", "layers"), [(1e-16, [], 1), (1.0, [], 3), (1.0, ["--n_layer", "2"], 2), (None, [], 2)]
+    ("minutes", "words", "layers"),
+    [(1e-16, [], 1), (1.0, [], 3), (1.0, ["--n_layer", "2"], 2), (None, [], 2)],
 )
-def test_the_clock_takes_the_row_that_its_budget_is_enough_for(tmp_path, monkeypatch, minutes, words, layers):
+def test_the_clock_takes_the_row_that_its_budget_is_enough_for(
+    tmp_path, monkeypatch, minutes, words, layers
+):
     monkeypatch.setattr("sys.argv", ["train_pretrain.py", *words])
     stage_args = PretrainArguments(n_layer=2, minutes=minutes, shapes=SHAPES)
     args = TrainingArguments(output_dir=str(tmp_path), **QUIET)
@@ -319,7 +417,9 @@ def test_a_row_that_cannot_be_trained_is_named(tmp_path, row, sentence):
 
 
 def test_a_run_by_the_clock_goes_on_in_its_own_shape(tmp_path):
-    (tmp_path / "_arguments.json").write_text('{"n_layer": 1, "learning_rate": 0.25}', encoding="utf-8")
+    (tmp_path / "_arguments.json").write_text(
+        '{"n_layer": 1, "learning_rate": 0.25}', encoding="utf-8"
+    )
     stage_args = PretrainArguments(n_layer=2, minutes=1.0, shapes=SHAPES)
     args = TrainingArguments(output_dir=str(tmp_path), **QUIET)
     clock.choose_shape(stage_args, args)
@@ -348,7 +448,12 @@ class Watch(TrainerCallback):
 
 @pytest.mark.parametrize("stop_at", [None, 70, 140])
 def test_by_the_clock_training_ends_on_time_with_a_rate_of_zero(model, tmp_path, stop_at):
-    shape = {"lr_scheduler_type": "linear", "warmup_steps": 5, "eval_strategy": "steps", "eval_steps": 50}
+    shape = {
+        "lr_scheduler_type": "linear",
+        "warmup_steps": 5,
+        "eval_strategy": "steps",
+        "eval_steps": 50,
+    }
 
     def run(watch, checkpoint=None, planned=None):
         trainer = pretrainer(copy.deepcopy(model), tmp_path, max_steps=clock.UNKNOWN, **shape)
@@ -360,7 +465,9 @@ def test_by_the_clock_training_ends_on_time_with_a_rate_of_zero(model, tmp_path,
 
     trainer = run(watch := Watch(stop_at=stop_at))
     if stop_at:
-        trainer = run(Watch(watch.seconds), str(tmp_path / f"checkpoint-{stop_at}"), trainer.state.max_steps)
+        trainer = run(
+            Watch(watch.seconds), str(tmp_path / f"checkpoint-{stop_at}"), trainer.state.max_steps
+        )
     # 300 seconds are 145 steps and two evaluations; the last evaluation comes when training is over.
     assert 140 <= trainer.state.global_step <= 150
     rates = logged(trainer, "learning_rate")

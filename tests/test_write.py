@@ -8,7 +8,7 @@ import torch
 from transformers import GPT2Config, GPT2LMHeadModel, pipeline, set_seed
 
 from poet.errors import UserError
-from poet.write import generation_defaults, load, stream_poem, write_ids, write_poems
+from poet.generation.write import generation_defaults, load, stream_poem, write_ids, write_poems
 from poet_tokenizer import build_tokenizer
 
 POSITIONS = 64
@@ -31,15 +31,21 @@ def random_model(tokenizer, positions: int) -> GPT2LMHeadModel:
     return GPT2LMHeadModel(config)
 
 
-def make_checkpoint(folder: Path, ends: float = 0.05, characters: str = "春夜喜雨山中白，。\n", **defaults) -> Path:
+def make_checkpoint(
+    folder: Path, ends: float = 0.05, characters: str = "春夜喜雨山中白，。\n", **defaults
+) -> Path:
     """A random model that ends a poem at each step with about the probability `ends`, whatever went before."""
     tokenizer = build_tokenizer(characters, POSITIONS)
     model = random_model(tokenizer, POSITIONS)
-    with torch.no_grad():  # the first of the sixteen numbers is 1 for every input; only the end mark listens to it
+    with (
+        torch.no_grad()
+    ):  # the first of the sixteen numbers is 1 for every input; only the end mark listens to it
         model.transformer.ln_f.weight[0], model.transformer.ln_f.bias[0] = 0.0, 1.0
         model.lm_head.weight[:, 0] = 0.0
         others = len(tokenizer) - 5 - 256  # tokens that verse may have
-        model.lm_head.weight[tokenizer.eos_token_id, 0] = torch.logit(torch.tensor(ends)) + torch.tensor(others).log()
+        model.lm_head.weight[tokenizer.eos_token_id, 0] = (
+            torch.logit(torch.tensor(ends)) + torch.tensor(others).log()
+        )
     settings = {"temperature": 1.0, "top_k": 0, "top_p": 1.0, **defaults}
     model.generation_config = generation_defaults(tokenizer, POSITIONS, **settings)
     model.save_pretrained(folder)
@@ -61,7 +67,9 @@ def test_a_title_gives_the_poem_of_pipeline(checkpoint, poet):
     write_as_pipeline = pipeline("text-generation", model=str(checkpoint))
     for seed, title in enumerate(["春夜喜雨", "鬱", "春<RES>夜"]):
         set_seed(seed)
-        answer = write_as_pipeline([{"role": "user", "content": title}])[0]["generated_text"][-1]["content"]
+        answer = write_as_pipeline([{"role": "user", "content": title}])[0]["generated_text"][-1][
+            "content"
+        ]
         assert write_poems(*poet, [title], seed=seed) == [answer]
 
 
@@ -78,7 +86,9 @@ def test_a_seed_gives_the_same_poems_and_leaves_the_callers_random_numbers_alone
     model, _ = poet
     model.train()
     state = torch.get_rng_state()
-    first, again, other, fresh = (write_poems(*poet, ["春夜"] * 4, seed=seed) for seed in (1, 1, 2, None))
+    first, again, other, fresh = (
+        write_poems(*poet, ["春夜"] * 4, seed=seed) for seed in (1, 1, 2, None)
+    )
     assert torch.equal(torch.get_rng_state(), state)
     assert model.training
     model.eval()
@@ -101,7 +111,11 @@ def test_verse_has_neither_tags_nor_broken_characters(poet):
     model, tokenizer = poet
     allowed = set("春夜喜雨山中白，。\n請用以下題目寫一首詩")
     written = write_ids(model, tokenizer, ["鬱"] * 50, seed=0)
-    assert all(ids.index(tokenizer.eos_token_id) == len(ids) - 1 for ids in written if tokenizer.eos_token_id in ids)
+    assert all(
+        ids.index(tokenizer.eos_token_id) == len(ids) - 1
+        for ids in written
+        if tokenizer.eos_token_id in ids
+    )
     assert set("".join(tokenizer.batch_decode(written, skip_special_tokens=True))) <= allowed
 
 
@@ -109,14 +123,20 @@ def test_no_poem_goes_over_the_last_position(tmp_path):
     model, tokenizer = load(make_checkpoint(tmp_path, ends=1e-6))
     prompt = len(tokenizer.apply_chat_template([{"role": "user", "content": "春夜"}])["input_ids"])
     for most in ({}, {"max_new_tokens": 500}):
-        assert [len(ids) for ids in write_ids(model, tokenizer, ["春夜"], **most)] == [POSITIONS - prompt]
+        assert [len(ids) for ids in write_ids(model, tokenizer, ["春夜"], **most)] == [
+            POSITIONS - prompt
+        ]
     assert len(write_ids(model, tokenizer, ["春夜"], max_new_tokens=3)[0]) == 3
     assert len(write_ids(model, tokenizer, ["春" * (POSITIONS - prompt + 1)])[0]) == 1
-    with pytest.raises(UserError, match=f"too long: its prompt takes {POSITIONS} tokens of the {POSITIONS}"):
+    with pytest.raises(
+        UserError, match=f"too long: its prompt takes {POSITIONS} tokens of the {POSITIONS}"
+    ):
         write_ids(model, tokenizer, ["春" * (POSITIONS - prompt + 2)])
 
 
-@pytest.mark.parametrize("settings", [{"temperature": 0.0}, {"top_p": 0.0}, {"top_p": 1.5}, {"top_k": -1}])
+@pytest.mark.parametrize(
+    "settings", [{"temperature": 0.0}, {"top_p": 0.0}, {"top_p": 1.5}, {"top_k": -1}]
+)
 def test_settings_that_nothing_can_be_drawn_with_are_refused_at_once(settings, tmp_path):
     with pytest.raises(UserError, match=next(iter(settings))):
         make_checkpoint(tmp_path, **settings)
@@ -129,7 +149,9 @@ def test_a_checkpoint_that_is_none_is_refused_in_one_sentence(checkpoint, tmp_pa
     swapped = shutil.copytree(checkpoint, tmp_path / "swapped")
     shutil.copy(other / "model.safetensors", swapped)
     broken = shutil.copytree(checkpoint, tmp_path / "broken")
-    (broken / "model.safetensors").write_bytes((checkpoint / "model.safetensors").read_bytes()[:500])
+    (broken / "model.safetensors").write_bytes(
+        (checkpoint / "model.safetensors").read_bytes()[:500]
+    )
     without = shutil.copytree(checkpoint, tmp_path / "without")
     (without / "model.safetensors").unlink()
     (tmp_path / "empty").mkdir()
@@ -156,7 +178,9 @@ def test_guidance_gives_the_poem_of_pipeline_with_it_and_another_than_without(ch
         answer = write_as_pipeline([{"role": "user", "content": title}], guidance_scale=3.0)
         (guided,) = write_poems(*poet, [title], seed=5, guidance_scale=3.0)
         assert answer[0]["generated_text"][-1]["content"] == guided
-    assert write_poems(*poet, titles, seed=5, guidance_scale=3.0) != write_poems(*poet, titles, seed=5)
+    assert write_poems(*poet, titles, seed=5, guidance_scale=3.0) != write_poems(
+        *poet, titles, seed=5
+    )
 
 
 def test_another_instruction_is_what_pipeline_makes_of_a_system_message(checkpoint, poet):

@@ -2,7 +2,7 @@
 
     python -m poet.sample.make --model runs/tang/sft --corpus PATH_OF_THE_TANG_POEMS --poems 4200
 
-Their forms are as frequent as the poets'. Each keeps its form's rules, written under a mask (poet/forms.py): regulated verse
+Their forms are as frequent as the poets'. Each keeps its form's rules, written under a mask (poet/prosody/forms.py): regulated verse
 all of them, old style its lengths and one rhyme. No line of any of them stands in the Tang corpus, and no text comes twice.
 """
 
@@ -12,11 +12,13 @@ import json
 import random
 from pathlib import Path
 
-from poet import errors, write
-from poet.checkpoints import write_text
-from poet.corpus import read_corpus
-from poet.forms import FormLogitsProcessor, read_wish
-from poet.prosody import judge, verse_lines
+from poet import errors
+from poet.data.corpus import read_corpus
+from poet.generation import write
+from poet.prosody.forms import FormLogitsProcessor, read_form
+from poet.prosody.judge import judge
+from poet.text import poem_lines
+from poet.training.checkpoints import write_text
 
 _TIMES = [a + b for a, b in itertools.product("春夏秋冬", ["日", "夜", "曉", "暮", "雨", "晴"])]
 _PLACES = "山居 江上 溪行 登樓 獨坐 送客 懷友 舟中 村居 寺中 聞鐘 望月 聽雨 對酒 閒步 早行 客舍 寄弟 池上 松下".split()
@@ -31,20 +33,24 @@ SHARES = {
     "五言絕句": 0.054,
     "七言排律": 0.004,
 }
-_RHYMES_OF_OLD_STYLE = "東 支 微 虞 先 陽 庚 尤 紙 語 有 月 屑 陌 職".split()  # wide groups of all four tones
+_RHYMES_OF_OLD_STYLE = (
+    "東 支 微 虞 先 陽 庚 尤 紙 語 有 月 屑 陌 職".split()
+)  # wide groups of all four tones
 _BATCH = 128
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--model", default="runs/tang/sft")
     parser.add_argument("--corpus", default="tang", help="the poems of which no line may come back")
     parser.add_argument("--poems", type=int, default=4200)
     parser.add_argument("--seed", type=int, default=0)
     parser.error = errors.refuse  # type: ignore[method-assign]
     options = parser.parse_args()
-    tang = read_corpus(options.corpus, min_lines=1, equal_lines=False, forbidden="").poems
-    known = {line for poem in tang for line in verse_lines(poem.text)}
+    tang = read_corpus(options.corpus, min_couplets=1, equal_couplets=False, forbidden="").poems
+    known = {line for poem in tang for line in poem_lines(poem.text)}
     model, tokenizer = write.load(options.model)
     draw = random.Random(options.seed)
     titles = [a + b for a, b in itertools.product(_TIMES, _PLACES)]
@@ -53,18 +59,29 @@ def main() -> None:
         wanted = len(found) + round(options.poems * share / sum(SHARES.values()))
         for batch in itertools.count():
             rhyme = draw.choice(_RHYMES_OF_OLD_STYLE) if form.endswith("古體") else None
-            wish = read_wish(form, rhyme=rhyme)
-            mask = FormLogitsProcessor(tokenizer, wish)
+            request = read_form(form, rhyme=rhyme)
+            mask = FormLogitsProcessor(tokenizer, request)
             chosen = draw.choices(titles, k=_BATCH)
-            settings = {"seed": options.seed + batch, "max_new_tokens": wish.tokens, "logits_processor": [mask]}
+            settings = {
+                "seed": options.seed + batch,
+                "max_new_tokens": request.tokens,
+                "logits_processor": [mask],
+            }
             for title, poem in zip(chosen, write.write_poems(model, tokenizer, chosen, **settings)):
                 # What was meant as old style may come out as regulated verse with faults.
-                if known.isdisjoint(verse_lines(poem)) and judge(poem).form == form and len(found) < wanted:
+                if (
+                    known.isdisjoint(poem_lines(poem))
+                    and judge(poem).form == form
+                    and len(found) < wanted
+                ):
                     found.setdefault(poem, title)
             print(f"{form}: {len(found)} poems in all", flush=True)
             if len(found) >= wanted:
                 break
-    rows = [{"title": title, "author": "", "paragraphs": poem.split("\n")} for poem, title in found.items()]
+    rows = [
+        {"title": title, "author": "", "paragraphs": poem.split("\n")}
+        for poem, title in found.items()
+    ]
     draw.shuffle(rows)
     text = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
     write_text(Path(__file__).parent / "poems.jsonl", text)
