@@ -1,15 +1,17 @@
 """What every test may use: the real Tang corpus where there is one, invented verse everywhere else."""
 
+import json
 import os
+import random
+import sys
 from pathlib import Path
 
 import pytest
+from helpers import OPTIONS, ROOT, call, command
 
 # No test of the default run needs the network, and none may wait for it.
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
-
-ROOT = Path(__file__).resolve().parents[1]
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -51,3 +53,48 @@ def invented():
         ]
 
     return make
+
+
+@pytest.fixture(scope="session")
+def run(tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("run")
+    draw = random.Random(0)
+    characters = [chr(0x5000 + i) for i in range(200)]
+    poems = []
+    for _ in range(300):
+        width = draw.choice([5, 7])
+        lines = [
+            "，".join("".join(draw.choices(characters, k=width)) for _ in "ab") + "。"
+            for _ in range(2)
+        ]
+        poems.append(
+            {"title": "".join(draw.choices(characters, k=4)), "author": "", "paragraphs": lines}
+        )
+    (folder / "poems.json").write_text(json.dumps(poems, ensure_ascii=False), encoding="utf-8")
+    options = ["--recipe", "tang", "--corpus", str(folder / "poems.json"), "--stages", "data"]
+    done = call("run.py", *options, "--output_dir", str(folder / "run"))
+    assert done.returncode == 0, done.stderr
+    return folder / "run"
+
+
+@pytest.fixture(scope="session")
+def trained(run) -> Path:
+    for stage in OPTIONS:
+        done = call(*command(stage, run / stage))
+        assert done.returncode == 0, done.stderr
+    return run
+
+
+@pytest.fixture
+def poet(monkeypatch, capsys):
+    """(words of the command) -> exit code, stdout, stderr."""
+
+    from poet import cli
+
+    def call(*words) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["poet", *map(str, words)])
+        with pytest.raises(SystemExit) as ended:
+            cli.main()
+        return ended.value.code, *capsys.readouterr()
+
+    return call

@@ -7,10 +7,8 @@ import subprocess
 import sys
 
 import pytest
-from test_forms import make_model, rhyme_words
-from test_write import make_checkpoint
+from helpers import make_checkpoint, make_model, rhyme_words
 
-from poet import cli
 from poet.data import dataset
 from poet.generation.write import load, write_poems
 from poet.prosody import forms
@@ -18,19 +16,6 @@ from poet.prosody.judge import judge
 from poet.prosody.script import to_simplified, to_traditional
 
 FIVE = "一二三四五，六七八九十。\n甲乙丙丁戊，己庚辛壬癸。"
-
-
-@pytest.fixture
-def poet(monkeypatch, capsys):
-    """(words of the command) -> exit code, stdout, stderr."""
-
-    def call(*words) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["poet", *map(str, words)])
-        with pytest.raises(SystemExit) as ended:
-            cli.main()
-        return ended.value.code, *capsys.readouterr()
-
-    return call
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="pipes are closed otherwise there")

@@ -3,7 +3,6 @@
 import itertools
 import json
 import os
-import random
 import shutil
 import signal
 import subprocess
@@ -12,21 +11,22 @@ import time
 from pathlib import Path
 
 import pytest
+from helpers import (
+    CURVES,
+    OPTIONS,
+    ROOT,
+    SMALL,
+    beside,
+    call,
+    command,
+    history,
+    kill_in_a_save,
+    kill_when,
+    losses,
+)
 
 from poet.training.card import duration, of_earlier_rounds, seconds_trained
 from poet.training.options import PretrainArguments
-
-ROOT = Path(__file__).resolve().parent.parent
-TUNE = "--max_steps 6 --eval_steps 3 --save_steps 2 --logging_steps 1 --per_device_train_batch_size 4 --bf16 false".split()
-SMALL = "--n_embd 32 --n_layer 1 --n_head 2 --n_positions 96 --torch_compile false".split() + TUNE
-QUICK = [*TUNE, "--compile_scoring", "false"]
-OPTIONS = {"pretrain": SMALL, "sft": QUICK, "dpo": [*QUICK, "--sampled_titles", "4"]}
-# The losses of `trained`: change them only together with a setting of `tang` that explains the difference.
-CURVES = {
-    "pretrain": [6.1501, 6.1549, 6.1359, 6.1155, 6.0735, 6.0271],
-    "sft": [6.0160, 6.0000, 5.9811, 5.9785, 5.9606, 6.0001],
-    "dpo": [6.6498, 6.6339, 6.6123, 6.6461, 6.6305, 6.6269],
-}
 
 
 def test_minutes_are_shared_out_among_the_stages_that_are_run():
@@ -42,33 +42,6 @@ def test_the_entry_points_stay_short():
     assert len(scripts) == 5
     for script in scripts:
         assert len(script.read_text(encoding="utf-8").splitlines()) <= 120
-
-
-def call(script: str, *options: str, **kwargs) -> subprocess.CompletedProcess:
-    command = [sys.executable, str(ROOT / script), *options]
-    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300, **kwargs)
-
-
-@pytest.fixture(scope="module")
-def run(tmp_path_factory) -> Path:
-    folder = tmp_path_factory.mktemp("run")
-    draw = random.Random(0)
-    characters = [chr(0x5000 + i) for i in range(200)]
-    poems = []
-    for _ in range(300):
-        width = draw.choice([5, 7])
-        lines = [
-            "，".join("".join(draw.choices(characters, k=width)) for _ in "ab") + "。"
-            for _ in range(2)
-        ]
-        poems.append(
-            {"title": "".join(draw.choices(characters, k=4)), "author": "", "paragraphs": lines}
-        )
-    (folder / "poems.json").write_text(json.dumps(poems, ensure_ascii=False), encoding="utf-8")
-    options = ["--recipe", "tang", "--corpus", str(folder / "poems.json"), "--stages", "data"]
-    done = call("run.py", *options, "--output_dir", str(folder / "run"))
-    assert done.returncode == 0, done.stderr
-    return folder / "run"
 
 
 def test_a_machine_without_a_compiler_trains_all_the_same(run, tmp_path):
@@ -94,33 +67,6 @@ def test_a_recipe_may_have_some_stages_only_and_leave_the_usual_out(run, tmp_pat
     (tmp_path / "pretrain.yaml").write_text("n_embd: 64\n", encoding="utf-8")
     said = describe_configuration(tmp_path, run, None)
     assert "64 numbers a character" in said and f"{PretrainArguments().n_layer} layers" in said
-
-
-def history(folder: Path) -> list[dict]:
-    return json.loads((folder / "trainer_state.json").read_text(encoding="utf-8"))["log_history"]
-
-
-def losses(folder: Path) -> list[float]:
-    return [row["loss"] for row in history(folder) if "loss" in row]
-
-
-def command(stage: str, folder: Path) -> list[str]:
-    return [
-        f"train_{stage}.py",
-        "--config",
-        f"configs/tang/{stage}.yaml",
-        *OPTIONS[stage],
-        "--output_dir",
-        str(folder),
-    ]
-
-
-@pytest.fixture(scope="module")
-def trained(run) -> Path:
-    for stage in OPTIONS:
-        done = call(*command(stage, run / stage))
-        assert done.returncode == 0, done.stderr
-    return run
 
 
 def test_three_stages_and_a_checkpoint_that_plain_transformers_loads(trained):
@@ -221,15 +167,6 @@ def test_compiled_scores_follow_the_same_curve(trained, stage):
     done = call(*command(stage, folder), "--compile_scoring", "true")
     assert done.returncode == 0, done.stderr
     assert losses(folder) == pytest.approx(CURVES[stage], abs=2e-3)
-
-
-def beside(trained: Path, name: str, stage: str) -> Path:
-    """The folder of one more `stage`, with what the stages before it left in `trained`."""
-    run = trained / name
-    run.mkdir()
-    for part in {"data", "pretrain", "sft"} - {stage}:
-        (run / part).symlink_to(trained / part)
-    return run / stage
 
 
 def test_each_round_starts_from_what_the_one_before_has_left(trained):
@@ -373,28 +310,6 @@ def test_distillation_starts_from_the_fine_tuned_model_and_goes_on_after_a_kill(
     again = call(*distill(trained, killed))
     assert again.returncode == 0 and "going on from" in again.stdout, again.stderr
     assert losses(killed) == losses(folder)
-
-
-def kill_when(path: Path, words: list[str]) -> None:
-    """Starts a command and kills it as soon as `path` is there."""
-    process = subprocess.Popen(
-        [sys.executable, *words], cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-    )
-    while not path.exists() and process.poll() is None:
-        time.sleep(0.001)
-    process.kill()
-    process.wait()
-
-
-def kill_in_a_save(folder: Path, step: int, words: list[str]) -> None:
-    """Leaves the folder of a stage as a kill in the middle of saving `checkpoint-STEP` does."""
-    saving = folder / "unfinished" / f"checkpoint-{step}"
-    for _ in range(3):  # should a kill come too late, again: the folder is then whole
-        shutil.rmtree(folder, ignore_errors=True)
-        kill_when(saving, words)
-        if saving.exists():
-            break
-    assert saving.exists() and not (folder / f"checkpoint-{step}").exists()
 
 
 @pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="there is no SIGKILL on this system")

@@ -7,7 +7,7 @@ import sys
 
 import pytest
 import torch
-from test_write import make_checkpoint
+from helpers import make_checkpoint
 
 from poet import cli
 from poet.data import dataset

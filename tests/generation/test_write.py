@@ -5,52 +5,11 @@ from pathlib import Path
 
 import pytest
 import torch
-from transformers import GPT2Config, GPT2LMHeadModel, pipeline, set_seed
+from helpers import POSITIONS, make_checkpoint
+from transformers import pipeline, set_seed
 
 from poet.errors import UserError
-from poet.generation.write import generation_defaults, load, stream_poem, write_ids, write_poems
-from poet_tokenizer import build_tokenizer
-
-POSITIONS = 64
-
-
-def random_model(tokenizer, positions: int) -> GPT2LMHeadModel:
-    """One layer of sixteen numbers, the same each time."""
-    torch.manual_seed(0)
-    config = GPT2Config(
-        vocab_size=len(tokenizer),
-        n_positions=positions,
-        n_embd=16,
-        n_layer=1,
-        n_head=2,
-        bos_token_id=tokenizer.eos_token_id,
-        eos_token_id=tokenizer.eos_token_id,
-        pad_token_id=tokenizer.pad_token_id,
-        tie_word_embeddings=False,
-    )
-    return GPT2LMHeadModel(config)
-
-
-def make_checkpoint(
-    folder: Path, ends: float = 0.05, characters: str = "春夜喜雨山中白，。\n", **defaults
-) -> Path:
-    """A random model that ends a poem at each step with about the probability `ends`, whatever went before."""
-    tokenizer = build_tokenizer(characters, POSITIONS)
-    model = random_model(tokenizer, POSITIONS)
-    with (
-        torch.no_grad()
-    ):  # the first of the sixteen numbers is 1 for every input; only the end mark listens to it
-        model.transformer.ln_f.weight[0], model.transformer.ln_f.bias[0] = 0.0, 1.0
-        model.lm_head.weight[:, 0] = 0.0
-        others = len(tokenizer) - 5 - 256  # tokens that verse may have
-        model.lm_head.weight[tokenizer.eos_token_id, 0] = (
-            torch.logit(torch.tensor(ends)) + torch.tensor(others).log()
-        )
-    settings = {"temperature": 1.0, "top_k": 0, "top_p": 1.0, **defaults}
-    model.generation_config = generation_defaults(tokenizer, POSITIONS, **settings)
-    model.save_pretrained(folder)
-    tokenizer.save_pretrained(folder)
-    return folder
+from poet.generation.write import load, stream_poem, write_ids, write_poems
 
 
 @pytest.fixture(scope="module")

@@ -7,12 +7,11 @@ import itertools
 
 import pytest
 import torch
-from test_write import random_model
+from helpers import make_model, rhyme_words
 from transformers import pipeline, set_seed
 
 from poet.errors import UserError
 from poet.generation.write import (
-    generation_defaults,
     load,
     mean_log_probabilities,
     write_ids,
@@ -35,36 +34,6 @@ from poet_tokenizer import build_tokenizer, encode_text
 
 POSITIONS = 320
 REGULATED = [name for name in FORMS if "古體" not in name]
-
-
-def rhyme_words(groups, count: int) -> str:
-    """The first characters of each group, and with them those that compounds decide, which are the hard ones."""
-    everything = [chr(code) for code in range(0x4E00, 0x9FA5)]
-    words = [
-        character
-        for group in groups
-        for character in itertools.islice(
-            (c for c in everything if group in rhyme_groups(c)), count
-        )
-    ]
-    return "".join(
-        dict.fromkeys(
-            [*words, *"".join(pair for pair, _ in COMPOUNDS), *"山水風雨望聞不石徑幽泉細春化"]
-        )
-    )
-
-
-def make_model(folder, characters: str):
-    """A random model of one layer; its head is scaled up, so that it has strong likings."""
-    tokenizer = build_tokenizer(characters + "，。？！\n□○", POSITIONS)
-    model = random_model(tokenizer, POSITIONS)
-    model.lm_head.weight.data.mul_(20)
-    model.generation_config = generation_defaults(
-        tokenizer, POSITIONS, temperature=1.0, top_k=0, top_p=1.0
-    )
-    model.save_pretrained(folder)
-    tokenizer.save_pretrained(folder)
-    return folder
 
 
 @pytest.fixture(scope="module")

@@ -9,9 +9,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from test_cli import poet  # noqa: F401
-from test_journey import call, kill_in_a_save, losses
-from test_write import make_checkpoint, random_model
+from helpers import call, kill_in_a_save, losses, make_checkpoint, random_model
 from transformers import AutoConfig, AutoModelForCausalLM, set_seed
 from trl import SFTConfig
 

@@ -4,8 +4,7 @@ import json
 import random
 
 import pytest
-from test_forms import make_model, rhyme_words
-from test_write import make_checkpoint
+from helpers import make_checkpoint, make_model, rhyme_words
 
 from poet.alignment import own_pairs
 from poet.alignment.own_pairs import corruption_pairs, sample_pairs

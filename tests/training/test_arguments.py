@@ -12,7 +12,7 @@ from poet.data.dataset import DataArguments
 from poet.errors import UserError
 from poet.training.options import AuthorArguments, PretrainArguments, parse
 
-CONFIGS = Path(__file__).resolve().parent.parent / "configs"
+CONFIGS = Path(__file__).resolve().parents[2] / "configs"
 
 
 @pytest.mark.parametrize("spelling", [["--config", "{}"], ["--config={}"]])

@@ -5,7 +5,7 @@ import copy
 import pytest
 import torch
 from datasets import Dataset
-from test_forms import make_model, rhyme_words
+from helpers import make_model, rhyme_words
 
 from poet.alignment.distillation import (
     ENDING,

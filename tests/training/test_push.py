@@ -7,7 +7,7 @@ import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
-from test_journey import SMALL, call, run  # noqa: F401
+from helpers import SMALL, call
 
 
 class Hub(BaseHTTPRequestHandler):

@@ -11,10 +11,9 @@ from importlib.metadata import distribution
 from pathlib import Path
 
 import pytest
+from helpers import POSITIONS, ROOT, make_checkpoint
 from packaging.requirements import Requirement
-from test_write import POSITIONS, make_checkpoint
 
-ROOT = Path(__file__).resolve().parent.parent
 PLAIN = """
 import importlib.util, json, sys
 from transformers import AutoTokenizer, pipeline, set_seed

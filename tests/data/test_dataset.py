@@ -26,7 +26,7 @@ from poet.data.dataset import (
 )
 from poet.errors import UserError
 
-CONFIGS = Path(__file__).resolve().parents[1] / "configs"
+CONFIGS = Path(__file__).resolve().parents[2] / "configs"
 
 
 def arguments(recipe: str, **changes) -> DataArguments:
@@ -302,7 +302,7 @@ def test_identical_pairs_are_counted_and_dropped(tmp_path, invented):
     path = tmp_path / "poems.json"
     path.write_text(json.dumps(poems), encoding="utf-8")
     summary = build_datasets(
-        arguments("tutorial", corpus=str(path), preference="test_dataset:title_is_odd"), tmp_path
+        arguments("tutorial", corpus=str(path), preference="helpers:title_is_odd"), tmp_path
     )
     rows = [row for half in load_stage(tmp_path, "dpo").values() for row in half]
     assert summary["identical_pairs"] > 0 and summary["dpo_pairs"] == len(rows)
@@ -318,13 +318,9 @@ def test_nothing_but_identical_pairs_is_refused(tmp_path, invented):
     )
     with pytest.raises(UserError, match="needs 2 pairs of different poems and has 0"):
         build_datasets(
-            arguments("tutorial", corpus=str(path), preference="test_dataset:title_is_odd"),
+            arguments("tutorial", corpus=str(path), preference="helpers:title_is_odd"),
             tmp_path,
         )
-
-
-def title_is_odd(poem: Poem) -> bool:
-    return ord(poem.title[-1]) % 2 == 1
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,168 @@
+"""Commands, small checkpoints and curves that several tests share."""
+
+import itertools
+import json
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import torch
+from transformers import GPT2Config, GPT2LMHeadModel
+
+from poet.generation.write import generation_defaults
+from poet.prosody.judge import COMPOUNDS, rhyme_groups
+from poet_tokenizer import build_tokenizer
+
+ROOT = Path(__file__).resolve().parents[1]
+FORM_POSITIONS = 320
+TUNE = "--max_steps 6 --eval_steps 3 --save_steps 2 --logging_steps 1 --per_device_train_batch_size 4 --bf16 false".split()
+
+
+SMALL = "--n_embd 32 --n_layer 1 --n_head 2 --n_positions 96 --torch_compile false".split() + TUNE
+
+
+QUICK = [*TUNE, "--compile_scoring", "false"]
+
+
+OPTIONS = {"pretrain": SMALL, "sft": QUICK, "dpo": [*QUICK, "--sampled_titles", "4"]}
+
+
+# The losses of `trained`: change them only together with a setting of `tang` that explains the difference.
+CURVES = {
+    "pretrain": [6.1501, 6.1549, 6.1359, 6.1155, 6.0735, 6.0271],
+    "sft": [6.0160, 6.0000, 5.9811, 5.9785, 5.9606, 6.0001],
+    "dpo": [6.6498, 6.6339, 6.6123, 6.6461, 6.6305, 6.6269],
+}
+
+
+def call(script: str, *options: str, **kwargs) -> subprocess.CompletedProcess:
+    command = [sys.executable, str(ROOT / script), *options]
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300, **kwargs)
+
+
+def history(folder: Path) -> list[dict]:
+    return json.loads((folder / "trainer_state.json").read_text(encoding="utf-8"))["log_history"]
+
+
+def losses(folder: Path) -> list[float]:
+    return [row["loss"] for row in history(folder) if "loss" in row]
+
+
+def command(stage: str, folder: Path) -> list[str]:
+    return [
+        f"train_{stage}.py",
+        "--config",
+        f"configs/tang/{stage}.yaml",
+        *OPTIONS[stage],
+        "--output_dir",
+        str(folder),
+    ]
+
+
+def beside(trained: Path, name: str, stage: str) -> Path:
+    """The folder of one more `stage`, with what the stages before it left in `trained`."""
+    run = trained / name
+    run.mkdir()
+    for part in {"data", "pretrain", "sft"} - {stage}:
+        (run / part).symlink_to(trained / part)
+    return run / stage
+
+
+def kill_when(path: Path, words: list[str]) -> None:
+    """Starts a command and kills it as soon as `path` is there."""
+    process = subprocess.Popen(
+        [sys.executable, *words], cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
+    while not path.exists() and process.poll() is None:
+        time.sleep(0.001)
+    process.kill()
+    process.wait()
+
+
+def kill_in_a_save(folder: Path, step: int, words: list[str]) -> None:
+    """Leaves the folder of a stage as a kill in the middle of saving `checkpoint-STEP` does."""
+    saving = folder / "unfinished" / f"checkpoint-{step}"
+    for _ in range(3):  # should a kill come too late, again: the folder is then whole
+        shutil.rmtree(folder, ignore_errors=True)
+        kill_when(saving, words)
+        if saving.exists():
+            break
+    assert saving.exists() and not (folder / f"checkpoint-{step}").exists()
+
+
+POSITIONS = 64
+
+
+def random_model(tokenizer, positions: int) -> GPT2LMHeadModel:
+    """One layer of sixteen numbers, the same each time."""
+    torch.manual_seed(0)
+    config = GPT2Config(
+        vocab_size=len(tokenizer),
+        n_positions=positions,
+        n_embd=16,
+        n_layer=1,
+        n_head=2,
+        bos_token_id=tokenizer.eos_token_id,
+        eos_token_id=tokenizer.eos_token_id,
+        pad_token_id=tokenizer.pad_token_id,
+        tie_word_embeddings=False,
+    )
+    return GPT2LMHeadModel(config)
+
+
+def make_checkpoint(
+    folder: Path, ends: float = 0.05, characters: str = "春夜喜雨山中白，。\n", **defaults
+) -> Path:
+    """A random model that ends a poem at each step with about the probability `ends`, whatever went before."""
+    tokenizer = build_tokenizer(characters, POSITIONS)
+    model = random_model(tokenizer, POSITIONS)
+    with (
+        torch.no_grad()
+    ):  # the first of the sixteen numbers is 1 for every input; only the end mark listens to it
+        model.transformer.ln_f.weight[0], model.transformer.ln_f.bias[0] = 0.0, 1.0
+        model.lm_head.weight[:, 0] = 0.0
+        others = len(tokenizer) - 5 - 256  # tokens that verse may have
+        model.lm_head.weight[tokenizer.eos_token_id, 0] = (
+            torch.logit(torch.tensor(ends)) + torch.tensor(others).log()
+        )
+    settings = {"temperature": 1.0, "top_k": 0, "top_p": 1.0, **defaults}
+    model.generation_config = generation_defaults(tokenizer, POSITIONS, **settings)
+    model.save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    return folder
+
+
+def rhyme_words(groups, count: int) -> str:
+    """The first characters of each group, and with them those that compounds decide, which are the hard ones."""
+    everything = [chr(code) for code in range(0x4E00, 0x9FA5)]
+    words = [
+        character
+        for group in groups
+        for character in itertools.islice(
+            (c for c in everything if group in rhyme_groups(c)), count
+        )
+    ]
+    return "".join(
+        dict.fromkeys(
+            [*words, *"".join(pair for pair, _ in COMPOUNDS), *"山水風雨望聞不石徑幽泉細春化"]
+        )
+    )
+
+
+def make_model(folder, characters: str):
+    """A random model of one layer; its head is scaled up, so that it has strong likings."""
+    tokenizer = build_tokenizer(characters + "，。？！\n□○", FORM_POSITIONS)
+    model = random_model(tokenizer, FORM_POSITIONS)
+    model.lm_head.weight.data.mul_(20)
+    model.generation_config = generation_defaults(
+        tokenizer, FORM_POSITIONS, temperature=1.0, top_k=0, top_p=1.0
+    )
+    model.save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    return folder
+
+
+def title_is_odd(poem) -> bool:
+    return ord(poem.title[-1]) % 2 == 1
