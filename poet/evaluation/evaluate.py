@@ -28,7 +28,7 @@ from poet.errors import UserError
 from poet.generation import write
 from poet.prosody.judge import judge
 from poet.prosody.parallelism import Parallelism, middle_couplets
-from poet.speed import hardware
+from poet import device
 from poet.text import LINE_END, line_length, poem_lines
 from poet.training.checkpoints import is_finished
 from poet.training.stages import ALIGNED
@@ -506,7 +506,7 @@ def _row(
 ) -> Row:
     """Everything about one checkpoint; with nothing `asked`, since it knows no titles, its loss alone."""
     row: Row = {"interval": {}}
-    model.to(hardware.fastest_device())
+    model.to(device.fastest_device())
     _say(f"{path}: the loss of the evaluation part")
     _enter(row, _text_figures(model, tokenizer, held_out.text.split(POEM_SEPARATOR), training))
     if asked is None:

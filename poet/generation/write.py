@@ -27,7 +27,7 @@ from transformers import (
 from transformers.generation import BaseStreamer
 
 from poet.errors import UserError, first_line
-from poet.speed import hardware
+from poet import device
 from poet.speed.decode import sample_loop
 from poet.training import checkpoints
 from poet_tokenizer import SPECIAL_TOKENS, ask, byte_token_ids, encode_text
@@ -396,7 +396,7 @@ class _WholeCharacters(BaseStreamer):
 def _undisturbed(model: PreTrainedModel, seed: int | None) -> Iterator[None]:
     """Evaluation mode and random numbers of one's own inside; the caller's mode and random state after it."""
     was_training = model.training
-    with hardware.undisturbed_random_numbers(model.device), torch.inference_mode():
+    with device.undisturbed_random_numbers(model.device), torch.inference_mode():
         if seed is None:
             torch.seed()
         else:

@@ -29,6 +29,7 @@ from transformers.cache_utils import Cache, DynamicLayer
 from transformers.generation import BaseStreamer
 from transformers.pytorch_utils import Conv1D
 
+from poet import device
 from poet.speed import hardware
 
 _FEW = 8  # rows; fewer are multiplied faster by a weight that lies the other way round
@@ -53,11 +54,11 @@ def sample_loop(
     attend: Callable[..., Tensor] = F.scaled_dot_product_attention
     bf16_model, score, kept_in = model, model.get_output_embeddings(), None
     on_cpu = model.device.type == "cpu"
-    if plain and len(input_ids) >= _LARGE and hardware.has_fast_bfloat16():
+    if plain and len(input_ids) >= _LARGE and device.has_fast_bfloat16():
         bf16_model = _in_bfloat16(model)
         score = bf16_model.lm_head
-        if len(input_ids) >= _MANY and on_cpu and hardware.has_compiler():
-            hardware.keep_freed_memory()
+        if len(input_ids) >= _MANY and on_cpu and device.has_compiler():
+            hardware.keep_memory()
             attend, kept_in = _attend, torch.bfloat16
     elif plain and len(input_ids) < _FEW and on_cpu:
         weight = model.lm_head.weight.T.contiguous()  # (width, vocabulary)

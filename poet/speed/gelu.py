@@ -1,6 +1,6 @@
-"""GPT-2's GELU without a tanh, for compiled code on a CPU.
+"""Computes GPT-2's GELU without a tanh, for compiled code on a CPU.
 
-Knows one function; changes no value of it beyond rounding, and nothing in saved checkpoints.
+It knows one function. Values change only by rounding. Saved checkpoints do not change.
 """
 
 import math
@@ -9,13 +9,18 @@ import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
+from poet.speed.versions import CannotPatch, check_version
+
+TESTED_TRANSFORMERS = ">=5.17,<5.25"
+
 _SLOPE, _CUBE = 2 * math.sqrt(2 / math.pi), 0.044715
 
 
 class GeluBySigmoid(nn.Module):
-    """(…) -> (…): x (1 + tanh(y)) / 2 = x sigmoid(2y), for the y of GELU's approximation (arXiv:1606.08415).
+    """Computes x (1 + tanh(y)) / 2 as x sigmoid(2y), for the y of GELU's approximation.
 
-    A vector of sigmoids takes half as long as one of tanhs.
+    The shape stays the same. A vector of sigmoids takes half the time of a vector of tanhs.
+    The approximation is from arXiv:1606.08415.
     """
 
     def forward(self, x: Tensor) -> Tensor:
@@ -23,6 +28,17 @@ class GeluBySigmoid(nn.Module):
 
 
 def patch_gelu(model: PreTrainedModel) -> None:
-    """Computes so in all blocks of a GPT-2 whose `activation_function` is `gelu_pytorch_tanh`, the same function."""
-    for block in model.base_model.h:
+    """Replaces the activation in all blocks of a GPT-2.
+
+    Raises:
+        CannotPatch: transformers is untested, or the model has another activation function.
+    """
+    check_version("transformers", TESTED_TRANSFORMERS)
+    name = getattr(model.config, "activation_function", None)
+    if name != "gelu_pytorch_tanh":
+        raise CannotPatch(f"the model's activation function is {name}")
+    blocks = getattr(model.base_model, "h", [])
+    if not blocks or not all(hasattr(getattr(block, "mlp", None), "act") for block in blocks):
+        raise CannotPatch("the model's blocks have no mlp.act")
+    for block in blocks:
         block.mlp.act = GeluBySigmoid()

@@ -1,7 +1,8 @@
-"""How a batch's tokens are scored against the vocabulary, made to pay on a CPU.
+"""Computes the loss over the vocabulary faster on a CPU.
 
-Knows the last layer and its loss; changes no loss beyond rounding. With thousands of characters to choose from, the
-scores of a batch are by far the largest thing that a step makes, and far larger than a processor's cache.
+It knows the last layer and its loss. Losses change only by rounding.
+The vocabulary has thousands of characters. The logits are therefore by far the largest tensor of
+a training step, and far larger than a processor's cache.
 """
 
 import functools
@@ -12,107 +13,168 @@ from torch.nn import functional as F
 from transformers import PreTrainedModel
 from transformers.modeling_outputs import CausalLMOutputWithCrossAttentions
 
-from poet.speed import hardware
+from poet.speed.versions import CannotPatch, check_names, check_signature, check_version
 
-TOKENS_A_TILE = 512
+TESTED_TORCH = ">=2.11,<2.14"
+TESTED_TRANSFORMERS = ">=5.17,<5.25"
+TESTED_TRL = ">=1.16,<1.17"
+
+TOKENS_PER_TILE = 512
+
+
+def check_tiled_loss() -> None:
+    """Raises `CannotPatch` if torch cannot compute the loss in tiles; it can from 2.13."""
+    check_version("torch", TESTED_TORCH)
+    check_names(F, "linear_cross_entropy")
+    check_names(torch.nn, "LinearCrossEntropyOptions")
 
 
 def patch_forward_to_return_loss(
-    model: PreTrainedModel, in_tiles: bool = False, tokens_a_tile: int = TOKENS_A_TILE
+    model: PreTrainedModel, in_tiles: bool = False, tokens_per_tile: int = TOKENS_PER_TILE
 ) -> None:
-    """Where labels are given, `model` returns their loss, and neither scores nor keys and values.
+    """Makes the model return only the loss when labels are given.
 
-    What a compiled model returns it takes a gradient of, and the scores' is a whole matrix of zeros to be made and added.
-    The loss is the one that transformers computes with `loss_type` ForCausalLM: the mean over the labels, or their sum over
-    `num_items_in_batch`. Nothing changes in saved checkpoints.
+    A compiled model computes a gradient for each output. Returning the logits would allocate and
+    add a matrix of zeros. The loss is the one that transformers computes for the `loss_type`
+    ForCausalLM. It is the mean over the labels, or their sum divided by `num_items_in_batch`.
 
     Args:
-        in_tiles: `tokens_a_tile` at a time are scored and forgotten again, by torch's `linear_cross_entropy` where torch has
-            it (from 2.13), and not all at once.
+        in_tiles: whether torch's `linear_cross_entropy` scores `tokens_per_tile` tokens at a time,
+            so that the logits never exist in full.
+
+    Raises:
+        CannotPatch: a library is untested, or the model has no plain output layer.
     """
-    plain = model.forward
+    check_version("transformers", TESTED_TRANSFORMERS)
+    check_names(model, "base_model", "lm_head")
+    if model.lm_head.bias is not None:
+        raise CannotPatch("the output layer has a bias")
+    if in_tiles:
+        check_tiled_loss()
+    plain = getattr(model.forward, "unpatched", model.forward)
 
     @functools.wraps(plain)
     def forward(input_ids=None, labels=None, num_items_in_batch=None, **others):
         if labels is None:
             return plain(input_ids, **others)
-        hidden = model.base_model(
-            input_ids, use_cache=False, **others
-        ).last_hidden_state  # (batch, positions, width)
-        following = F.pad(labels, (0, 1), value=-100)[:, 1:].flatten()
-        if in_tiles and hasattr(F, "linear_cross_entropy"):
-            options = torch.nn.LinearCrossEntropyOptions(
-                batch_chunk_size=tokens_a_tile, allow_retain_graph=True
-            )
+        outputs = model.base_model(input_ids, use_cache=False, **others)
+        hidden = outputs.last_hidden_state  # (batch, positions, width)
+        targets = F.pad(labels, (0, 1), value=-100)[:, 1:].flatten()  # (batch x positions,)
+        if in_tiles:
             total = F.linear_cross_entropy(
                 hidden.flatten(0, 1),
                 model.lm_head.weight,
-                following,
+                targets,
                 reduction="sum",
-                options=options,
+                options=torch.nn.LinearCrossEntropyOptions(
+                    batch_chunk_size=tokens_per_tile, allow_retain_graph=True
+                ),
             )
         else:
-            total = F.cross_entropy(
-                model.lm_head(hidden).flatten(0, 1).float(), following, reduction="sum"
-            )
-        count = following.ne(-100).sum() if num_items_in_batch is None else num_items_in_batch
+            logits = model.lm_head(hidden).flatten(0, 1)  # (batch x positions, vocabulary)
+            total = F.cross_entropy(logits.float(), targets, reduction="sum")
+        count = targets.ne(-100).sum() if num_items_in_batch is None else num_items_in_batch
         return CausalLMOutputWithCrossAttentions(loss=total / count)
 
+    forward.unpatched = plain  # type: ignore[attr-defined]
     model.forward = forward
 
 
 def patch_trl_scoring(compiled: bool = False) -> None:
-    """The same for trl, which has tiles of its own: some of its settings are changed for this process, and a function replaced.
+    """Makes trl's trainers score faster on a CPU, for all models of this process.
 
-    Without Triton, trl 1.16 scores every position, prompt and padding too (`add_fused_lm_head` in trl/trainer/utils.py), and in
-    bfloat16 multiplies back in float32. Here what has a label is scored, a few tokens a tile, in bfloat16 products; or, compiled,
-    all in one, which takes three products of the vocabulary's size where tiles take four. On a GPU, where trl does well by
-    itself, nothing changes.
+    Without Triton, trl scores every position, also the prompt and the padding
+    (`add_fused_lm_head` in trl/trainer/utils.py). With this patch it scores only positions that
+    have a label, in tiles of `TOKENS_PER_TILE` tokens. Compiled, it scores all labels at once,
+    which takes three products of the vocabulary's size. Tiles take four.
+
+    Calling it again replaces the earlier choice. `unpatch_trl_scoring` restores trl.
 
     Args:
-        compiled: whether scores are computed by compiled code, where there is a C++ compiler. Their entropy is then told, and
-            nothing can be learned from it.
+        compiled: whether compiled code computes the scores. It needs a compiler. The entropy is
+            then only logged, and has no gradient.
+
+    Raises:
+        CannotPatch: trl is untested, or has other names or arguments.
     """
     from trl.kernels import chunked_logprob
     from trl.trainer import utils
 
-    if torch.accelerator.is_available():
-        return
-    # Asked there only whether positions without a label may be left out; the tiles are computed by torch either way.
-    if hasattr(utils, "_use_triton") and hasattr(chunked_logprob, "TOKEN_CHUNK_SIZE"):
-        utils._use_triton = lambda device: True
-        chunked_logprob.TOKEN_CHUNK_SIZE = TOKENS_A_TILE
-    if hasattr(chunked_logprob, "_addmm_fp32"):
-        chunked_logprob._addmm_fp32 = _add_product
-    if hasattr(utils, "_ChunkedLogProbFunction"):
-        in_tiles = getattr(utils._ChunkedLogProbFunction, "in_tiles", utils._ChunkedLogProbFunction)
-        in_one = compiled and hardware.has_compiler()
-        utils._ChunkedLogProbFunction = WholeLogProb(in_tiles) if in_one else in_tiles
+    check_version("trl", TESTED_TRL)
+    check_names(utils, "_use_triton", "_ChunkedLogProbFunction")
+    check_names(chunked_logprob, "TOKEN_CHUNK_SIZE", "_addmm_fp32")
+    tiled = getattr(utils._ChunkedLogProbFunction, "tiled", utils._ChunkedLogProbFunction)
+    check_signature(tiled.forward, "ctx", *_ARGUMENTS)
+    if not _originals:
+        for module, name in _replaced():
+            _originals[name] = getattr(module, name)
+    # trl asks this only to decide whether positions without a label may be left out.
+    utils._use_triton = _score_only_labels
+    chunked_logprob.TOKEN_CHUNK_SIZE = TOKENS_PER_TILE
+    chunked_logprob._addmm_fp32 = _add_product
+    utils._ChunkedLogProbFunction = WholeLogProb(tiled) if compiled else tiled
+
+
+def unpatch_trl_scoring() -> None:
+    """Gives trl back the functions that `patch_trl_scoring` replaced."""
+    if _originals:
+        for module, name in _replaced():
+            setattr(module, name, _originals[name])
+        _originals.clear()
+
+
+# The parameters of trl's ChunkedLogProbFunction.forward, after `ctx`.
+_ARGUMENTS = (
+    *("hidden", "weight", "bias", "targets", "temperature", "chunk_size"),
+    *("final_logit_softcapping", "logit_scale", "outputs"),
+)
+_originals: dict[str, object] = {}
+
+
+def _replaced() -> list[tuple]:
+    """Returns the modules and names in trl that `patch_trl_scoring` replaces."""
+    from trl.kernels import chunked_logprob
+    from trl.trainer import utils
+
+    return [
+        (utils, "_use_triton"),
+        (utils, "_ChunkedLogProbFunction"),
+        (chunked_logprob, "TOKEN_CHUNK_SIZE"),
+        (chunked_logprob, "_addmm_fp32"),
+    ]
+
+
+def _score_only_labels(device: torch.device) -> bool:
+    return True
 
 
 class WholeLogProb:
-    """Stands in for trl's `ChunkedLogProbFunction`: one compiled function of all labels, whose scores are all kept at once.
+    """Replaces trl's `ChunkedLogProbFunction` by one compiled function of all labels.
 
-    What it does not know, and more than `LARGEST` scores, is left to trl's tiles, uncompiled.
+    All logits exist at once. Calls with more than `LARGEST` logits, or with an option that this
+    class does not know, go to trl's own tiles, uncompiled.
 
     Args:
-        in_tiles: trl's own.
+        tiled: trl's own function.
     """
 
-    LARGEST = 2**27  # a quarter of a gigabyte in bfloat16, and as much again for their gradient
+    LARGEST = 2**27  # logits; 256 MB in bfloat16, and their gradient takes as much again
     KNOWN = frozenset({"log_probs", "entropy", "mean_logits", "is_top1"})
 
-    def __init__(self, in_tiles):
-        self.in_tiles = in_tiles
+    def __init__(self, tiled):
+        self.tiled = tiled
         self.log_probs = torch.compile(_log_probs, dynamic=True)
 
     def apply(
         self, hidden: Tensor, weight: Tensor, bias, targets: Tensor, temperature: float, chunk_size: int, softcap, scale, outputs
     ):  # fmt: skip
-        """Arguments and values of trl's function; `chunk_size`, of the vocabulary, is for tiles alone."""
+        """Takes the arguments of trl's function and returns its five values per token.
+
+        `chunk_size` splits the vocabulary. Only the tiles use it.
+        """
         known = bias is None and softcap is None and self.KNOWN.issuperset(outputs)
         if not known or len(targets) * len(weight) > self.LARGEST:
-            return self.in_tiles.apply(
+            return self.tiled.apply(
                 hidden, weight, bias, targets, temperature, chunk_size, softcap, scale, outputs
             )
         if scale != temperature:
@@ -121,9 +183,11 @@ class WholeLogProb:
 
 
 def _log_probs(hidden: Tensor, weight: Tensor, targets: Tensor, outputs: tuple[str, ...]):
-    """(tokens, width), (vocabulary, width), (tokens) -> the five values a token of trl's function, None where not asked for.
+    """Returns the five values per token of trl's function, None for those not in `outputs`.
 
-    The sums over the vocabulary stand side by side so that they are one pass over the logits.
+    Shapes: hidden (tokens, width), weight (vocabulary, width), targets (tokens,).
+    The sums over the vocabulary stand next to each other. The compiler then makes one pass over
+    the logits.
     """
     logits = F.linear(hidden, weight).float()  # (tokens, vocabulary)
     log_probs = -F.cross_entropy(logits, targets, reduction="none")
@@ -131,23 +195,21 @@ def _log_probs(hidden: Tensor, weight: Tensor, targets: Tensor, outputs: tuple[s
     highest = logits.amax(-1)
     exps = (logits - highest[:, None]).exp()
     total = exps.sum(-1)
-    entropy = (
-        highest + total.log() - (exps * logits).sum(-1) / total if "entropy" in outputs else None
-    )
-    mean_logits = logits.sum(-1) / logits.size(-1) if "mean_logits" in outputs else None
-    is_top1 = None
-    if "is_top1" in outputs:  # of equal logits the first one counts
-        behind = torch.arange(logits.size(-1), device=logits.device) >= target
-        before, own = (
-            logits.masked_fill(behind, -torch.inf).amax(-1),
-            logits.gather(1, target).squeeze(1),
-        )
-        is_top1 = (own >= highest) & (own > before)
+    entropy, mean_logits, is_top1 = None, None, None
+    if "entropy" in outputs:
+        entropy = highest + total.log() - (exps * logits).sum(-1) / total
+    if "mean_logits" in outputs:
+        mean_logits = logits.sum(-1) / logits.size(-1)
+    if "is_top1" in outputs:  # of equal logits, the first one is the top
+        not_before = torch.arange(logits.size(-1), device=logits.device) >= target
+        highest_before = logits.masked_fill(not_before, -torch.inf).amax(-1)
+        of_target = logits.gather(1, target).squeeze(1)
+        is_top1 = (of_target >= highest) & (of_target > highest_before)
     return log_probs, entropy, None, mean_logits, is_top1
 
 
 def _add_product(total: Tensor, a: Tensor, b: Tensor) -> None:
-    """total += a @ b, for a float32 total; the product in the type of its factors, which is rounded once a tile."""
+    """Adds a @ b to a float32 total. The product is rounded to the type of `a` and `b` first."""
     if a.dtype == total.dtype:
         total.addmm_(a, b)
     else:

@@ -14,7 +14,7 @@ from tqdm import tqdm
 from transformers import PreTrainedModel, PreTrainedTokenizerFast, TrainerCallback
 
 from poet.generation import write
-from poet.speed import hardware
+from poet import device
 from poet.training.checkpoints import write_text
 
 
@@ -51,7 +51,7 @@ class ShowSample(TrainerCallback):
         ):
             return
         # Dropout draws from the same generator.
-        with hardware.undisturbed_random_numbers(args.device), torch.no_grad():
+        with device.undisturbed_random_numbers(args.device), torch.no_grad():
             written = self.write()
         loss = metrics["eval_loss"]
         record = {"step": state.global_step, "prompt": self.prompt, **written, "eval_loss": loss}

@@ -9,7 +9,7 @@ from torch.nn import functional as F
 from transformers import GPT2Config, GPT2LMHeadModel, LogitsProcessor, LogitsProcessorList, set_seed
 from transformers.cache_utils import Cache
 
-from poet.speed import hardware
+from poet import device
 from poet.speed.decode import (
     PreallocatedLayer,
     _attend,
@@ -194,7 +194,7 @@ def test_attention_to_keys_and_values_in_bfloat16_is_attention(rows, padded):
 
 def test_a_batch_large_enough_for_compiled_attention_writes_to_its_end(model, monkeypatch):
     monkeypatch.setattr(
-        hardware, "has_fast_bfloat16", lambda: True
+        device, "has_fast_bfloat16", lambda: True
     )  # elsewhere the same, only slower
     batch = {name: rows.repeat(41, 1) for name, rows in prompts().items()}
     ends = LogitsProcessorList([EndsByItself(batch["input_ids"].shape[1])])

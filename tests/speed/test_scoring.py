@@ -6,7 +6,7 @@ import pytest
 import torch
 from transformers import GPT2Config, GPT2LMHeadModel, set_seed
 
-from poet.speed import hardware
+from poet import device
 from poet.speed.scoring import (
     WholeLogProb,
     _add_product,
@@ -33,7 +33,7 @@ def test_the_loss_and_the_gradients_are_those_of_the_model_itself(plain, tie, co
         plain.lm_head.weight = torch.nn.Parameter(plain.lm_head.weight.detach() + 0.1)
     bf16_model = copy.deepcopy(plain)
     patch_forward_to_return_loss(
-        bf16_model, in_tiles, tokens_a_tile=7
+        bf16_model, in_tiles, tokens_per_tile=7
     )  # of 36 positions: the last tile is a short one
     tokens = torch.randint(50, (3, 12))
     labels = tokens.clone()
@@ -105,7 +105,7 @@ def score(
 
 
 @pytest.mark.skipif(
-    not hardware.has_compiler(), reason="without a compiler trl scores in its tiles"
+    not device.has_compiler(), reason="without a compiler trl scores in its tiles"
 )
 def test_labels_scored_in_one_have_the_values_and_gradients_of_trls_tiles_and_compile_once(
     function, monkeypatch
@@ -143,7 +143,7 @@ def test_labels_scored_in_one_have_the_values_and_gradients_of_trls_tiles_and_co
 
 
 @pytest.mark.skipif(
-    not hardware.has_compiler(), reason="without a compiler trl scores in its tiles"
+    not device.has_compiler(), reason="without a compiler trl scores in its tiles"
 )
 def test_in_bfloat16_and_without_gradients_labels_are_scored_in_one_as_in_tiles(function):
     in_tiles = function()

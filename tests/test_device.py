@@ -8,25 +8,25 @@ import pytest
 import torch
 
 from poet.errors import UserError
-from poet.speed import hardware
+from poet import device
 
 
 @pytest.fixture(autouse=True)
 def ask_again(monkeypatch):
     """The answer is kept for a process; here it is asked for anew, on a machine without a GPU."""
-    monkeypatch.setattr(hardware, "has_accelerator", lambda: False)
-    hardware.has_compiler.cache_clear()
+    monkeypatch.setattr(device, "has_accelerator", lambda: False)
+    device.has_compiler.cache_clear()
     yield
-    hardware.has_compiler.cache_clear()
+    device.has_compiler.cache_clear()
 
 
 @pytest.mark.skipif(shutil.which("g++") is None, reason="there is no g++")
 def test_a_compiler_is_tried_out(monkeypatch, tmp_path):
     monkeypatch.setenv("CXX", "g++")
-    assert hardware.has_compiler()
-    hardware.has_compiler.cache_clear()
-    monkeypatch.setattr(hardware.sysconfig, "get_path", lambda name: str(tmp_path))  # no Python.h
-    assert not hardware.has_compiler()
+    assert device.has_compiler()
+    device.has_compiler.cache_clear()
+    monkeypatch.setattr(device.sysconfig, "get_path", lambda name: str(tmp_path))  # no Python.h
+    assert not device.has_compiler()
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="a shell script is no program there")
@@ -37,8 +37,8 @@ def test_without_a_compiler_that_works_training_is_eager(monkeypatch, tmp_path, 
         compiler.write_text(script)
         compiler.chmod(0o755)
     monkeypatch.setenv("CXX", str(compiler))
-    assert not hardware.has_compiler()
-    assert "no compiler that works was found" in hardware.describe(bf16=False, compiled=False)
+    assert not device.has_compiler()
+    assert "no compiler that works was found" in device.describe(bf16=False, compiled=False)
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="a shell script is no program there")
@@ -48,8 +48,8 @@ def test_on_a_gpu_a_compiler_of_c_is_tried_out(monkeypatch, tmp_path, exit_code)
     compiler.write_text(f"#!/bin/sh\nexit {exit_code}\n")
     compiler.chmod(0o755)
     monkeypatch.setenv("CC", str(compiler))
-    monkeypatch.setattr(hardware, "fastest_device", lambda: torch.device("cuda"))
-    assert hardware.has_compiler() == (exit_code == 0)
+    monkeypatch.setattr(device, "fastest_device", lambda: torch.device("cuda"))
+    assert device.has_compiler() == (exit_code == 0)
 
 
 @pytest.mark.parametrize(
@@ -74,5 +74,5 @@ def test_a_launch_that_started_one_process_of_two_is_known_in_all_its_spellings(
     ]
     monkeypatch.setattr(psutil.Process, "cmdline", lambda process: command)
     monkeypatch.delenv("WORLD_SIZE", raising=False)
-    with pytest.raises(UserError, match="was asked for 2 processes and started one"):
-        hardware.check_world_size(1)
+    with pytest.raises(UserError, match="asked for 2 processes and started one"):
+        device.check_world_size(1)

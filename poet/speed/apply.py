@@ -1,0 +1,144 @@
+"""Switches on everything that only makes training faster, in one place.
+
+It knows which speed-up serves which stage. It does not know data.
+A plain run (`--plain`) never imports this file.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from transformers import PreTrainedModel, TrainingArguments
+
+from poet import device
+from poet.speed import gelu, hardware, scoring
+from poet.speed.versions import CannotPatch
+
+NO_COMPILER = "no working compiler with Python's headers; with one, training is a third faster"
+
+
+@dataclass(frozen=True)
+class SpeedUps:
+    """The speed-ups of one training.
+
+    Attributes:
+        on: the speed-ups that were really switched on.
+        off: the speed-ups that could not be switched on, each with its reason.
+        compiles_scoring: whether the loss over the vocabulary is compiled.
+    """
+
+    on: list[str]
+    off: list[str]
+    compiles_scoring: bool = False
+
+    def describe(self) -> str:
+        """Returns one line for the log."""
+        line = f"faster by {', '.join(self.on) or 'nothing'}"
+        return f"{line}; not switched on: {'; '.join(self.off)}" if self.off else line
+
+    def compile(self, function: Callable) -> Callable:
+        """Returns a loss function compiled, or unchanged if scoring is not compiled."""
+        return torch.compile(function, dynamic=True) if self.compiles_scoring else function
+
+
+def apply_speedups(
+    model: PreTrainedModel, args: TrainingArguments, *, stage: str, compile_scoring: bool = False
+) -> SpeedUps:
+    """Switches on the speed-ups of a stage, and returns what is really on.
+
+    Call it when the model exists, before the model is copied, before `begin` records the options
+    and before the trainer is built. Calling it again is harmless.
+
+    Args:
+        stage: pretrain, sft, author, dpo, grpo or distill.
+        compile_scoring: whether the loss over the vocabulary should be compiled.
+    """
+    on: list[str] = []
+    off: list[str] = []
+    on_cpu = args.device.type == "cpu"
+    if hardware.use_all_cores():
+        on.append(f"{torch.get_num_threads()} threads")
+    if hardware.keep_memory():
+        on.append("freed memory kept")
+    if choose_attention(model, args):
+        on.append("attention in plain products")
+    if args.torch_compile:
+        if device.has_compiler():
+            on.append("torch.compile")
+        else:
+            args.torch_compile = False
+            args.torch_compile_backend = "no"  # accelerate reads only this one
+            off.append(f"torch.compile ({NO_COMPILER})")
+    compiled = False
+    if stage == "pretrain":
+        _speed_up_pretraining(model, args, on, off)
+    elif on_cpu:
+        compiled = compile_scoring and _can_compile_scoring(args, off)
+        compiled = _speed_up_trl(stage, compiled, on, off)
+    return SpeedUps(on, off, compiled)
+
+
+def choose_attention(model: PreTrainedModel, args: TrainingArguments) -> bool:
+    """Computes attention in plain products if that is faster, and returns whether it does.
+
+    On a CPU, torch's own kernel is fast only in float32. In bfloat16 the two round differently.
+    Models that are compared, such as a policy and its reference, must therefore use the same one.
+    """
+    if not (args.bf16 and args.use_cpu):
+        return False
+    model.set_attn_implementation("eager")
+    return True
+
+
+def _speed_up_pretraining(
+    model: PreTrainedModel, args: TrainingArguments, on: list[str], off: list[str]
+) -> None:
+    tiles = f"tiles of {scoring.TOKENS_PER_TILE} tokens"
+    in_tiles = not args.bf16  # in bfloat16 the whole product is faster than tiles
+    if in_tiles:
+        try:
+            scoring.check_tiled_loss()
+        except CannotPatch as reason:
+            in_tiles = False
+            off.append(f"loss in {tiles} ({reason})")
+    name = f"loss without logits, in {tiles}" if in_tiles else "loss without logits"
+    try:
+        scoring.patch_forward_to_return_loss(model, in_tiles)
+        on.append(name)
+    except CannotPatch as reason:
+        off.append(f"{name} ({reason})")
+    if args.torch_compile and args.use_cpu:  # uncompiled, it would take six kernels instead of one
+        try:
+            gelu.patch_gelu(model)
+            on.append("GELU by a sigmoid")
+        except CannotPatch as reason:
+            off.append(f"GELU by a sigmoid ({reason})")
+
+
+def _can_compile_scoring(args: TrainingArguments, off: list[str]) -> bool:
+    """Returns whether scoring can be compiled. If not, adds the reason to `off`."""
+    reason = ""
+    if not device.has_compiler():
+        reason = NO_COMPILER
+    elif getattr(args, "entropy_coef", 0) or getattr(args, "use_adaptive_entropy", False):
+        reason = "the entropy needs a gradient"
+    elif getattr(args, "use_weighting", False):
+        reason = "use_weighting needs values that only trl's own function computes"
+    if reason:
+        off.append(f"scores compiled ({reason})")
+    return not reason
+
+
+def _speed_up_trl(stage: str, compiled: bool, on: list[str], off: list[str]) -> bool:
+    """Patches trl, and returns whether the loss is compiled."""
+    tiles = f"only labels scored, in tiles of {scoring.TOKENS_PER_TILE} tokens"
+    name = "only labels scored, scores compiled" if compiled else tiles
+    try:
+        scoring.patch_trl_scoring(compiled)
+        on.append(name)
+    except CannotPatch as reason:
+        off.append(f"{name} ({reason})")
+        compiled = compiled and stage == "distill"  # its loss is ours, and needs no patch
+    if compiled and stage == "distill":
+        on.append("distillation loss compiled")
+    return compiled

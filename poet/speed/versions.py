@@ -1,0 +1,36 @@
+"""Compares the installed libraries with the versions that a patch was tested with.
+
+It knows version numbers, names and signatures. It does not know what a patch does.
+"""
+
+import importlib
+import inspect
+from collections.abc import Callable
+
+from packaging.specifiers import SpecifierSet
+
+
+class CannotPatch(Exception):
+    """A patch does not fit the installed library. The message says why, in a few words."""
+
+
+def check_version(library: str, tested: str) -> None:
+    """Raises `CannotPatch` if the installed version is outside `tested`, such as ">=1.16,<1.17"."""
+    installed = str(importlib.import_module(library).__version__)
+    if not SpecifierSet(tested).contains(installed, prereleases=True):
+        raise CannotPatch(f"{library} {installed} is untested, tested is {tested}")
+
+
+def check_names(owner: object, *names: str) -> None:
+    """Raises `CannotPatch` if the module or object has lost one of the names."""
+    missing = [name for name in names if not hasattr(owner, name)]
+    if missing:
+        label = getattr(owner, "__name__", type(owner).__name__)
+        raise CannotPatch(f"{label} has no {', '.join(missing)}")
+
+
+def check_signature(function: Callable, *names: str) -> None:
+    """Raises `CannotPatch` if the parameters of `function` are not exactly `names`, in order."""
+    found = tuple(inspect.signature(function).parameters)
+    if found != names:
+        raise CannotPatch(f"{function.__qualname__} takes other arguments: {', '.join(found)}")
