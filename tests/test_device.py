@@ -7,8 +7,8 @@ import psutil
 import pytest
 import torch
 
-from poet.errors import UserError
 from poet import device
+from poet.errors import UserError
 
 
 @pytest.fixture(autouse=True)

@@ -19,6 +19,7 @@ from typing import Any
 import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
+from poet import device
 from poet.alignment import themes
 from poet.alignment.author import AuthorSplit, Bayes, find_author_of
 from poet.data import dataset
@@ -28,7 +29,6 @@ from poet.errors import UserError
 from poet.generation import write
 from poet.prosody.judge import judge
 from poet.prosody.parallelism import Parallelism, middle_couplets
-from poet import device
 from poet.text import LINE_END, line_length, poem_lines
 from poet.training.checkpoints import is_finished
 from poet.training.stages import ALIGNED

@@ -26,8 +26,8 @@ from transformers import (
 )
 from transformers.generation import BaseStreamer
 
-from poet.errors import UserError, first_line
 from poet import device
+from poet.errors import UserError, first_line
 from poet.speed.decode import sample_loop
 from poet.training import checkpoints
 from poet_tokenizer import SPECIAL_TOKENS, ask, byte_token_ids, encode_text

@@ -71,7 +71,11 @@ def keep_freed_memory() -> str:
 
     Only glibc does otherwise and can be asked; elsewhere nothing happens. Says what came of it.
     """
-    return "freed memory is kept" if keep_memory() else "the allocator as it is (only glibc's was tried)"
+    return (
+        "freed memory is kept"
+        if keep_memory()
+        else "the allocator as it is (only glibc's was tried)"
+    )
 
 
 def keep_memory() -> bool:

@@ -13,8 +13,8 @@ import torch
 from tqdm import tqdm
 from transformers import PreTrainedModel, PreTrainedTokenizerFast, TrainerCallback
 
-from poet.generation import write
 from poet import device
+from poet.generation import write
 from poet.training.checkpoints import write_text
 
 

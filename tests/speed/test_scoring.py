@@ -104,9 +104,7 @@ def score(
     return [*found, hidden.grad, weight.grad]
 
 
-@pytest.mark.skipif(
-    not device.has_compiler(), reason="without a compiler trl scores in its tiles"
-)
+@pytest.mark.skipif(not device.has_compiler(), reason="without a compiler trl scores in its tiles")
 def test_labels_scored_in_one_have_the_values_and_gradients_of_trls_tiles_and_compile_once(
     function, monkeypatch
 ):
@@ -142,9 +140,7 @@ def test_labels_scored_in_one_have_the_values_and_gradients_of_trls_tiles_and_co
     assert not isinstance(function(), WholeLogProb)
 
 
-@pytest.mark.skipif(
-    not device.has_compiler(), reason="without a compiler trl scores in its tiles"
-)
+@pytest.mark.skipif(not device.has_compiler(), reason="without a compiler trl scores in its tiles")
 def test_in_bfloat16_and_without_gradients_labels_are_scored_in_one_as_in_tiles(function):
     in_tiles = function()
     patch_trl_scoring(compiled=True)
