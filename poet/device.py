@@ -139,7 +139,7 @@ def _requested_processes() -> int:
         return 1
     from accelerate.commands.config.config_args import default_yaml_config_file  # slow to import
 
-    words = []
+    words: list[str] = []
     for word in command:
         words += word.split("=", 1) if word.startswith("--") else [word]
     options = {name.replace("-", "_"): value for name, value in zip(words, words[1:])}
