@@ -26,9 +26,9 @@ def main() -> None:
 
     stage_args, args = parse(DistillationArguments, SFTConfig)
 
-    from poet.alignment import own_pairs
+    from poet.alignment.rounds import rounds
 
-    for stage_args_of_round, args_of_round, number in own_pairs.rounds(stage_args, args):
+    for stage_args_of_round, args_of_round, number in rounds(stage_args, args):
         distill(stage_args_of_round, args_of_round, number, stage_args.model_name_or_path)
 
 
@@ -45,7 +45,7 @@ def distill(
     from datasets import Dataset, concatenate_datasets
     from trl import SFTTrainer
 
-    from poet.alignment import own_pairs, themes
+    from poet.alignment import masked_poems, themes
     from poet.alignment.distillation import MaskedTeacher, distillation_loss
     from poet.data import dataset
     from poet.speed import hardware, scoring
@@ -94,7 +94,7 @@ def distill(
 
     # Data: titles of poems in a regulated form, or words of theirs in place of the title.
     rows = dataset.load_stage(run.folder, "sft")
-    patterns = own_pairs.in_regulated_forms(rows["train"], stage_args.max_lines)[
+    patterns = masked_poems.in_regulated_forms(rows["train"], stage_args.max_lines)[
         : stage_args.samples_per_round
     ]
     seed = args.seed + number
@@ -112,13 +112,13 @@ def distill(
         return
 
     # The poems that it writes for these under the mask, beside some of the poets that keep to no form; the poets' own evaluate.
-    written = own_pairs.rows_in_forms(
+    written = masked_poems.rows_in_forms(
         reference, tokenizer, titled, stage_args.sampling_temperature, seed
     )
-    written += own_pairs.rows_in_forms(
+    written += masked_poems.rows_in_forms(
         reference, tokenizer, themed, stage_args.sampling_temperature, seed, themes.INSTRUCTION
     )
-    free = own_pairs.in_no_form(rows["train"], stage_args.max_lines, stage_args.old_style_poems)
+    free = masked_poems.in_no_form(rows["train"], stage_args.max_lines, stage_args.old_style_poems)
     free = themes.ask_by_theme(free, stage_args.theme_fraction, seed)
     rows["train"] = concatenate_datasets([Dataset.from_list(written, features=free.features), free])
     rows = fit_lengths(rows, tokenizer, args, model.config.n_positions)

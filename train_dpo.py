@@ -26,9 +26,9 @@ def main() -> None:
 
     stage_args, args = parse(AlignmentArguments, DPOConfig)
 
-    from poet.alignment import own_pairs
+    from poet.alignment.rounds import rounds
 
-    for stage_args_of_round, args_of_round, number in own_pairs.rounds(stage_args, args):
+    for stage_args_of_round, args_of_round, number in rounds(stage_args, args):
         align(stage_args_of_round, args_of_round, number)
 
 
@@ -76,7 +76,16 @@ def align(stage_args: "AlignmentArguments", args: "DPOConfig", number: int) -> N
     if stage_args.sampled_titles:
         predicate = preferences.get(made_from["preference"], dataset.training_poems(run.folder))
         rows["train"] = own_pairs.add_sampled_pairs(
-            rows["train"], reference, tokenizer, predicate, stage_args, args.seed, number
+            rows["train"],
+            reference,
+            tokenizer,
+            predicate,
+            sampled_titles=stage_args.sampled_titles,
+            samples_per_title=stage_args.samples_per_title,
+            corruptions=stage_args.corruptions,
+            corpus_pairs=stage_args.corpus_pairs,
+            seed=args.seed,
+            round_number=number,
         )
         rows = fit_lengths(rows, tokenizer, args, model.config.n_positions)
 

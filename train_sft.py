@@ -50,7 +50,17 @@ def main() -> None:
     rows = fit_lengths(rows, tokenizer, args, model.config.n_positions)
 
     # Weights: all of the model's, or those of an adapter beside them.
-    adapter = author.adapter_config(author_args, stage_args, model, args.seed)
+    adapter = None
+    if author_args.author:
+        adapter = author.adapter_config(
+            model,
+            rank=author_args.lora_r,
+            alpha=author_args.lora_alpha,
+            dropout=author_args.lora_dropout,
+            layers=author_args.lora_target_modules,
+            optimizer=stage_args.optimizer,
+            seed=args.seed,
+        )
 
     made_from = dataset.load_summary(run.folder)["made_from"]
     inputs = {"data": made_from, "model": origin, **(asdict(author_args) if adapter else {})}

@@ -1,50 +1,46 @@
-"""One author's voice: the poems among those of a run, the adapter that learns them, whose verse a poem is taken for.
+"""Finds the poems of one author in the corpus of a run, and configures the adapter that learns them.
 
-Knows the split of a run and PEFT's adapters; knows nothing of how they are trained. The corpus is read again, since the
-three sets of a run do not say who wrote what.
+An adapter is a small set of extra weights (LoRA, arXiv:2106.09685). It trains while the weights of
+the model stay as they are. The data sets of a run do not name authors, so the corpus is read again.
+This module knows the split of a run and PEFT's adapters; it does not train.
 """
 
-import json
-import math
-import random
 from collections import Counter
-from collections.abc import Iterator
 from dataclasses import dataclass
 from difflib import SequenceMatcher
-from itertools import chain, pairwise
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from poet.data import dataset
-from poet.data.corpus import Poem, fingerprint
+from poet.data.corpus import Poem, Split, fingerprint
 from poet.errors import UserError
 from poet.prosody import script
-from poet.text import poem_lines
 from poet.training import checkpoints
-from poet.training.options import AuthorArguments, StageArguments
 
 if TYPE_CHECKING:
     import datasets
     import peft
+    from transformers import PreTrainedModel
 
-FEWEST = 20  # poems of an author; fewer are learned by heart
+MIN_POEMS = 20  # an adapter would memorise fewer
 
 
 @dataclass(frozen=True)
 class AuthorSplit:
-    """The poems of a corpus as one author divides them: the author's and the others', those that train and those that evaluate."""
+    """The poems of a corpus, split by author and by whether the run trains on them."""
 
     author: str
-    learned: list[Poem]
+    training: list[Poem]
     held_out: list[Poem]
-    others_learned: list[Poem]
+    others_training: list[Poem]
     others_held_out: list[Poem]
 
     def rows(self) -> "datasets.DatasetDict":
-        """`train` and `test` of the author's poems, in the form of fine-tuning's rows."""
+        """Returns the author's poems as rows of fine-tuning, in the sets `train` and `test`."""
         import datasets
 
-        parts = {"train": self.learned, "test": self.held_out}
+        parts = {"train": self.training, "test": self.held_out}
         return datasets.DatasetDict(
             {
                 name: datasets.Dataset.from_list(list(map(dataset.sft_row, poems)))
@@ -54,53 +50,70 @@ class AuthorSplit:
 
 
 def find_author(run: Path, name: str) -> AuthorSplit:
-    """The poems of the author `name`, in traditional or simplified characters, and of all others in a run's corpus.
+    """Splits the corpus of a run by author.
 
-    What evaluates is the held-out end of each of the three parts, less the poems whose wording trains somewhere: the
-    models of the run have seen none of it.
+    Held out are the poems on which no model of the run was trained. They are the held-out end of
+    each of the three parts, without the poems whose wording also occurs in a training part.
+
+    Args:
+        run: folder of the run.
+        name: of the author, in traditional or simplified characters.
 
     Raises:
-        UserError: an unknown author (the nearest are named), one with too few poems, or a corpus that is gone.
+        UserError: the corpus has no such author (the message names the nearest), or too few poems,
+            or the corpus is gone or has changed.
     """
     made_from = dataset.load_summary(run)["made_from"]
+    corpus = made_from["corpus"]
     split = _split_again(run, made_from)
     counts = Counter(poem.author for poem in chain(*split.parts) if poem.author)
     author = name.strip() if name.strip() in counts else script.to_traditional(name.strip())
     if author not in counts:
-        near = sorted(
-            counts, key=lambda other: (SequenceMatcher(None, author, other).ratio(), counts[other])
-        )[:-4:-1]
-        nearest = f"the nearest are {', '.join(near)}" if near else "its poems name no authors"
-        raise UserError(f"there is no poem by {author} in {made_from['corpus']}; {nearest}")
-    if counts[author] < FEWEST:
+        nearest = _nearest_authors(author, counts)
+        hint = (
+            f"the nearest are {', '.join(nearest)}" if nearest else "its poems do not name authors"
+        )
+        raise UserError(f"there is no poem by {author} in {corpus}; {hint}")
+    if counts[author] < MIN_POEMS:
         raise UserError(
-            f"{author} has {counts[author]} poems in {made_from['corpus']}, and a voice takes {FEWEST}"
+            f"{author} has {counts[author]} poems in {corpus}, and an adapter needs {MIN_POEMS}"
         )
 
-    share = made_from["held_out"]
-    # The text of pretraining is cut by characters: a poem belongs to the rows that train if its beginning does.
-    cut = len(dataset.pretraining_rows(dataset.pretraining_text(split.pretrain), share)[0])
+    fraction = made_from["held_out"]
+    # Pretraining cuts its text by characters. A poem trains if its first characters do.
+    text = dataset.pretraining_text(split.pretrain)
+    cut = len(dataset.pretraining_rows(text, fraction)[0])
     halves = [(split.pretrain[:cut], split.pretrain[cut:])]
-    halves += [dataset.hold_out(part, share) for part in (split.sft, split.dpo)]
-    learned = [poem for half, _ in halves for poem in half]
-    known = {poem.wording for poem in learned}
+    halves += [dataset.hold_out(part, fraction) for part in (split.sft, split.dpo)]
+    training = [poem for half, _ in halves for poem in half]
+    known = {poem.wording for poem in training}
     held_out = [poem for _, half in halves for poem in half if poem.wording not in known]
-    voice = AuthorSplit(
+    author_split = AuthorSplit(
         author,
-        learned=[poem for poem in learned if poem.author == author],
+        training=[poem for poem in training if poem.author == author],
         held_out=[poem for poem in held_out if poem.author == author],
-        others_learned=[poem for poem in learned if poem.author != author],
+        others_training=[poem for poem in training if poem.author != author],
         others_held_out=[poem for poem in held_out if poem.author != author],
     )
-    if not voice.learned or not voice.held_out:
+    if not author_split.training or not author_split.held_out:
         raise UserError(
-            f"of the {counts[author]} poems by {author} {len(voice.learned)} train and {len(voice.held_out)} evaluate, "
-            "and both are needed; choose an author with more poems"
+            f"of the {counts[author]} poems by {author}, {len(author_split.training)} train and "
+            f"{len(author_split.held_out)} are held out; both are needed. "
+            "Choose an author with more poems"
         )
-    return voice
+    return author_split
 
 
-def _split_again(run: Path, made_from: dict[str, Any]):
+def _nearest_authors(name: str, counts: Counter[str]) -> list[str]:
+    """Returns up to three names most similar to `name`; of equals, those with more poems first."""
+
+    def similarity(other: str) -> tuple[float, int]:
+        return SequenceMatcher(None, name, other).ratio(), counts[other]
+
+    return sorted(counts, key=similarity, reverse=True)[:3]
+
+
+def _split_again(run: Path, made_from: dict[str, Any]) -> Split:
     arguments = dataset.DataArguments(
         **{key: value for key, value in made_from.items() if key != "fingerprint"}
     )
@@ -110,110 +123,68 @@ def _split_again(run: Path, made_from: dict[str, Any]):
         return dataset.read_and_split(arguments)[1]
     except UserError as error:
         raise UserError(
-            f"{run} was made from {arguments.corpus}, where authors are looked up: {error}"
+            f"{run} was made from {arguments.corpus}, which names the authors: {error}"
         ) from error
 
 
 def find_author_of(adapter: Path) -> AuthorSplit | None:
-    """The voice that an adapter learned; None where its folder does not stand in a run, and nobody can say."""
+    """Returns the author's split for an adapter folder, or None for a folder outside a run."""
     author = checkpoints.arguments_of(adapter).get("author")
-    return (
-        find_author(adapter.parent, author)
-        if author and (adapter.parent / "data").is_dir()
-        else None
-    )
-
-
-# ----------------------------------------------------------------------------------------------------- the adapter
+    if not author or not (adapter.parent / "data").is_dir():
+        return None
+    return find_author(adapter.parent, author)
 
 
 def adapter_config(
-    author_args: AuthorArguments, stage_args: StageArguments, model, seed: int
-) -> "peft.LoraConfig | None":
-    """The adapter to train beside `model`, whose own weights then stay as they are; None without an author.
+    model: "PreTrainedModel",
+    *,
+    rank: int,
+    alpha: int,
+    dropout: float,
+    layers: list[str],
+    optimizer: str,
+    seed: int,
+) -> "peft.LoraConfig":
+    """Returns PEFT's configuration of an adapter for `model`.
+
+    Args:
+        rank: width of the adapter's matrices.
+        alpha: the adapter's output is multiplied by `alpha / rank`.
+        dropout: on the adapter's input.
+        layers: names of the layers of `model` that get an adapter.
+        optimizer: name of the optimizer, which must not be "muon".
+        seed: for the first weights of the adapter.
 
     Raises:
-        UserError: layers that the model does not have, Muon, or no PEFT.
+        UserError: the model does not have one of the layers, the optimizer is Muon, or PEFT is not
+            installed.
     """
-    if not author_args.author:
-        return None
-    layers = {name.rpartition(".")[2] for name, _ in model.named_modules()}
-    if missing := set(author_args.lora_target_modules) - layers:
+    layers_of_model = {name.rpartition(".")[2] for name, _ in model.named_modules()}
+    missing = set(layers) - layers_of_model
+    if missing:
         raise UserError(
-            f"lora_target_modules: the model has no layer {min(missing)}; GPT-2 has c_attn, c_proj, c_fc"
+            f"lora_target_modules: the model has no layer {min(missing)}; "
+            "GPT-2 has c_attn, c_proj, c_fc"
         )
-    if stage_args.optimizer == "muon":
+    if optimizer == "muon":
         raise UserError(
-            "optimizer: muon is for whole matrices, and an adapter's are halves of one; use adamw"
+            "muon does not train adapters: it is for whole matrices, and an adapter holds the two "
+            "factors of a matrix. Use --optimizer adamw"
         )
     try:
         from peft import LoraConfig
     except ImportError as error:
         raise UserError(
-            "an adapter needs PEFT, which is not installed here: pip install peft"
+            "an adapter needs PEFT, which is not installed: pip install peft"
         ) from error
     from transformers import set_seed
 
-    set_seed(seed)  # the adapter's first weights are drawn before Trainer sets it
+    set_seed(seed)  # PEFT samples the first weights before Trainer sets the seed
     return LoraConfig(
         task_type="CAUSAL_LM",
-        r=author_args.lora_r,
-        lora_alpha=author_args.lora_alpha,
-        lora_dropout=author_args.lora_dropout,
-        target_modules=author_args.lora_target_modules,
-        fan_in_fan_out=True,  # GPT-2's layers hold their weights as (in, out)
+        r=rank,
+        lora_alpha=alpha,
+        lora_dropout=dropout,
+        target_modules=layers,
+        fan_in_fan_out=True,  # GPT-2 stores its weights as (in, out)
     )
-
-
-def complete_adapter(folder: Path, model) -> None:
-    """Adds to what PEFT saves how the adapter writes by default, and takes out where on this machine its base stands."""
-    model.generation_config.save_pretrained(folder)
-    (folder / "README.md").unlink(
-        missing_ok=True
-    )  # PEFT's card, with that path; ours is written when training is over
-    config = json.loads((folder / "adapter_config.json").read_text(encoding="utf-8"))
-    base = Path(config["base_model_name_or_path"])
-    if base.is_absolute():
-        config["base_model_name_or_path"] = f"../{base.name}"
-        checkpoints.write_text(folder / "adapter_config.json", json.dumps(config, indent=2))
-
-
-# ---------------------------------------------------------------------------------------- whose verse a poem is like
-
-
-class Bayes:
-    """Tells an author's verse from the others' by its pairs of characters: naive Bayes, learned from as many poems of either.
-
-    A poem is taken for the author's where its pairs speak for that more than for the others, and also more than those of
-    95 in 100 other poems do, which it has not learned. A pair that neither side has written says nothing.
-    """
-
-    def __init__(self, voice: AuthorSplit, seed: int, unlearned: int = 2000):
-        count = len(voice.learned)
-        drawn = random.Random(seed).sample(
-            voice.others_learned, min(len(voice.others_learned), count + unlearned)
-        )
-        sides = (voice.learned, drawn[:count])
-        own, others = (
-            Counter(chain.from_iterable(_pairs(poem.text) for poem in side)) for side in sides
-        )
-        known = own.keys() | others.keys()
-        less = math.log((own.total() + len(known)) / (others.total() + len(known)))
-        self.speaks_for = {
-            pair: math.log((own[pair] + 1) / (others[pair] + 1)) - less for pair in known
-        }  # in nats
-        scores = sorted(self._score(poem.text) for poem in drawn[count:])
-        self.least = max([0.0, *scores[int(0.95 * len(scores)) :][:1]])
-
-    def takes(self, poem: str) -> bool:
-        """Whether the poem is taken for the author's."""
-        return self._score(poem) > self.least
-
-    def _score(self, poem: str) -> float:
-        """Nats a pair for the author."""
-        found = [self.speaks_for.get(pair, 0.0) for pair in _pairs(poem)]
-        return sum(found) / max(1, len(found))
-
-
-def _pairs(poem: str) -> Iterator[tuple[str, str]]:
-    return chain.from_iterable(pairwise(line) for line in poem_lines(poem))

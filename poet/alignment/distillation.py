@@ -1,9 +1,15 @@
-"""A model under a mask -> a teacher for the model without it: rules that were kept by force, learned by heart.
+"""Teaches a model the rules of a form: its teacher is the same model under the mask of that form.
 
-Knows forms and tokens; trains nothing. The teacher is the model itself, and where the mask forbids nothing the two agree, so
-that all there is to learn are the rules; and it tells of every character of the vocabulary, at every place, whether it may stand
-there, where a reward has one number for a whole poem. Distillation: Hinton et al., arXiv:1503.02531; of a model by itself under
-other conditions: Snell et al., arXiv:2209.15189.
+In distillation a student learns to predict the probabilities that a teacher gives to every token
+(Hinton et al., arXiv:1503.02531). Here both start as the same model, and only the teacher has the
+mask, which sets the probability of forbidden characters to zero (a model as its own teacher under
+other conditions: Snell et al., arXiv:2209.15189). Where the mask forbids nothing, the two agree, so
+the student learns the rules and little else. A reward is one number per poem. The teacher instead
+tells for each position which characters are allowed.
+
+`trl.DistillationTrainer` computes the teacher's probabilities from its hidden states, and offers no
+place for a mask. So train_distill.py gives `trl.SFTTrainer` the loss of this module.
+This module knows forms and tokens; it does not train.
 """
 
 from collections import defaultdict
@@ -12,139 +18,164 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
+from poet.alignment.scores import sampling_scores
 from poet.prosody.forms import FormLogitsProcessor, read_form, regulated_form
 from poet.prosody.judge import judge
 from poet.text import LINE_END, poem_lines
 
-UNTAUGHT, FREE, RULED, ENDING = range(4)
-"""What a place of a poem is to a learner: left out; one where no rule is left to keep; under the mask; that, and where a line ends: a word that
-rhymes, or a mark."""
+# Kinds of token position, by the teacher that the student follows there.
+IGNORED = 0  # no teacher: the position does not count
+UNMASKED = 1  # the unmasked model
+MASKED = 2  # the model under the mask of the form
+MASKED_LINE_END = 3  # the same, at a rhyming character or a punctuation mark
 
 
 class MaskedTeacher:
-    """What `model` would write next at each place of a poem, at its own temperature: by the mask of the form, or freely.
+    """Gives the probabilities that the student learns, at each position of a batch of poems.
 
-    A poem in old style, or with lines of no form, teaches nothing up to the end of the line that breaks the first rule, and that
-    the model goes on as before after it. Without such poems a model that never sees a broken rule learns that there is none, and
-    the verse of the poets that keep to none becomes unlikely.
+    For a poem in a regulated form, the teacher is `model` under the mask of that form.
+
+    A poem in old style (gutishi) or with irregular lines breaks a rule somewhere. Its positions up
+    to the end of the first line with a broken rule are ignored. After that line the teacher is
+    `unmasked_model`. Such poems keep the student's loss on old style low. Without them it learns
+    that no rule is ever broken.
     """
 
     def __init__(
         self,
         model: PreTrainedModel,
         tokenizer: PreTrainedTokenizerFast,
-        before: PreTrainedModel | None = None,
+        unmasked_model: PreTrainedModel | None = None,
     ):
         """
         Args:
-            before: who teaches what is free, if not `model`: one that has not been taught yet, so that what was lost is learned again.
+            unmasked_model: the teacher without a mask. Default: `model`. In later rounds `model` has
+                already learned the rules, and the model from before the first round has not.
         """
         self.model, self.tokenizer = model.eval(), tokenizer
-        self.before = self.model if before is None else before.eval()
+        self.unmasked_model = self.model if unmasked_model is None else unmasked_model.eval()
         self._masks: dict[tuple[str, int], FormLogitsProcessor] = {}
 
     @torch.no_grad()
     def __call__(
         self, input_ids: Tensor, attention_mask: Tensor, labels: Tensor
     ) -> tuple[Tensor, Tensor]:
-        """(poems, tokens), padded behind, labels of the poems alone -> what it would write, and what is to be learned of it.
+        """Returns the teacher's probabilities and the kind of each position that has a label.
+
+        Args:
+            input_ids: (poems, tokens), padded on the right.
+            attention_mask: (poems, tokens).
+            labels: (poems, tokens), -100 everywhere except on the poems.
 
         Returns:
-            Probabilities (labels, vocabulary) and one of the four constants above (labels,), poem after poem.
+            Probabilities (labels, vocabulary) and kinds (labels,), poem after poem.
 
         Raises:
-            ValueError: a poem that is not in old style has not the length and lines of a regulated form.
+            ValueError: a poem is neither in a regulated form nor in old style.
         """
-        counted = labels[:, 1:] != -100
+        has_label = labels[:, 1:] != -100
         poems = [row[row != -100] for row in labels[:, 1:]]
-        kinds = [torch.full((len(poem),), RULED) for poem in poems]
-        by_mask: dict[FormLogitsProcessor, list[int]] = defaultdict(list)
-        free: list[int] = []
+        kinds = [torch.full((len(poem),), MASKED) for poem in poems]
+        of_mask: dict[FormLogitsProcessor, list[int]] = defaultdict(list)
+        without_mask: list[int] = []
         for number, poem in enumerate(poems):
             text = self.tokenizer.decode(poem, skip_special_tokens=True)
-            broken = _free_from(text)
-            if broken is None:
-                by_mask[self._mask(text)].append(number)
+            ignored = _end_of_first_broken_line(text)
+            if ignored is None:
+                of_mask[self._mask(text)].append(number)
             else:
-                free.append(number)
-                kinds[number][:broken], kinds[number][broken:] = UNTAUGHT, FREE
-        scores = [torch.empty(0)] * len(poems)  # (tokens of a poem, vocabulary) each
-        for model, numbers in ((self.before, free), (self.model, sum(by_mask.values(), []))):
+                without_mask.append(number)
+                kinds[number][:ignored], kinds[number][ignored:] = IGNORED, UNMASKED
+
+        under_mask = [number for numbers in of_mask.values() for number in numbers]
+        scores = [torch.empty(0)] * len(poems)  # (tokens of the poem, vocabulary) per poem
+        for model, numbers in ((self.unmasked_model, without_mask), (self.model, under_mask)):
             if numbers:
-                found = self._scores(
-                    model, input_ids[numbers], attention_mask[numbers], counted[numbers]
+                scores_of_model = self._scores(
+                    model, input_ids[numbers], attention_mask[numbers], has_label[numbers]
                 )
-                for number, own in zip(numbers, found, strict=True):
-                    scores[number] = own
-        for mask, numbers in by_mask.items():
+                for number, poem_scores in zip(numbers, scores_of_model, strict=True):
+                    scores[number] = poem_scores
+
+        for mask, numbers in of_mask.items():
             ids = torch.stack([poems[number] for number in numbers])
-            together = torch.stack([scores[number] for number in numbers])
+            form_scores = torch.stack([scores[number] for number in numbers])
             for place in range(ids.shape[1]):
-                together[:, place] = mask(ids[:, :place], together[:, place])
-            for number, own in zip(numbers, together, strict=True):
-                scores[number] = own
-                kinds[number][mask.request.rhyme_places] = ENDING
-                # The first five characters may yet become seven; from there on the length of lines is no choice.
-                kinds[number][[place for place in mask.request.mark_places if place > 5]] = ENDING
+                form_scores[:, place] = mask(ids[:, :place], form_scores[:, place])
+            # The first line may still have five or seven characters, so its mark is no rule yet.
+            marks = [place for place in mask.request.mark_places if place > 5]
+            for number, poem_scores in zip(numbers, form_scores, strict=True):
+                scores[number] = poem_scores
+                kinds[number][mask.request.rhyme_places] = MASKED_LINE_END
+                kinds[number][marks] = MASKED_LINE_END
         return torch.cat(scores).softmax(-1), torch.cat(kinds).to(labels.device)
 
     def _scores(
-        self, model: PreTrainedModel, input_ids: Tensor, attention_mask: Tensor, counted: Tensor
+        self, model: PreTrainedModel, input_ids: Tensor, attention_mask: Tensor, has_label: Tensor
     ):
-        """(poems, tokens) -> the scores of each poem, (its tokens, vocabulary), as `generate` would sample from them."""
-        logits = (
-            model(input_ids=input_ids, attention_mask=attention_mask)
-            .logits[:, :-1][counted]
-            .float()
-        )
-        logits /= self.model.generation_config.temperature or 1.0
-        logits[:, self.model.generation_config.suppress_tokens or []] = -torch.inf
-        return logits.split(counted.sum(1).tolist())
+        """Returns the scores of each poem, (its tokens, vocabulary), as `generate` samples them."""
+        logits = model(input_ids=input_ids, attention_mask=attention_mask).logits[:, :-1]
+        scores = sampling_scores(logits[has_label], self.model.generation_config)
+        return scores.split(has_label.sum(1).tolist())
 
     def _mask(self, text: str) -> FormLogitsProcessor:
         form, lines = regulated_form(text), len(poem_lines(text))
         if form is None:
-            raise ValueError(f"this poem has no regulated form: {text}")
+            raise ValueError(f"this poem is in no regulated form and not in old style: {text}")
         if (form, lines) not in self._masks:
             request = read_form(form, lines=lines)
             self._masks[form, lines] = FormLogitsProcessor(self.tokenizer, request, prompt_length=0)
         return self._masks[form, lines]
 
 
-def _free_from(text: str) -> int | None:
-    """Where a poem that is in no regulated form has broken a rule: the character behind that line; None of any other poem."""
+def _end_of_first_broken_line(text: str) -> int | None:
+    """Returns the number of characters up to the end of the first line that breaks a rule.
+
+    Returns None for a poem that the judge does not call old style or irregular.
+    """
     judgment = judge(text)
     if not judgment.free:
         return None
-    # Old style that rhymes in an oblique group may keep all tones: its first couplet ends so. So do lines of no form.
-    broken = min((verdict.line for verdict in judgment.verdicts), default=2)
-    ends = [mark.end() for mark in LINE_END.finditer(text)]
-    return ends[broken - 1] if broken <= len(ends) else len(text)
+    # Old style that rhymes in oblique tones may break no rule of tone. Its first couplet, which
+    # ends on an oblique rhyme, is then the first fault. The same holds for irregular lines.
+    broken_line = min((verdict.line for verdict in judgment.verdicts), default=2)
+    line_ends = [mark.end() for mark in LINE_END.finditer(text)]
+    return line_ends[broken_line - 1] if broken_line <= len(line_ends) else len(text)
 
 
 def distillation_loss(
     logits: Tensor, target: Tensor, kinds: Tensor, rule_weight: float, ending_weight: float
 ) -> tuple[Tensor, dict[str, Tensor]]:
-    """Scores and what `MaskedTeacher` returns of the same places -> the sum over them, and what is worth logging.
+    """Returns the loss, summed over all positions, and two figures to log.
 
-    The cross-entropy to the teacher, and where rules hold, by their weight, the negative log-probability of all that it leaves
-    possible: both are least where the two agree, and the second is what a rule costs, without the noise of what else there is to learn.
+    The loss has two terms:
+
+    - the cross-entropy to the teacher's probabilities, wherever there is a teacher,
+    - where the teacher is masked, the negative log of the total probability that the student gives
+      to allowed characters, times a weight.
+
+    Both terms are least where student and teacher agree. The second is the price of the rules alone,
+    without the noise of which allowed character comes next.
+
+    The figures are "divergence", the Kullback-Leibler divergence in nats per token, and "forbidden",
+    the probability that the student still gives to forbidden characters.
 
     Args:
-        ending_weight: what is added to `rule_weight` where a line ends.
+        logits: (labels, vocabulary), of the student.
+        target: (labels, vocabulary), probabilities from `MaskedTeacher`.
+        kinds: (labels,), from `MaskedTeacher`.
+        rule_weight: weight of the second term.
+        ending_weight: added to `rule_weight` at the end of a line.
     """
-    taught, ruled = kinds != UNTAUGHT, kinds >= RULED
+    taught, masked = kinds != IGNORED, kinds >= MASKED
     log_p = logits.float().log_softmax(-1)
-    kept = log_p.masked_fill(target == 0, -torch.inf).logsumexp(-1)
+    log_allowed = log_p.masked_fill(target == 0, -torch.inf).logsumexp(-1)
     cross_entropy = -(target * log_p).sum(-1)
-    weights = rule_weight * ruled + ending_weight * (kinds == ENDING)
+    weights = rule_weight * masked + ending_weight * (kinds == MASKED_LINE_END)
     with torch.no_grad():
-        divergence = cross_entropy - torch.special.entr(target).sum(
-            -1
-        )  # Kullback-Leibler, nats a token
+        divergence = cross_entropy - torch.special.entr(target).sum(-1)
         metrics = {
             "divergence": (divergence * taught).sum() / taught.sum().clamp(min=1),
-            # what is still given to characters that break a rule
-            "forbidden": ((1 - kept.exp()) * ruled).sum() / ruled.sum().clamp(min=1),
+            "forbidden": ((1 - log_allowed.exp()) * masked).sum() / masked.sum().clamp(min=1),
         }
-    return (cross_entropy * taught - weights * kept).sum(), metrics
+    return (cross_entropy * taught - weights * log_allowed).sum(), metrics

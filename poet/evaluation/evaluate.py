@@ -21,7 +21,8 @@ from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
 from poet import device
 from poet.alignment import themes
-from poet.alignment.author import AuthorSplit, Bayes, find_author_of
+from poet.alignment.attribution import AuthorClassifier
+from poet.alignment.author import AuthorSplit, find_author_of
 from poet.data import dataset
 from poet.data.blocks import POEM_SEPARATOR
 from poet.data.corpus import Poem, read_corpus
@@ -621,13 +622,16 @@ def _bayes_figures(
     voice: AuthorSplit, poems: Sequence[str], before: Sequence[str], seed: int
 ) -> Iterator[tuple[str, Any]]:
     """Shares of poems that are taken for the author's: written with the adapter and without, held-out, the others'."""
-    bayes = Bayes(voice, seed)
-    yield "taken_for_author", _share(map(bayes.takes, poems))
-    yield "taken_for_author_before", _share(map(bayes.takes, before))
-    yield "own_poems_taken_for_author", _share(bayes.takes(poem.text) for poem in voice.held_out)
+    bayes = AuthorClassifier(voice, seed)
+    yield "taken_for_author", _share(map(bayes.is_by_author, poems))
+    yield "taken_for_author_before", _share(map(bayes.is_by_author, before))
+    yield (
+        "own_poems_taken_for_author",
+        _share(bayes.is_by_author(poem.text) for poem in voice.held_out),
+    )
     yield (
         "others_poems_taken_for_author",
-        _share(bayes.takes(poem.text) for poem in voice.others_held_out),
+        _share(bayes.is_by_author(poem.text) for poem in voice.others_held_out),
     )
 
 

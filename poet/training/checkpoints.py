@@ -11,8 +11,12 @@ import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from poet.errors import UserError, first_line
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
 
 UNFINISHED = "unfinished"
 _ARGUMENTS = (
@@ -162,3 +166,15 @@ def write_text(path: Path, text: str) -> None:
     beside = path.with_name(f".{path.name}.part")
     beside.write_text(text, encoding="utf-8")
     beside.replace(path)
+
+
+def complete_adapter(folder: Path, model: "PreTrainedModel") -> None:
+    """Adds the generation defaults to an adapter's folder, and removes paths of this machine."""
+    model.generation_config.save_pretrained(folder)
+    # PEFT's card holds such a path. Our card is written at the end of training.
+    (folder / "README.md").unlink(missing_ok=True)
+    config = json.loads((folder / "adapter_config.json").read_text(encoding="utf-8"))
+    base = Path(config["base_model_name_or_path"])
+    if base.is_absolute():
+        config["base_model_name_or_path"] = f"../{base.name}"
+        write_text(folder / "adapter_config.json", json.dumps(config, indent=2))

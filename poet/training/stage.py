@@ -26,7 +26,6 @@ from transformers.integrations import get_reporting_integration_callbacks
 from transformers.trainer_pt_utils import LengthGroupedSampler
 from transformers.trainer_utils import rotate_checkpoints
 
-from poet.alignment import author
 from poet.data import dataset
 from poet.errors import UserError, first_line
 from poet.generation import write
@@ -149,7 +148,7 @@ class Stage(Trainer):
             # A pickle, with paths of this machine in it; the arguments stand in a JSON file.
             (folder / "training_args.bin").unlink(missing_ok=True)
             if checkpoints.is_adapter(folder):
-                author.complete_adapter(folder, self.model)
+                checkpoints.complete_adapter(folder, self.model)
 
     def training_step(self, *args, **kwargs):
         loss = super().training_step(*args, **kwargs)

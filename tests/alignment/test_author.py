@@ -182,23 +182,23 @@ def test_an_unknown_author_gets_one_sentence_with_the_nearest_and_leaves_no_fold
     assert not (run / "mistake").exists()
 
 
-def test_a_voice_is_one_authors_poems_and_what_evaluates_it_trained_nothing(run):
-    voice = author.find_author(run, "刘长卿")
-    assert {poem.author for poem in voice.learned + voice.held_out} == {voice.author} == {"劉長卿"}
-    assert len(voice.learned + voice.held_out) == 118 and len(voice.held_out) > 10
-    others = voice.others_learned + voice.others_held_out
+def test_held_out_poems_of_an_author_train_nothing(run):
+    split = author.find_author(run, "刘长卿")  # in simplified characters
+    poems = split.training + split.held_out
+    assert {poem.author for poem in poems} == {split.author} == {"劉長卿"}
+    assert len(poems) == 118 and len(split.held_out) > 10
+    others = split.others_training + split.others_held_out
     assert len(others) == 122 and "劉長卿" not in {poem.author for poem in others}
     trained = {row["completion"][0]["content"] for row in dataset.load_stage(run, "sft")["train"]}
     text = "\n\n".join(row["text"] for row in dataset.load_stage(run, "pretrain")["train"])
-    assert not [
-        p for p in voice.held_out + voice.others_held_out if p.text in trained or p.text[:5] in text
-    ]
+    for poem in split.held_out + split.others_held_out:
+        assert poem.text not in trained and poem.text[:5] not in text
 
 
 @pytest.mark.parametrize(
     ("name", "changed", "sentence"),
     [
-        ("李白之", {}, "李白之 has 3 poems in .*, and a voice takes 20"),
+        ("李白之", {}, "李白之 has 3 poems in .*, and an adapter needs 20"),
         ("李白", {"corpus": "nowhere"}, "was made from nowhere.*no corpus at nowhere"),
         ("李白", {"fingerprint": "0"}, "it has changed since"),
     ],
@@ -214,32 +214,31 @@ def test_an_author_who_cannot_be_learned_gets_one_sentence(run, tmp_path, name, 
 
 
 @pytest.mark.parametrize(
-    ("recipe", "options", "sentence"),
+    ("recipe", "options", "message"),
     [
         ("author", [], "go together"),
         ("sft", ["--author", "李白"], "go together"),
-        (
-            "author",
-            ["--author", "李白", "--lora_dropout", "1"],
-            "lora_dropout must be at least 0 and below 1",
-        ),
-        (
-            "author",
-            ["--author", "李白", "--lora_target_modules", "c_attn", "q_proj"],
-            "has no layer q_proj",
-        ),
-        ("author", ["--author", "李白", "--optimizer", "muon"], "use adamw"),
+        ("author", ["--author", "李白", "--lora_dropout", "1"], "lora_dropout must be at least 0"),
     ],
 )
-def test_options_that_make_no_adapter_are_refused(recipe, options, sentence):
+def test_options_of_an_adapter_that_clash_are_refused(recipe, options, message):
     argv = ["--config", f"configs/tang/{recipe}.yaml", *options]
-    with pytest.raises(UserError, match=sentence):
-        stage_args, _, author_args = parse(
-            FinetuningArguments, SFTConfig, AuthorArguments, argv=argv
-        )
-        author.adapter_config(
-            author_args, stage_args, random_model(build_tokenizer("春", 32), 32), 0
-        )
+    with pytest.raises(UserError, match=message):
+        parse(FinetuningArguments, SFTConfig, AuthorArguments, argv=argv)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"layers": ["c_attn", "q_proj"]}, "has no layer q_proj"),
+        ({"optimizer": "muon"}, "muon does not train adapters"),
+    ],
+)
+def test_an_adapter_that_the_model_cannot_have_is_refused(options, message):
+    model = random_model(build_tokenizer("春", 32), 32)
+    settings = {"rank": 4, "alpha": 8, "dropout": 0.0, "layers": ["c_attn"], "optimizer": "adamw"}
+    with pytest.raises(UserError, match=message):
+        author.adapter_config(model, **settings | options, seed=0)
 
 
 def test_an_adapter_that_does_not_fit_is_refused_in_one_sentence(

@@ -4,25 +4,21 @@ import copy
 
 import pytest
 import torch
-from datasets import Dataset
 from helpers import make_model, rhyme_words
 
 from poet.alignment.distillation import (
-    ENDING,
-    FREE,
-    RULED,
-    UNTAUGHT,
+    IGNORED,
+    MASKED,
+    MASKED_LINE_END,
+    UNMASKED,
     MaskedTeacher,
     distillation_loss,
 )
-from poet.alignment.own_pairs import in_no_form, rows_in_forms
-from poet.alignment.themes import INSTRUCTION
+from poet.alignment.masked_poems import rows_in_forms
 from poet.data.corpus import Poem
 from poet.data.dataset import sft_row
-from poet.generation import write
 from poet.generation.write import load
 from poet.prosody.judge import all_groups, judge
-from poet_tokenizer import ask
 
 LINES = "石徑幽泉細，松窗夜雨聲。", "孤燈明舊壁，白髮對寒城。"
 QUATRAIN, EIGHT = Poem("登樓", LINES), Poem("早行", ("石徑幽泉細雨聲，松窗夜雨白雲生。",) * 4)
@@ -60,32 +56,14 @@ def as_batch(tokenizer, rows):
     return {**padded, "labels": labels}
 
 
-def test_poems_without_a_regulated_form_give_none(poet):
-    assert rows_in_forms(*poet, [Poem("望月", LINES[:1])], temperature=1.0, seed=0) == []
-    (row,) = rows_in_forms(*poet, [QUATRAIN], temperature=1.0, seed=0)
-    assert row["prompt"] == ask("登樓")
-
-
-def test_poems_for_words_are_asked_for_as_such(poet, monkeypatch):
-    asked = []
-    plain = write.write_ids
-    monkeypatch.setattr(
-        write,
-        "write_ids",
-        lambda *args, **named: asked.append(named["instruction"]) or plain(*args, **named),
-    )
-    (row,) = rows_in_forms(*poet, [QUATRAIN], temperature=1.0, seed=0, instruction=INSTRUCTION)
-    assert row["prompt"] == ask("登樓", INSTRUCTION) and asked == [INSTRUCTION]
-
-
 def test_the_teacher_is_the_model_less_what_the_mask_forbids(poet, batch):
     model, tokenizer = poet
     target, kinds = MaskedTeacher(model, tokenizer)(**batch)
     counted = batch["labels"][:, 1:] != -100
     assert target.shape == (counted.sum(), len(tokenizer)) and kinds.shape == (counted.sum(),)
     # Words that rhyme and marks; whether the first line has five characters, the poem may choose.
-    assert (kinds == ENDING).sum() == (4 + 8) + (2 + 3) and (
-        kinds == RULED
+    assert (kinds == MASKED_LINE_END).sum() == (4 + 8) + (2 + 3) and (
+        kinds == MASKED
     ).sum() == counted.sum() - 17
     written = batch["labels"][:, 1:][counted]
     assert (target.gather(1, written[:, None]) > 0).all()  # the poem itself keeps the rules
@@ -101,7 +79,7 @@ def test_the_teacher_is_the_model_less_what_the_mask_forbids(poet, batch):
     spread = ratio.nan_to_num(0).amax(1) / ratio.nan_to_num(torch.inf).amin(1)
     assert ((spread - 1).abs() < 1e-3).sum() >= len(target) - 2
     assert (free.sum(1) < len(tokenizer)).all()
-    second = (kinds == ENDING).nonzero()[4].item()
+    second = (kinds == MASKED_LINE_END).nonzero()[4].item()
     assert free[second].sum() < 40  # one group's words less the first one
 
 
@@ -116,7 +94,7 @@ def test_behind_a_broken_rule_the_teacher_writes_as_it_did(poet, poem, free_from
     model, tokenizer = poet
     batch = as_batch(tokenizer, [sft_row(poem)])
     target, kinds = MaskedTeacher(model, tokenizer)(**batch)
-    assert kinds.tolist() == [UNTAUGHT] * free_from + [FREE] * (len(kinds) - free_from)
+    assert kinds.tolist() == [IGNORED] * free_from + [UNMASKED] * (len(kinds) - free_from)
     with torch.no_grad():
         logits = model(input_ids=batch["input_ids"], attention_mask=batch["attention_mask"]).logits[
             :, :-1
@@ -137,22 +115,6 @@ def test_free_verse_is_taught_by_the_model_of_before(poet, batch):
         MaskedTeacher(model, tokenizer, before)(**batch)[0],
         MaskedTeacher(model, tokenizer)(**batch)[0],
     )
-
-
-def test_poems_in_no_regulated_form_are_found(poet):
-    poems = [QUATRAIN, OBLIQUE, FOURS, EIGHT, Poem("長歌", OBLIQUE.couplets * 4)]
-    rows = Dataset.from_list([sft_row(poem) for poem in poems])
-    assert [row["prompt"] for row in in_no_form(rows, longest=12, count=9)] == [
-        ask("古意"),
-        ask("詩"),
-        ask("早行"),
-    ]
-    assert len(in_no_form(rows, longest=16, count=9)) == 4
-    assert [row["prompt"] for row in in_no_form(rows, longest=12, count=2)] == [
-        ask("古意"),
-        ask("詩"),
-    ]
-    assert len(in_no_form(rows, longest=12, count=0)) == 0
 
 
 def test_the_loss_is_least_where_the_two_agree(poet, batch):
@@ -180,7 +142,7 @@ def test_what_is_left_out_and_what_is_free_count_as_they_should():
     logits, target = torch.randn(4, 6), torch.randn(4, 6)
     target[:, 0] = -torch.inf
     target = target.softmax(-1)
-    kinds = torch.tensor([UNTAUGHT, FREE, RULED, ENDING])
+    kinds = torch.tensor([IGNORED, UNMASKED, MASKED, MASKED_LINE_END])
     total, metrics = distillation_loss(logits, target, kinds, 2.0, 10.0)
     log_p = logits.log_softmax(-1)
     cross_entropy = -(target * log_p).sum(-1)

@@ -17,7 +17,13 @@ from poet.generation.write import (
     write_ids,
     write_ranked,
 )
-from poet.prosody.forms import FORMS, FormLogitsProcessor, read_form, write_to_form
+from poet.prosody.forms import (
+    FORMS,
+    FormLogitsProcessor,
+    read_form,
+    regulated_form,
+    write_to_form,
+)
 from poet.prosody.judge import (
     COMPOUNDS,
     LEVEL,
@@ -475,3 +481,11 @@ def test_what_this_vocabulary_or_this_model_cannot_do_is_refused_before_anything
         match=r"the title takes 3\d\d? tokens .* 五言律詩 of 8 lines 52, more than the 320",
     ):
         write_to_form(model, tokenizer, "春" * 290, read_form("五言律詩"))
+
+
+def test_the_regulated_form_of_a_poem_follows_from_its_line_length_and_number_of_lines():
+    five, seven = "石徑幽泉細，松窗夜雨聲。", "石徑幽泉細雨聲，松窗夜雨白雲生。"
+    assert regulated_form("\n".join([five] * 2)) == "五言絕句"
+    assert regulated_form("\n".join([seven] * 4)) == "七言律詩"
+    assert regulated_form("\n".join([seven] * 6)) == "七言排律"
+    assert regulated_form("\n".join([seven] * 3)) is None and regulated_form("石徑") is None

@@ -1,0 +1,93 @@
+"""Makes pairs of a poem and the same poem with a few characters replaced: a corrupted poem.
+
+The preferred poem keeps every rule of regulated verse, because the model writes it under the mask of
+a form (poet/alignment/masked_poems.py). Each replacement breaks a rule. The two poems are equal
+elsewhere, so training learns the rules and not the words. Such rejected examples are called hard
+negatives. This module knows masks and scores; it does not train.
+"""
+
+from collections.abc import Sequence
+
+import torch
+from transformers import PreTrainedModel, PreTrainedTokenizerFast
+
+from poet.alignment.masked_poems import write_in_forms
+from poet.alignment.poems import poem_from_ids
+from poet.alignment.scores import sampling_scores
+from poet.data.corpus import Poem
+from poet.data.dataset import Row, dpo_row
+from poet.prosody.forms import FormLogitsProcessor
+from poet.prosody.judge import judge
+from poet_tokenizer import ask
+
+
+def corruption_pairs(
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerFast,
+    poems: Sequence[Poem],
+    corruptions: int,
+    seed: int,
+) -> list[Row]:
+    """Returns a pair for each of `poems` that has the line length and lines of a regulated form.
+
+    The preferred poem is a new one, for the same title and in the same form. The rejected poem is
+    the preferred one with `corruptions` characters replaced by forbidden ones. They are sampled from
+    the model, at positions where the model is likely to break a rule. So training corrects the
+    mistakes that this model makes.
+
+    Args:
+        corruptions: number of characters in which the two poems of a pair differ.
+    """
+    rows = []
+    for mask, titles, written, seed_of_batch in write_in_forms(model, tokenizer, poems, seed):
+        corrupted = _corrupt(model, tokenizer, titles, written, mask, corruptions, seed_of_batch)
+        for title, chosen_ids, rejected_ids in zip(titles, written, corrupted, strict=True):
+            chosen = poem_from_ids(tokenizer, title, chosen_ids)
+            rejected = poem_from_ids(tokenizer, title, rejected_ids)
+            # Two replacements can cancel out, for example where both sides of a rhyme change.
+            if not judge(rejected.text).regulated:
+                rows.append(dpo_row((chosen, rejected)))
+    return rows
+
+
+@torch.no_grad()
+def _corrupt(
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerFast,
+    titles: list[str],
+    written: list[list[int]],
+    mask: FormLogitsProcessor,
+    corruptions: int,
+    seed: int,
+) -> list[list[int]]:
+    """Replaces `corruptions` tokens in each poem by tokens that the mask forbids.
+
+    Args:
+        written: token ids of poems in one form, all of one length, each with its end mark.
+    """
+    prompts = tokenizer.apply_chat_template(
+        [ask(title) for title in titles], add_generation_prompt=True
+    )["input_ids"]
+    texts = [prompt + poem for prompt, poem in zip(prompts, written, strict=True)]
+    batch = tokenizer.pad({"input_ids": texts}, padding_side="left", return_tensors="pt").to(
+        model.device
+    )
+    ids, length = batch["input_ids"], len(written[0])
+    positions = (batch["attention_mask"].cumsum(1) - 1).clamp(min=0)
+    logits = model(**batch, position_ids=positions, logits_to_keep=length + 1).logits[:, :-1]
+    scores = sampling_scores(logits, model.generation_config)  # (poems, length, vocabulary)
+    rng = torch.Generator(model.device).manual_seed(seed)
+    chances, replacements = [], []
+    for place in range(length - 1):  # the last token is the end mark
+        start = ids.shape[1] - length + place
+        allowed = mask(ids[:, :start], torch.zeros_like(scores[:, 0])).isfinite()
+        forbidden = scores[:, place].softmax(-1).masked_fill(allowed, 0.0)  # (poems, vocabulary)
+        forbidden[:, tokenizer.eos_token_id] = 0.0  # a corrupted poem keeps its length
+        chances.append(forbidden.sum(-1))
+        # multinomial refuses a row of zeros
+        replacements.append(torch.multinomial(forbidden + 1e-20, 1, generator=rng).flatten())
+    places = torch.multinomial(
+        torch.stack(chances, 1) + 1e-20, corruptions, generator=rng
+    )  # (poems, corruptions), without repetition
+    corrupted = ids[:, -length:].scatter(1, places, torch.stack(replacements, 1).gather(1, places))
+    return corrupted.tolist()

@@ -1,0 +1,139 @@
+"""Lets a model write poems in the forms of regulated verse, under the mask of each form.
+
+A mask sets the probability of some tokens to zero. The mask of a form (poet/prosody/forms.py) forbids
+every character that would break a rule of length, tone or rhyme, so each poem keeps all rules.
+This module knows forms and how to write; it does not know what the poems are for.
+"""
+
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from itertools import islice
+
+from datasets import Dataset
+from transformers import PreTrainedModel, PreTrainedTokenizerFast
+
+from poet.alignment.poems import TITLES_PER_BATCH, batches, poem_from_ids, poem_from_text
+from poet.data.corpus import Poem
+from poet.data.dataset import Row, sft_row
+from poet.errors import UserError
+from poet.generation import write
+from poet.prosody.forms import FormLogitsProcessor, read_form, regulated_form
+from poet.prosody.judge import judge
+
+_ROWS_PER_BATCH = 256  # more than for pairs: these batches are written and not scored again
+
+
+def in_regulated_forms(rows: Dataset, max_lines: int) -> list[Poem]:
+    """Returns the poems that have the line length and the number of lines of a regulated form.
+
+    Tones and rhyme are not looked at, because the model writes new poems in these forms.
+
+    Args:
+        rows: with the columns "prompt" and "completion".
+        max_lines: longer poems are left out.
+
+    Raises:
+        UserError: there is no such poem.
+    """
+    poems = [
+        poem_from_text(row["prompt"][0]["content"], row["completion"][0]["content"]) for row in rows
+    ]
+    regulated = [
+        poem for poem in poems if 2 * len(poem.couplets) <= max_lines and regulated_form(poem.text)
+    ]
+    if not regulated:
+        raise UserError(
+            f"none of the {len(poems)} poems has the length of regulated verse: 5 or 7 characters "
+            f"per line and 4, 8, 10 or more lines, at most {max_lines}. Distillation takes titles "
+            "and forms from such poems: use another corpus, or raise max_lines"
+        )
+    return regulated
+
+
+def in_no_form(rows: Dataset, max_lines: int, count: int) -> Dataset:
+    """Returns the first `count` rows whose poem is in old style (gutishi) or has irregular lines.
+
+    Args:
+        rows: with the columns "prompt" and "completion".
+        max_lines: longer poems are left out.
+    """
+
+    def numbers() -> Iterator[int]:
+        for number, row in enumerate(rows):
+            judgment = judge(row["completion"][0]["content"])
+            if judgment.free and len(judgment.lines) <= max_lines:
+                yield number
+
+    return rows.select(list(islice(numbers(), count)))
+
+
+def rows_in_forms(
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerFast,
+    poems: Sequence[Poem],
+    temperature: float,
+    seed: int,
+    instruction: str | None = None,
+) -> list[Row]:
+    """Writes a new poem for each of `poems` that is in a regulated form: same title, same form.
+
+    Args:
+        instruction: the request, if it is not a poem for a title (`poet.alignment.themes.INSTRUCTION`).
+
+    Returns:
+        Rows {"prompt", "completion"}, form by form.
+    """
+    written = write_in_forms(
+        model,
+        tokenizer,
+        poems,
+        seed,
+        titles_per_batch=_ROWS_PER_BATCH,
+        temperature=temperature,
+        instruction=instruction,
+    )
+    return [
+        sft_row(poem_from_ids(tokenizer, title, ids), instruction)
+        for _, titles, batch, _ in written
+        for title, ids in zip(titles, batch, strict=True)
+    ]
+
+
+def write_in_forms(
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerFast,
+    poems: Sequence[Poem],
+    seed: int,
+    titles_per_batch: int = TITLES_PER_BATCH,
+    **settings,
+) -> Iterator[tuple[FormLogitsProcessor, list[str], list[list[int]], int]]:
+    """Yields batches of new poems, each batch in one form: its mask, titles, token ids and seed.
+
+    `poems` give the titles and the forms. Poems in no regulated form give nothing.
+
+    Args:
+        settings: for `poet.generation.write.write_ids`.
+    """
+    titles_of_form: dict[tuple[str, int], list[str]] = defaultdict(list)
+    for poem in poems:
+        form = regulated_form(poem.text)
+        if form:
+            titles_of_form[form, 2 * len(poem.couplets)].append(poem.title)
+    for (form, lines), titles in titles_of_form.items():
+        request = read_form(form, lines=lines)
+        mask = FormLogitsProcessor(tokenizer, request)
+        for start, batch in batches(titles, form, titles_per_batch):
+            batch_seed = seed + start
+            poems_ids = write.write_ids(
+                model,
+                tokenizer,
+                batch,
+                seed=batch_seed,
+                max_new_tokens=request.tokens,
+                logits_processor=[mask],
+                **settings,
+            )
+            # A long title may leave too little room: its poem is cut off, and dropped here.
+            whole = [n for n, ids in enumerate(poems_ids) if len(ids) == request.tokens]
+            if whole:
+                yield mask, [batch[n] for n in whole], [poems_ids[n] for n in whole], batch_seed

@@ -1,0 +1,35 @@
+"""Turns token ids and rows into poems, and splits titles into batches.
+
+It knows the shape of a row; it does not know models or forms.
+"""
+
+from collections.abc import Iterator, Sequence
+
+from tqdm import tqdm
+from transformers import PreTrainedTokenizerFast
+
+from poet.data.corpus import Poem
+
+TITLES_PER_BATCH = 64
+
+
+def poem_from_text(title: str, text: str) -> Poem:
+    """Returns the poem whose couplets are the rows of `text`."""
+    return Poem(title, tuple(text.split("\n")))
+
+
+def poem_from_ids(tokenizer: PreTrainedTokenizerFast, title: str, ids: list[int]) -> Poem:
+    """Returns the poem that the token ids `ids` spell, without special tokens."""
+    return poem_from_text(title, tokenizer.decode(ids, skip_special_tokens=True))
+
+
+def batches(
+    titles: Sequence[str], description: str = "sampling pairs", size: int = TITLES_PER_BATCH
+) -> Iterator[tuple[int, list[str]]]:
+    """Yields the index of each batch's first title, and the titles of the batch.
+
+    A progress bar appears after two seconds.
+    """
+    starts = tqdm(range(0, len(titles), size), desc=description, unit="batch", leave=False, delay=2)
+    for start in starts:
+        yield start, list(titles[start : start + size])

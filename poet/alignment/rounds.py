@@ -1,0 +1,72 @@
+"""Repeats a training in rounds, in which a model learns from poems that it writes.
+
+Each round starts from the model of the round before, and samples new poems from it.
+This module knows options and folders; it does not train.
+"""
+
+import copy
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Protocol, TypeVar
+
+from transformers import TrainingArguments
+
+from poet.errors import UserError
+from poet.training.checkpoints import (
+    arguments_of,
+    has_weights,
+    is_finished,
+    refuse_another,
+    round_folder,
+)
+
+
+class RoundOptions(Protocol):
+    """The options that `rounds` reads and changes."""
+
+    rounds: int
+    later_steps: int
+    minutes: float | None
+    model_name_or_path: str | None
+
+
+_Options = TypeVar("_Options", bound=RoundOptions)
+
+
+def rounds(
+    stage_args: _Options, args: TrainingArguments
+) -> Iterator[tuple[_Options, TrainingArguments, int]]:
+    """Yields the options of each round, and its number from 0.
+
+    The last round writes OUTPUT_DIR, and only that round is pushed to the Hub. The rounds before it
+    write OUTPUT_DIR-round-1, OUTPUT_DIR-round-2 and so on. If the last round is finished, the rounds
+    before it are not repeated.
+
+    Raises:
+        UserError: OUTPUT_DIR holds a run with another number of rounds, or a finished run whose
+            earlier rounds were deleted.
+    """
+    output, start = args.output_dir, stage_args.model_name_or_path
+    rounds_before = arguments_of(Path(output)).get("rounds", stage_args.rounds)
+    refuse_another(Path(output), {"rounds": rounds_before}, {"rounds": stage_args.rounds})
+    finished = is_finished(Path(output)) and stage_args.rounds > 1
+    round_before_last = round_folder(output, stage_args.rounds - 1)
+    if finished and not has_weights(round_before_last):
+        raise UserError(
+            f"{output} is finished, but {round_before_last}, the round before it, is missing; "
+            "pass another --output_dir"
+        )
+    for number in range(stage_args.rounds):
+        is_last = number == stage_args.rounds - 1
+        round_stage_args, round_args = copy.copy(stage_args), copy.copy(args)
+        round_stage_args.model_name_or_path = start
+        if stage_args.minutes is not None:
+            round_stage_args.minutes = stage_args.minutes / stage_args.rounds
+        if number > 0 and stage_args.later_steps:
+            round_args.max_steps = stage_args.later_steps
+        if not is_last:
+            round_args.output_dir = str(round_folder(output, number + 1))
+            round_args.push_to_hub = False
+        if is_last or not finished:
+            yield round_stage_args, round_args, number
+        start = round_args.output_dir
