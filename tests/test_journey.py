@@ -199,7 +199,7 @@ def test_each_round_starts_from_what_the_one_before_has_left(trained):
     )  # the last round alone is looked at
     shutil.rmtree(first)
     gone = call(*command("dpo", folder), "--rounds", "2")
-    assert gone.returncode == 2 and "are gone" in gone.stderr and not first.exists()
+    assert gone.returncode == 2 and "is missing" in gone.stderr and not first.exists()
 
 
 def test_a_reference_read_beforehand_is_rounded_as_the_model_is(trained):

@@ -1,37 +1,59 @@
-"""Rules of verse as rewards for reinforcement: what a poem earns, from 0 to 1, by each of them apart.
+"""Rewards for GRPO: rules of verse that score a poem from 0 to 1.
 
-Knows the judge of verse and how trl asks for rewards; knows no model. A poem that does not end by itself earns nothing,
-and one that is not well formed earns nothing for its rhyme or its tones: else the shortest text would be the best.
+In reinforcement learning a reward is a number for a whole poem. The model samples several poems per
+title, and learns to write those with more reward than the others (GRPO: arXiv:2402.03300).
+
+To add a reward, write a function that takes the text of a poem and returns a number:
+
+    def short(poem: str) -> float:
+        return float(len(poem) <= 24)
+
+Then add it to `REWARDS` below, and put its name in the recipe: `rewards: [well-formed, short]`. Or
+keep it in a file of your own, for example my_rules.py in the working folder, and name it as
+`module:function`: `rewards: [well-formed, "my_rules:short"]`. A poem without an end mark gets 0 from
+every reward, so the function only sees whole poems.
+
+This module knows rules of verse and how trl calls a reward; it does not know models.
 """
 
 from collections import defaultdict
 from collections.abc import Callable
 from statistics import mean
+from typing import Any
 
 from poet.errors import UserError
+from poet.extension import load_function
 from poet.prosody.judge import judge
 from poet.text import line_length, poem_lines
 
 Reward = Callable[[str], float]
+TrlReward = Callable[..., list[float]]
+"""Called by trl with the columns of a batch as keyword arguments. Returns a number per poem."""
+
+# Each of the rules below gives 0 to a poem that is not well formed. Otherwise the shortest text,
+# which breaks no rule of tone, would be the best.
 
 
 def well_formed(poem: str) -> float:
-    """1 for lines of one length, each two verses with their punctuation."""
+    """Returns 1 for couplets of one length, 5 or 7 characters per line, with their punctuation."""
     return float(line_length(poem) is not None)
 
 
 def rhymed(poem: str) -> float:
-    """1 where all even verses share a rhyme group."""
+    """Returns 1 if all even lines share a rhyme group."""
     return float(line_length(poem) is not None and judge(poem).rhymed)
 
 
 def regulated(poem: str) -> float:
-    """1 where every rule of regulated verse is kept."""
+    """Returns 1 if the poem keeps every rule of regulated verse."""
     return float(line_length(poem) is not None and judge(poem).regulated)
 
 
 def tones(poem: str) -> float:
-    """The share of verses without a broken rule of tone: a way up to `regulated`, which nearly no first poem is."""
+    """Returns 1 minus the number of broken tone rules per line, at least 0.
+
+    It rises step by step. `regulated` alone gives 0 to nearly all poems at first.
+    """
     if line_length(poem) is None:
         return 0.0
     judgment = judge(poem)
@@ -47,79 +69,104 @@ REWARDS: dict[str, Reward] = {
 
 
 def get_all(
-    names: list[str], weights: list[float] | None, end: int, level: bool = False
-) -> tuple[list[Callable[..., list[float]]], list[float]]:
-    """The rewards called so, as `trl.GRPOTrainer` calls them, and their weights; `level` adds that of `form_baseline`.
-
-    Raises:
-        UserError: there is no such reward, or the weights are not as many.
-    """
-    found = [get(name, end) for name in names]
-    weights = [1.0] * len(names) if weights is None else weights
-    if len(weights) != len(names):
-        raise UserError(
-            f"there are {len(names)} rewards and {len(weights)} reward_weights: each reward has one"
-        )
-    return (
-        ([*found, form_baseline(found, weights, end)], [*weights, 1.0])
-        if level
-        else (found, weights)
-    )
-
-
-def form_baseline(
-    judges: list[Callable[..., list[float]]], weights: list[float], end: int
-) -> Callable[..., list[float]]:
-    """One more reward, below zero: what the batch's poems of the same form earn on average, by all `judges` but well-formed.
-
-    So a poem gains by its rules only what is above its form's; else the shortest form, the easiest to keep, is soon all that
-    is written.
-    """
-    whole = get("well-formed", end)
-    rules = [
-        (judge, weight)
-        for judge, weight in zip(judges, weights, strict=True)
-        if judge.__name__ != whole.__name__
-    ]
-
-    def form_level(completions: list[list[dict[str, str]]], **kwargs) -> list[float]:
-        columns = [
-            [weight * earned for earned in judge(completions, **kwargs)] for judge, weight in rules
-        ]
-        earned = [sum(column[i] for column in columns) for i in range(len(completions))]
-        poems = [messages[0]["content"] for messages in completions]
-        forms = [
-            (line_length(poem), len(poem_lines(poem))) if good else None
-            for poem, good in zip(poems, whole(completions, **kwargs), strict=True)
-        ]
-        by_form: dict[object, list[float]] = defaultdict(list)
-        for form, value in zip(forms, earned, strict=True):
-            by_form[form].append(value)
-        return [-mean(by_form[form]) for form in forms]
-
-    return form_level
-
-
-def get(name: str, end: int) -> Callable[..., list[float]]:
-    """The reward called `name`, as `trl.GRPOTrainer` calls it.
+    names: list[str], weights: list[float] | None, end_id: int, with_form_baseline: bool = False
+) -> tuple[list[TrlReward], list[float]]:
+    """Returns the rewards in the format of `trl.GRPOTrainer`, and their weights.
 
     Args:
-        end: id of the end mark.
+        names: Keys of `REWARDS`, or functions as `module:function`.
+        weights: One per reward. Default: 1.
+        end_id: Token id of the end mark.
+        with_form_baseline: Whether to append the reward of `form_baseline`.
 
     Raises:
-        UserError: there is no such reward; the message lists those that exist.
+        UserError: There is no such reward, or the number of weights differs.
     """
-    if name not in REWARDS:
-        raise UserError(f"there is no reward {name}; there are {', '.join(REWARDS)}")
+    rewards = [get(name, end_id) for name in names]
+    if weights is None:
+        weights = [1.0] * len(names)
+    if len(weights) != len(names):
+        raise UserError(
+            f"there are {len(names)} rewards and {len(weights)} reward_weights. "
+            "Give one weight per reward."
+        )
+    if not with_form_baseline:
+        return rewards, weights
+    rules = [
+        (reward, weight)
+        for name, reward, weight in zip(names, rewards, weights, strict=True)
+        if name != "well-formed"
+    ]
+    return [*rewards, form_baseline(rules, end_id)], [*weights, 1.0]
 
-    def earned(
-        completions: list[list[dict[str, str]]], completion_ids: list[list[int]], **kwargs
+
+def get(name: str, end_id: int) -> TrlReward:
+    """Returns the reward of that name in the format of `trl.GRPOTrainer`.
+
+    Args:
+        name: A key of `REWARDS`, or a function as `module:function`.
+        end_id: Token id of the end mark. A poem without it gets 0.
+
+    Raises:
+        UserError: There is no such reward, module or function.
+    """
+    if name in REWARDS:
+        rule = REWARDS[name]
+    elif ":" in name:
+        rule = load_function(name, "reward")
+    else:
+        raise UserError(
+            f"there is no reward {name}. Choose one of {', '.join(REWARDS)}, "
+            "or name a function as module:function."
+        )
+
+    def reward(
+        completions: list[list[dict[str, str]]], completion_ids: list[list[int]], **columns: Any
     ) -> list[float]:
-        whole = [end in ids for ids in completion_ids]
         poems = [messages[0]["content"] for messages in completions]
         return [
-            REWARDS[name](poem) if ends else 0.0 for poem, ends in zip(poems, whole, strict=True)
+            float(rule(poem)) if end_id in ids else 0.0
+            for poem, ids in zip(poems, completion_ids, strict=True)
         ]
 
-    earned.__name__ = name.replace("-", "_")  # under which trl logs its mean and spread
-    return earned
+    # trl logs the mean and the spread of a reward under this name.
+    reward.__name__ = name.rpartition(":")[2].replace("-", "_")
+    return reward
+
+
+def form_baseline(rules: list[tuple[TrlReward, float]], end_id: int) -> TrlReward:
+    """Returns a reward below 0: minus the mean that poems of the same form get from the rules.
+
+    With this reward, a poem gains only by rules that it keeps better than other poems of its form in
+    the batch. Without it the shortest form, in which rules are easiest to keep, displaces the others.
+
+    Args:
+        rules: Rewards and their weights, without the reward "well-formed".
+        end_id: Token id of the end mark.
+    """
+    is_well_formed = get("well-formed", end_id)
+
+    def form_baseline(
+        completions: list[list[dict[str, str]]], completion_ids: list[list[int]], **columns: Any
+    ) -> list[float]:
+        batch = {"completions": completions, "completion_ids": completion_ids, **columns}
+        totals = [0.0] * len(completions)
+        for rule, weight in rules:
+            totals = [
+                total + weight * value for total, value in zip(totals, rule(**batch), strict=True)
+            ]
+        forms = [
+            _form(messages[0]["content"]) if good else None
+            for messages, good in zip(completions, is_well_formed(**batch), strict=True)
+        ]
+        totals_of_form: dict[tuple[int | None, int] | None, list[float]] = defaultdict(list)
+        for form, total in zip(forms, totals, strict=True):
+            totals_of_form[form].append(total)
+        return [-mean(totals_of_form[form]) for form in forms]
+
+    return form_baseline
+
+
+def _form(poem: str) -> tuple[int | None, int]:
+    """Returns the characters per line and the number of lines."""
+    return line_length(poem), len(poem_lines(poem))

@@ -1,8 +1,14 @@
-"""Theme words in place of a title: what a poem is about, in words of its own; and whether a poem speaks of given words.
+"""Makes themes for poems: one to three words of a poem, which take the place of its title.
 
-Knows which words the poems of a corpus share; knows nothing of models. There is no dictionary. A word of two characters is what stands
-together more often than by chance where the metre parts a line (five characters go 2-1-2 or 2-2-1, seven have two more before them:
-Wang Li 王力, 詩詞格律, 4.2); a word of one is what several such words end in, as 明月, 秋月 and 江月 end in 月.
+A model that is trained on themes writes a poem about given words (`poet write --theme`).
+
+There is no dictionary: the words are found in the corpus. A word of two characters is a pair that
+occurs together more often than by chance, at a position where the metre puts a word. Five
+characters divide into 2-1-2 or 2-2-1, and seven have two more in front (Wang Li 王力, 詩詞格律,
+4.2). A character is a word when several pairs end with it. For example, 月 (moon) is the last
+character of 明月 (bright moon), 秋月 (autumn moon) and 江月 (river moon).
+
+This module knows which words a corpus shares; it does not know models.
 """
 
 import random
@@ -19,123 +25,150 @@ from poet.text import poem_lines
 from poet_tokenizer import ask
 
 INSTRUCTION = "請用以下主題寫一首詩"
-GUIDANCE = (
-    2.0  # without it three times fewer of the words are used; at 2.5 fewer poems keep to a form
-)
-_MOST_WORDS = 3  # of a theme
-_BEYOND_CHANCE = 1.5  # nats
-_WORDS_OF_ONE = 3  # that end in a character which is a word by itself
-_KIN = 5
-_EMPTY_WORDS = frozenset(
-    "不無未莫非有在是爲為此彼其所何誰孰豈可能得應須將欲已猶尚亦又還更自相與之而於乃今一"
-)  # 虛字
+"""The system message of a theme prompt: please write a poem on the following theme."""
+GUIDANCE = 2.0
+"""Guidance for themes. Without it poems use a third of the words; at 2.5 fewer keep a form."""
+_MAX_WORDS = 3  # per theme
+_MIN_ASSOCIATION = 1.5  # nats above chance
+_MIN_ENDINGS = 3  # pairs that end with a character which counts as a word
+_MAX_RELATED = 5  # related words per word
+_FUNCTION_WORDS = frozenset(
+    "不無未莫非有在是爲此彼其所何誰孰豈可能得應須將欲已猶尚亦又還更自相與之而於乃今一"
+)  # 虛字: they have a grammatical role and no theme
 
 
 class Lexicon:
-    """The words that may be a theme: they stand in at least three of the poems, and in one of a thousand.
+    """The words that a theme may have.
+
+    A word of two characters occurs in at least three poems, and in at least one poem per thousand.
 
     Args:
-        poems: texts, of poems that train.
+        poems: Texts of the training poems.
     """
 
     def __init__(self, poems: Sequence[str]):
         self.poems = poems
-        pairs = [list(_pairs(poem)) for poem in poems]
-        together = Counter(chain.from_iterable(pairs))
-        self.holders = Counter(chain.from_iterable(map(set, [*pairs, *poems])))
-        first, second = Counter[str](), Counter[str]()
-        for pair, n in together.items():
-            first[pair[0]] += n
-            second[pair[1]] += n
-        total, least = together.total(), max(3, len(poems) // 1000)
-        self.words = {
-            pair
-            for pair, n in together.items()
-            if self.holders[pair] >= least
-            and log(n * total / (first[pair[0]] * second[pair[1]])) > _BEYOND_CHANCE
-            if _EMPTY_WORDS.isdisjoint(pair)
-        }
-        ends = Counter(pair[1] for pair in self.words)
-        self.words |= {character for character, n in ends.items() if n >= _WORDS_OF_ONE}
+        pairs_of_poems = [list(_pairs(poem)) for poem in poems]
+        pair_counts = Counter(chain.from_iterable(pairs_of_poems))
+        self.poems_with = Counter(chain.from_iterable(map(set, [*pairs_of_poems, *poems])))
+        first_counts, second_counts = Counter[str](), Counter[str]()
+        for pair, count in pair_counts.items():
+            first_counts[pair[0]] += count
+            second_counts[pair[1]] += count
+        total, min_poems = pair_counts.total(), max(3, len(poems) // 1000)
+
+        def is_word(pair: str, count: int) -> bool:
+            if self.poems_with[pair] < min_poems or not _FUNCTION_WORDS.isdisjoint(pair):
+                return False
+            by_chance = first_counts[pair[0]] * second_counts[pair[1]] / total
+            return log(count / by_chance) > _MIN_ASSOCIATION
+
+        self.words = {pair for pair, count in pair_counts.items() if is_word(pair, count)}
+        endings = Counter(pair[1] for pair in self.words)
+        self.words |= {ending for ending, count in endings.items() if count >= _MIN_ENDINGS}
 
     def words_of(self, poem: str) -> list[str]:
-        """The poem's words, in its order."""
-        verse = _verse(poem)
-        return sorted(
-            {*_pairs(poem), *verse} & self.words, key=lambda word: (verse.index(word), word)
-        )
+        """Returns the words of a poem, in the order of the poem."""
+        text = _text(poem)
+        words = {*_pairs(poem), *text} & self.words
+        return sorted(words, key=lambda word: (text.index(word), word))
 
-    def theme(self, poem: str, draw: random.Random) -> str | None:
-        """One to three words of a poem with blanks between them, rare ones rather than common ones; None where it has none."""
+    def theme(self, poem: str, rng: random.Random) -> str | None:
+        """Returns one to three words of a poem with spaces between them, or None if it has no word.
+
+        No character occurs twice. Rare words are more likely than common ones.
+        """
         words, theme = self.words_of(poem), list[str]()
-        for _ in range(draw.randint(1, _MOST_WORDS)):
-            free = [word for word in words if set(word).isdisjoint("".join(theme))]
-            if free:
-                theme += draw.choices(free, [1 / self.holders[word] for word in free])
+        for _ in range(rng.randint(1, _MAX_WORDS)):
+            unused = [word for word in words if set(word).isdisjoint("".join(theme))]
+            if unused:
+                theme += rng.choices(unused, [1 / self.poems_with[word] for word in unused])
         return " ".join(theme) or None
 
-    def kin(self, words: Iterable[str]) -> dict[str, set[str]]:
-        """Word -> the five that keep company with it most: that share poems with it beyond chance (Church and Hanks 1990).
+    def related_words(self, words: Iterable[str]) -> dict[str, set[str]]:
+        """Returns five related words per word: those that share poems with it beyond chance.
 
-        Weighed by how often they do, else the rarest of all words would be everybody's nearest.
+        The measure is mutual information (Church and Hanks 1990), multiplied by the number of
+        shared poems. Without this factor the rarest words would be related to everything.
         """
-        company = {word: Counter[str]() for word in words}
+        shared_counts = {word: Counter[str]() for word in words}
         for poem in self.poems:
-            found = [word for word in company if word in poem]
-            others = self.words_of(poem) if found else []
-            for word in found:
-                company[word].update(others)
-        return {word: self._nearest(word, others) for word, others in company.items()}
+            words_here = [word for word in shared_counts if word in poem]
+            others = self.words_of(poem) if words_here else []
+            for word in words_here:
+                shared_counts[word].update(others)
+        return {word: self._most_related(word, others) for word, others in shared_counts.items()}
 
-    def _nearest(self, word: str, others: Counter[str]) -> set[str]:
-        by_chance = max(1, self.holders[word]) / len(self.poems)
+    def _most_related(self, word: str, shared_counts: Counter[str]) -> set[str]:
+        share = max(1, self.poems_with[word]) / len(self.poems)
         gains = {
-            other: shared * log(shared / (by_chance * self.holders[other]))
-            for other, shared in others.items()
+            other: shared * log(shared / (share * self.poems_with[other]))
+            for other, shared in shared_counts.items()
             if set(other).isdisjoint(word)
         }
-        return set(sorted(gains, key=lambda other: (-gains[other], other))[:_KIN])
+        return set(sorted(gains, key=lambda other: (-gains[other], other))[:_MAX_RELATED])
 
 
-def part_by_theme(poems: Sequence[Poem], share: float, seed: int) -> tuple[list[Poem], list[Poem]]:
-    """Poems -> those that keep their title, and about a `share` of them with words of theirs in its place."""
-    drawn = list(zip(poems, _drawn([poem.text for poem in poems], share, seed), strict=True))
-    titled = [poem for poem, theme in drawn if theme is None]
-    return titled, [replace(poem, title=theme) for poem, theme in drawn if theme is not None]
+def part_by_theme(
+    poems: Sequence[Poem], fraction: float, seed: int
+) -> tuple[list[Poem], list[Poem]]:
+    """Returns the poems that keep their title, and the others with a theme as their title.
+
+    Args:
+        fraction: Approximate fraction of the poems that get a theme.
+    """
+    themes = _sample_themes([poem.text for poem in poems], fraction, seed)
+    pairs = list(zip(poems, themes, strict=True))
+    titled = [poem for poem, theme in pairs if theme is None]
+    return titled, [replace(poem, title=theme) for poem, theme in pairs if theme is not None]
 
 
-def ask_by_theme(rows: Dataset, share: float, seed: int) -> Dataset:
-    """(prompt, completion) -> the same rows, of which about a `share` has words of its poem for a prompt in place of the title."""
+def ask_by_theme(rows: Dataset, fraction: float, seed: int) -> Dataset:
+    """Returns the rows, of which a fraction asks for a theme of its poem instead of the title.
+
+    Args:
+        rows: With the columns "prompt" and "completion".
+        fraction: Approximate fraction of the rows that change. A poem without words keeps its title.
+    """
     columns = {name: rows[name][:] for name in rows.column_names}
-    drawn = _drawn([completion[0]["content"] for completion in columns["completion"]], share, seed)
+    poems = [completion[0]["content"] for completion in columns["completion"]]
+    themes = _sample_themes(poems, fraction, seed)
     columns["prompt"] = [
         prompt if theme is None else ask(theme, INSTRUCTION)
-        for prompt, theme in zip(columns["prompt"], drawn, strict=True)
+        for prompt, theme in zip(columns["prompt"], themes, strict=True)
     ]
     return Dataset.from_dict(columns, features=rows.features)
 
 
-def _drawn(poems: Sequence[str], share: float, seed: int) -> Iterator[str | None]:
-    """A theme of each poem for about a `share` of them, None for the others."""
-    draw, lexicon = random.Random(seed), Lexicon(poems)
+def _sample_themes(poems: Sequence[str], fraction: float, seed: int) -> Iterator[str | None]:
+    """Yields a theme for about a fraction of the poems, and None for the others."""
+    rng, lexicon = random.Random(seed), Lexicon(poems)
     for poem in poems:
-        yield lexicon.theme(poem, draw) if draw.random() < share else None
+        yield lexicon.theme(poem, rng) if rng.random() < fraction else None
 
 
-def spoken_of(poem: str, theme: str, kin: dict[str, set[str]]) -> tuple[int, int]:
-    """How many of a theme's words stand in a poem; and how many do, or have one of their kin there."""
-    words = theme.split()
-    verse = _verse(poem)
-    near = [word for word in words if word in verse or any(other in verse for other in kin[word])]
-    return sum(word in verse for word in words), len(near)
+def count_used_words(poem: str, theme: str, related: dict[str, set[str]]) -> tuple[int, int]:
+    """Counts the words of a theme that a poem uses.
+
+    Returns:
+        The number of words in the poem, and the number of words of which the word or a related word
+        is in the poem.
+    """
+    words, text = theme.split(), _text(poem)
+    used = [word for word in words if word in text]
+    used_or_related = [
+        word for word in words if word in text or any(other in text for other in related[word])
+    ]
+    return len(used), len(used_or_related)
 
 
-def _verse(poem: str) -> str:
-    """The lines less what is no character of theirs: a word may be parted by a mark that ends no line."""
+def _text(poem: str) -> str:
+    """Returns the lines of a poem without other marks, since 、 may divide a word."""
     return "，".join(poem_lines(poem))
 
 
 def _pairs(poem: str) -> Iterator[str]:
+    """Yields the pairs of characters at positions where the metre of a line puts a word."""
     for line in poem_lines(poem):
         if len(line) in (5, 7):
             for place in (*range(0, len(line) - 1, 2), len(line) - 2):

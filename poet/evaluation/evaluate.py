@@ -579,7 +579,7 @@ class _Themes:
         lexicon, draw = themes.Lexicon(training), random.Random(seed)
         found = (lexicon.theme(poem, draw) for poem in poems)
         self.themes = list(itertools.islice(filter(None, found), THEMES))
-        self.kin = lexicon.kin({word for theme in self.themes for word in theme.split()})
+        self.kin = lexicon.related_words({word for theme in self.themes for word in theme.split()})
 
     def figures(self, model, tokenizer, seed: int) -> Iterator[tuple[str, Any]]:
         if not self.themes:  # a corpus of no repeated words
@@ -588,7 +588,7 @@ class _Themes:
         written = write.write_poems(model, tokenizer, self.themes, seed=seed, **asked)
         for suffix, poems in (("", written), ("_by_chance", written[1:] + written[:1])):
             counts = [
-                themes.spoken_of(poem, theme, self.kin)
+                themes.count_used_words(poem, theme, self.kin)
                 for poem, theme in zip(poems, self.themes, strict=True)
             ]
             sizes = [len(theme.split()) for theme in self.themes]

@@ -1,4 +1,6 @@
-"""What a poem earns, by rules that anybody can check."""
+"""Rewards: the number that each rule gives to a poem."""
+
+import sys
 
 import pytest
 
@@ -6,63 +8,80 @@ from poet.alignment import rewards
 from poet.errors import UserError
 
 END = 7
-KEPT = "石徑幽泉細，松窗夜雨聲。\n孤燈明舊壁，白髮對寒城。"  # every rule of 五言絕句
-SLIP = KEPT.replace("幽泉細", "幽水細")  # one of them broken, the others as they were
-# One character over and over: well formed and nothing else.
-PLAIN = "山山山山山，山山山山山。\n山山山山山，山山山山山。"
+REGULATED = "石徑幽泉細，松窗夜雨聲。\n孤燈明舊壁，白髮對寒城。"
+ONE_BROKEN_TONE = REGULATED.replace("幽泉細", "幽水細")
+# One character over and over: well formed, and nothing else.
+REPEATED = "山山山山山，山山山山山。\n山山山山山，山山山山山。"
+NOT_WELL_FORMED = "山山山"
 
 
-def earned(name: str, poem: str, ends: bool = True) -> float:
-    completions = [[{"role": "assistant", "content": poem}]]
-    return rewards.get(name, END)(
-        completions=completions, completion_ids=[[5, END] if ends else [5]], prompts=[[]]
-    )[0]
-
-
-def test_form_earns_only_where_the_poem_ends_and_its_lines_are_of_one_length():
-    assert earned("well-formed", PLAIN) == 1
-    assert earned("well-formed", PLAIN, ends=False) == 0
-    assert earned("well-formed", PLAIN + "\n山山山山山山山，山山山山山山山。") == 0
-
-
-def test_tones_earn_more_the_fewer_rules_are_broken():
-    assert 1 == earned("tones", KEPT) > earned("tones", SLIP) > earned("tones", PLAIN) >= 0
-    assert earned("rhymed", KEPT) == earned("rhymed", SLIP) == 1 and earned("rhymed", PLAIN) < 1
-    assert (
-        earned("regulated", KEPT) == 1
-        and earned("regulated", SLIP) == earned("regulated", PLAIN) == 0
-    )
-    assert (
-        earned("tones", "山山山")
-        == 0
-        == earned("rhymed", "山山山")
-        == earned("regulated", "山山山")
-    )
-
-
-def test_a_reward_that_does_not_exist_is_named_beside_those_that_do():
-    with pytest.raises(UserError, match="there is no reward fame; there are well-formed, rhymed"):
-        rewards.get("fame", END)
-
-
-def test_a_poem_gains_by_its_rules_only_what_is_above_its_form():
-    longer = "\n".join([PLAIN, PLAIN])
-    poems = [PLAIN, KEPT, longer, "山山山"]
-    batch = {
+def batch(*poems: str, ends: bool = True) -> dict:
+    """Returns the arguments with which trl calls a reward."""
+    return {
         "completions": [[{"role": "assistant", "content": poem}] for poem in poems],
-        "completion_ids": [[5, END]] * len(poems),
-        "prompts": [[]] * len(poems),
+        "completion_ids": [[5, END] if ends else [5] for _ in poems],
+        "prompts": [[] for _ in poems],
     }
-    judges, weights = rewards.get_all(
-        ["well-formed", "tones", "regulated"], [1.0, 2.0, 1.0], END, level=True
+
+
+def reward(name: str, poem: str, ends: bool = True) -> float:
+    return rewards.get(name, END)(**batch(poem, ends=ends))[0]
+
+
+@pytest.mark.parametrize("name", rewards.REWARDS)
+def test_a_poem_without_an_end_mark_gets_nothing(name):
+    assert reward(name, REGULATED) == 1
+    assert reward(name, REGULATED, ends=False) == 0
+
+
+@pytest.mark.parametrize("name", rewards.REWARDS)
+def test_a_poem_that_is_not_well_formed_gets_nothing(name):
+    seven = "山山山山山山山，山山山山山山山。"
+    assert reward(name, NOT_WELL_FORMED) == 0
+    assert reward(name, f"{REPEATED}\n{seven}") == 0
+
+
+def test_a_well_formed_poem_may_break_every_other_rule():
+    assert reward("well-formed", REPEATED) == 1
+    assert reward("regulated", REPEATED) == reward("rhymed", REPEATED) == 0
+
+
+def test_tones_rise_with_each_rule_that_is_kept():
+    assert reward("tones", REGULATED) > reward("tones", ONE_BROKEN_TONE) > reward("tones", REPEATED)
+    assert reward("rhymed", ONE_BROKEN_TONE) == 1 and reward("regulated", ONE_BROKEN_TONE) == 0
+
+
+def test_an_unknown_reward_or_a_missing_weight_is_refused():
+    with pytest.raises(UserError, match="there is no reward fame. Choose one of well-formed"):
+        rewards.get("fame", END)
+    with pytest.raises(UserError, match="2 rewards and 1 reward_weights"):
+        rewards.get_all(["tones", "rhymed"], [1.0], END)
+
+
+def test_a_reward_may_be_a_function_in_the_working_folder(tmp_path, monkeypatch):
+    (tmp_path / "own_rules.py").write_text("def moon(poem):\n    return '月' in poem\n", "utf-8")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    (moon, tones), weights = rewards.get_all(["own_rules:moon", "tones"], None, END)
+    assert moon(**batch("明月", "明日")) == [1.0, 0.0] and weights == [1.0, 1.0]
+    assert moon(**batch("明月", ends=False)) == [0.0]
+    assert moon.__name__ == "moon"  # the name of its curve
+    for name in ("own_rules:sun", "no_such_file:moon"):
+        with pytest.raises(UserError, match=f"cannot load the reward {name}"):
+            rewards.get(name, END)
+
+
+def test_with_the_baseline_a_poem_is_compared_with_poems_of_its_form():
+    longer = f"{REPEATED}\n{REPEATED}"
+    poems = batch(REPEATED, REGULATED, longer, NOT_WELL_FORMED)
+    functions, weights = rewards.get_all(
+        ["well-formed", "tones", "regulated"], [1.0, 2.0, 1.0], END, with_form_baseline=True
     )
-    columns = [judge(**batch) for judge in judges]
-    totals = [
-        sum(weight * column[i] for weight, column in zip(weights, columns, strict=True))
-        for i in range(len(poems))
+    columns = [
+        [weight * value for value in function(**poems)]
+        for function, weight in zip(functions, weights, strict=True)
     ]
-    plain, good, alone, broken = totals
-    assert good > 1 > plain and (good + plain) / 2 == pytest.approx(
-        1
-    )  # 1: what being well formed earns
+    repeated, regulated, alone, broken = map(sum, zip(*columns, strict=True))
+    assert regulated > 1 > repeated  # 1 is the reward for being well formed
+    assert (regulated + repeated) / 2 == pytest.approx(1)
     assert alone == pytest.approx(1) and broken == 0

@@ -5,7 +5,13 @@ import random
 import pytest
 from datasets import Dataset
 
-from poet.alignment.themes import INSTRUCTION, Lexicon, ask_by_theme, part_by_theme, spoken_of
+from poet.alignment.themes import (
+    INSTRUCTION,
+    Lexicon,
+    ask_by_theme,
+    count_used_words,
+    part_by_theme,
+)
 from poet.data.corpus import Poem
 from poet.data.dataset import sft_row
 from poet_tokenizer import ask
@@ -46,21 +52,24 @@ def test_a_theme_is_of_its_poem_and_repeats_no_character(poems):
         assert len(set("".join(words))) == len("".join(words))
     assert {len(theme.split(" ")) for theme in themes} == {1, 2, 3}
     parted = _MOON.replace("明月", "明、月")
-    assert lexicon.theme(parted, draw) and spoken_of(parted, "明月", {"明月": set()}) == (1, 1)
+    assert lexicon.theme(parted, draw) and count_used_words(parted, "明月", {"明月": set()}) == (
+        1,
+        1,
+    )
     assert lexicon.theme("一二三四五，六七八九十。", draw) is None
 
 
 def test_kin_are_the_words_of_the_same_poems(poems):
-    kin = Lexicon([*poems, *[f"{_MOON}\n{_HOME}"] * 9]).kin(["故鄉", "從來沒有"])
+    kin = Lexicon([*poems, *[f"{_MOON}\n{_HOME}"] * 9]).related_words(["故鄉", "從來沒有"])
     assert {"清風", "秋雁"} & kin["故鄉"] and "故鄉" not in kin["故鄉"]
     assert kin["從來沒有"] == set()
 
 
 def test_a_poem_speaks_of_a_word_or_of_its_kin():
     kin = {"故鄉": {"秋雁"}, "酒": set(), "明月": {"清風"}}
-    assert spoken_of(_MOON, "明月 故鄉 酒", kin) == (1, 1)
-    assert spoken_of(_HOME, "明月 故鄉 酒", kin) == (1, 1)
-    assert spoken_of(_MOON.replace("明月", "白日"), "明月 酒", kin) == (0, 1)
+    assert count_used_words(_MOON, "明月 故鄉 酒", kin) == (1, 1)
+    assert count_used_words(_HOME, "明月 故鄉 酒", kin) == (1, 1)
+    assert count_used_words(_MOON.replace("明月", "白日"), "明月 酒", kin) == (0, 1)
 
 
 def test_a_share_of_the_rows_answers_words_of_its_own_poem(poems):
