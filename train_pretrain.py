@@ -21,7 +21,8 @@ def main() -> None:
     from transformers import GPT2Config, GPT2LMHeadModel, Trainer, default_data_collator, set_seed
 
     from poet.data import blocks, dataset
-    from poet.generation import write
+    from poet.generation.load import generation_defaults
+    from poet.generation.write import continue_text
     from poet.speed import gelu, scoring
     from poet.training import clock
     from poet.training.callbacks import ShowSample
@@ -73,7 +74,7 @@ def main() -> None:
     model.loss_type = (
         "ForCausalLM"  # else Trainer's losses are (n-1)/n of the truth (transformers#46204)
     )
-    model.generation_config = write.generation_defaults(
+    model.generation_config = generation_defaults(
         tokenizer,
         stage_args.n_positions,
         stage_args.temperature,
@@ -104,7 +105,7 @@ def main() -> None:
     trainer.add_callback(
         ShowSample(
             title,
-            lambda: {"text": write.continue_text(model, tokenizer, title, seed=args.seed)},
+            lambda: {"text": continue_text(model, tokenizer, title, seed=args.seed)},
             run.samples,
         )
     )

@@ -233,8 +233,9 @@ class Bench:
         from transformers import pipeline
 
         from poet.generation import write
+        from poet.generation.load import load
 
-        model, tokenizer = write.load(self.checkpoint)
+        model, tokenizer = load(self.checkpoint)
         titles = titles_to_write(self.folder)
         poems = write.write_ids(
             model, tokenizer, titles, seed=0

@@ -210,8 +210,9 @@ def train(stage: str, output: Path, data: Path | None = None, *options: str) -> 
 
 def writing(checkpoint: Path, run: Path) -> dict[str, Any]:
     from poet.generation import write
+    from poet.generation.load import load
 
-    model, tokenizer = write.load(checkpoint)
+    model, tokenizer = load(checkpoint)
     model.to("cuda")
     titles = titles_to_write(run)
     seconds = []

@@ -26,9 +26,9 @@ def main() -> None:
     )
     options = parser.parse_args()
 
-    from poet.generation import write
+    from poet.generation.load import load
 
-    model, tokenizer = write.load(options.model)
+    model, tokenizer = load(options.model)
     muon()
     head()
     scores()
@@ -176,7 +176,7 @@ def writing(model, tokenizer) -> None:
         poems = write.write_ids(model, tokenizer, titles[:count], **settings)
         return time.perf_counter() - start, sum(map(len, poems))
 
-    ways = {"generate": {"custom_generate": None}, "poet/speed/decode.py": {}}
+    ways = {"generate": {"plain": True}, "poet/speed/decode.py": {}}
     for count, seeds in ((256, 1), (1, 8)):
         for name, way in ways.items():
             runs = [timed(count, seed=seed, **way) for seed in range(seeds + 1)][

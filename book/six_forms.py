@@ -27,11 +27,12 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
 
-    from poet.generation import write
-    from poet.prosody import forms
+    from poet.generation.load import load
+    from poet.generation.write import write
+    from poet.prosody.forms import read_form
     from poet.training.checkpoints import write_text
 
-    model, tokenizer = write.load(options.model)
+    model, tokenizer = load(options.model)
     parts = [
         "# Six forms",
         "Written by the fine-tuned model of the recipe `tang` while a mask kept the form, and marked by `poet.prosody.judge`: under each\n"
@@ -39,9 +40,8 @@ def main() -> None:
         "the one that the model itself finds likeliest.",
     ]
     for form, title, rhyme in PAGE:
-        poem = forms.write_to_form(
-            model, tokenizer, title, forms.read_form(form, rhyme=rhyme), 8, seed=options.seed
-        )[0]
+        request = read_form(form, rhyme=rhyme)
+        poem = write(model, tokenizer, title, n=8, form=request, seed=options.seed)[0]
         parts.append(marked(title, poem))
     write_text(ROOT / "book" / "six_forms.md", "\n\n".join(parts) + "\n")
 

@@ -55,29 +55,18 @@ def _parse(arguments: list[str]) -> argparse.Namespace:
         metavar="WORD",
         help="words to speak of, in place of a title: 秋 雁 故鄉",
     )
-    writer.add_argument("-n", type=int, default=1, help="how many poems (%(default)s)")
+    writer.add_argument(
+        "-n", type=int, default=1, help="how many poems, the likeliest first (%(default)s)"
+    )
     writer.add_argument("--seed", type=int, help="the same seed gives the same poems")
     writer.add_argument(
         "--model",
         metavar="DIR",
         help=f"a checkpoint folder ({', else '.join(_MODELS)}; for 七言 sft in place of dpo)",
     )
-    writer.add_argument(
-        "--adapter",
-        metavar="DIR",
-        help="an author's voice over --model, or over what it was trained on",
-    )
     writer.add_argument("--script", choices=["traditional", "simplified"], default="traditional")
     writer.add_argument(
         "--temperature", type=float, help="below 1 likelier, above 1 rarer characters"
-    )
-    writer.add_argument(
-        "--top-k", type=int, help="draw from so many likeliest characters; 0: from all"
-    )
-    writer.add_argument(
-        "--top-p",
-        type=float,
-        help="draw from the likeliest characters that have this share together",
     )
     writer.add_argument(
         "--guidance",
@@ -185,36 +174,29 @@ def _write(options: argparse.Namespace) -> None:
         title.encode()
     except UnicodeEncodeError as error:
         raise UserError("the title is not UTF-8, which this command reads") from error
-    usual = _BEFORE_ALIGNMENT if (options.form or "").startswith("七") else _MODELS
-    folder = (
-        options.adapter
-        or options.model
-        or next((name for name in usual if Path(name, "config.json").is_file()), None)
-    )
-    if folder is None:
-        raise UserError(
-            f"there is no model in {' or '.join(usual)}; make one by `make run`, or name one with --model"
-        )
-
     wishes = {key: getattr(options, key) for key in ("rhyme", "acrostic", "first_line", "lines")}
     asked = next((key for key, value in wishes.items() if value is not None), None)
     if asked and options.form is None:
         raise UserError(
             f"--{asked.replace('_', '-')} needs a form to stand in: add --form 五言律詩, say"
         )
+    folder = options.model or _default_model(seven=(options.form or "").startswith("七"))
 
     from poet.alignment import themes
-    from poet.generation import write
+    from poet.generation.load import check_sampling, check_template, load
+    from poet.generation.write import write
     from poet.prosody import forms, script
 
-    request = None if options.form is None else forms.read_form(options.form, **wishes)
-    sampling = {
-        key: getattr(options, key) for key in ("temperature", "top_k", "top_p", "guidance_scale")
+    settings: dict[str, Any] = {
+        key: getattr(options, key)
+        for key in ("temperature", "guidance_scale")
+        if getattr(options, key) is not None
     }
-    settings: dict[str, Any] = {key: value for key, value in sampling.items() if value is not None}
-    write.check_sampling(**settings)
-    if settings.keys() - {"guidance_scale"}:
+    check_sampling(**settings)
+    if options.temperature is not None:
         settings["do_sample"] = True
+    if options.form is not None:
+        settings["form"] = forms.read_form(options.form, **wishes)
     if options.theme:
         settings = {
             "instruction": themes.INSTRUCTION,
@@ -222,29 +204,40 @@ def _write(options: argparse.Namespace) -> None:
             **settings,
         }
     _quiet()
-    model, tokenizer = (
-        write.load_adapter(folder, options.model) if options.adapter else write.load(folder)
-    )
-    write.check_template(tokenizer, folder)
-    title = script.to_traditional(title)
+    model, tokenizer = load(folder)
+    check_template(tokenizer, folder)
     printer = _Printer(script.to_simplified if options.script == "simplified" else None)
-    if request:  # the best is known when all are written, so nothing is streamed
-        best, *others = forms.write_to_form(
-            model, tokenizer, title, request, options.n, seed=options.seed, **settings
-        )
-        printer.show(best)
+    poems = write(
+        model,
+        tokenizer,
+        script.to_traditional(title),
+        n=options.n,
+        stream=printer.show if options.n == 1 else None,  # of several, the first is known last
+        seed=options.seed,
+        **settings,
+    )
+    if options.n == 1:
         printer.end()
-    else:
-        write.stream_poem(model, tokenizer, title, printer.show, seed=options.seed, **settings)
-        printer.end()
-        seed = None if options.seed is None else options.seed + 1
-        others = write.write_poems(
-            model, tokenizer, [title] * (options.n - 1), seed=seed, **settings
-        )
-    for poem in others:
-        print()
+        return
+    for number, poem in enumerate(poems):
+        if number:
+            print()
         printer.show(poem)
         printer.end()
+
+
+def _default_model(seven: bool) -> str:
+    """Returns the folder of the first model that `make` left here, and prints its name."""
+    usual = _BEFORE_ALIGNMENT if seven else _MODELS
+    folder = next((name for name in usual if Path(name, "config.json").is_file()), None)
+    if folder is None:
+        raise UserError(
+            f"there is no model in {' or '.join(usual)}. "
+            "Make one with `make run`, or name one with --model."
+        )
+    reason = " (the aligned model writes lines of five characters)" if seven else ""
+    print(f"model: {folder}{reason}", file=sys.stderr)
+    return folder
 
 
 class _Printer:

@@ -11,7 +11,7 @@ from pathlib import Path
 import torch
 from transformers import GPT2Config, GPT2LMHeadModel
 
-from poet.generation.write import generation_defaults
+from poet.generation.load import generation_defaults
 from poet.prosody.judge import COMPOUNDS, rhyme_groups
 from poet_tokenizer import build_tokenizer
 

@@ -10,7 +10,8 @@ import pytest
 from helpers import make_checkpoint, make_model, rhyme_words
 
 from poet.data import dataset
-from poet.generation.write import load, write_poems
+from poet.generation.load import load
+from poet.generation.write import write
 from poet.prosody import forms
 from poet.prosody.judge import judge
 from poet.prosody.script import to_simplified, to_traditional
@@ -97,25 +98,35 @@ def test_a_tokenizer_without_a_chat_template_gets_a_sentence(poet, checkpoint, t
 def test_poems_alone_are_printed_with_a_blank_line_between_two(poet, checkpoint):
     code, out, err = poet("write", "靜夜", "-n", 4, "--seed", 5, "--model", checkpoint)
     assert (code, err) == (0, "")
-    first, *others = (
-        "\n".join(filter(None, poem.split("\n"))) for poem in expected(checkpoint, "靜夜", 4, 5)
-    )
-    assert out == "\n\n".join([first, *others]) + "\n"
+    assert out == printed(write(*load(checkpoint), "靜夜", n=4, seed=5))
     assert poet("write", "靜夜", "-n", 4, "--seed", 5, "--model", checkpoint) == (0, out, "")
 
 
-def expected(checkpoint, title: str, n: int, seed: int, **sampling) -> list[str]:
-    model, tokenizer = load(checkpoint)
-    first = write_poems(model, tokenizer, [title], seed=seed, **sampling)
-    return first + write_poems(model, tokenizer, [title] * (n - 1), seed=seed + 1, **sampling)
+def printed(poems: list[str]) -> str:
+    """The poems as the command prints them: no blank line inside a poem, one between two."""
+    return "\n\n".join("\n".join(filter(None, poem.split("\n"))) for poem in poems) + "\n"
 
 
-def test_settings_of_the_drawing_reach_the_model(poet, checkpoint):
-    _, likeliest, _ = poet("write", "靜", "--top-k", 1, "--seed", 1, "--model", checkpoint)
-    assert poet("write", "靜", "--top-k", 1, "--seed", 2, "--model", checkpoint)[1] == likeliest
-    assert (
-        poet("write", "靜", "--temperature", 2, "--seed", 1, "--model", checkpoint)[1] != likeliest
+def test_the_temperature_reaches_the_model(poet, checkpoint):
+    words = ("write", "靜", "--model", checkpoint, "--seed")
+    cold = poet(*words, 1, "--temperature", 1e-4)[1]
+    assert poet(*words, 2, "--temperature", 1e-4)[1] == cold
+    assert poet(*words, 1, "--temperature", 2)[1] != cold
+
+
+@pytest.mark.parametrize(("form", "stage"), [("五言絕句", "dpo"), ("七言絕句", "sft")])
+def test_the_checkpoint_that_was_chosen_is_named_on_stderr(
+    poet, tmp_path, monkeypatch, form, stage
+):
+    words = rhyme_words("東庚", 12)
+    for folder in ("sft", "dpo"):
+        make_model(tmp_path / "runs" / "sample" / folder, words)
+    monkeypatch.chdir(tmp_path)
+    code, out, err = poet("write", "春夜", "--form", form, "--seed", 1)
+    assert code == 0 and out == printed(
+        write(*load(tmp_path / "runs" / "sample" / stage), "春夜", form=form, seed=1)
     )
+    assert f"model: runs/sample/{stage}" in err and err.count("\n") == 1
 
 
 def test_simplified_titles_are_understood_and_simplified_verse_is_shown(poet, checkpoint):
@@ -205,9 +216,7 @@ def test_a_form_is_kept_and_the_likeliest_poem_comes_first(poet, formal):
     assert (code, err) == (0, "")
     poems = out.rstrip("\n").split("\n\n")
     request = forms.read_form("五言律詩", rhyme="東", acrostic="春風化雨")
-    assert (
-        poems == forms.write_to_form(*load(formal), "春夜", request, 3, seed=7) and len(poems) == 3
-    )
+    assert poems == write(*load(formal), "春夜", n=3, form=request, seed=7) and len(poems) == 3
     for poem in poems:
         judgment = judge(poem)
         assert (judgment.form, judgment.regulated, judgment.rhyme) == ("五言律詩", True, ("東",))
@@ -257,5 +266,5 @@ def test_wishes_that_clash_get_one_sentence_and_exit_code_2(poet, formal, words,
 def test_theme_words_are_asked_for_as_in_training(poet, checkpoint):
     code, out, _ = poet("write", "--theme", "秋", "归雁", "--seed", 3, "--model", checkpoint)
     settings = {"seed": 3, "instruction": "請用以下主題寫一首詩"}
-    (poem,) = write_poems(*load(checkpoint), ["秋 歸雁"], guidance_scale=2.0, **settings)
-    assert code == 0 and out == "\n".join(filter(None, poem.split("\n"))) + "\n"
+    poems = write(*load(checkpoint), "秋 歸雁", guidance_scale=2.0, **settings)
+    assert code == 0 and out == printed(poems)

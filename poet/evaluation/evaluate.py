@@ -28,6 +28,8 @@ from poet.data.blocks import POEM_SEPARATOR
 from poet.data.corpus import Poem, read_corpus
 from poet.errors import UserError
 from poet.generation import write
+from poet.generation.adapter import base_of
+from poet.generation.load import check_template, load
 from poet.prosody.judge import judge
 from poet.prosody.parallelism import Parallelism, middle_couplets
 from poet.text import LINE_END, line_length, poem_lines
@@ -467,11 +469,11 @@ def evaluate_checkpoints(
     result: dict[str, Any] = {"checkpoints": {}, "titles": 0, "seed": seed}
     training = None
     loaded = {
-        path: write.load(path) for path in checkpoints
+        path: load(path) for path in checkpoints
     }  # what is wrong is said before the first is measured
     writers = [path for path in checkpoints if _stage(path).name != "pretrain"]
     for path in writers:
-        write.check_template(loaded[path][1], path)
+        check_template(loaded[path][1], path)
     voices = {path: find_author_of(_stage(path)) for path in checkpoints}
     if held_out is not None:
         verses = [verse for verse in held_out.verses if len(verse[0]) <= TITLE_LIMIT]
@@ -521,7 +523,7 @@ def _row(
     written = rates(poems, training)
     row |= {**written, "interval": row["interval"] | written["interval"]}
     if voice is not None:
-        base, _ = write.load(write.base_of(Path(path)))
+        base, _ = load(base_of(Path(path)))
         base.to(model.device)
         base.generation_config = (
             model.generation_config
@@ -584,8 +586,11 @@ class _Themes:
     def figures(self, model, tokenizer, seed: int) -> Iterator[tuple[str, Any]]:
         if not self.themes:  # a corpus of no repeated words
             return
-        asked = {"instruction": themes.INSTRUCTION, "guidance_scale": themes.GUIDANCE}
-        written = write.write_poems(model, tokenizer, self.themes, seed=seed, **asked)
+        asked: dict[str, Any] = {
+            "instruction": themes.INSTRUCTION,
+            "guidance_scale": themes.GUIDANCE,
+        }
+        written = write.write(model, tokenizer, self.themes, seed=seed, **asked)
         for suffix, poems in (("", written), ("_by_chance", written[1:] + written[:1])):
             counts = [
                 themes.count_used_words(poem, theme, self.kin)

@@ -1,0 +1,1 @@
+"""From a checkpoint folder and titles to poems."""

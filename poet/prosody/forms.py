@@ -15,15 +15,14 @@ import difflib
 from dataclasses import dataclass
 
 import torch
-from transformers import LogitsProcessor, PreTrainedModel, PreTrainedTokenizerFast
+from transformers import LogitsProcessor, PreTrainedTokenizerFast
 
 from poet.errors import UserError
-from poet.generation.write import write_ranked
 from poet.prosody import judge as prosody
 from poet.prosody.judge import EITHER, LEVEL, OBLIQUE
 from poet.prosody.script import to_traditional
 from poet.text import line_length, poem_lines
-from poet_tokenizer import RESPONSE, ask
+from poet_tokenizer import RESPONSE
 
 FORMS = {
     meter + kind: (length, lines)
@@ -554,34 +553,3 @@ def _mask(size: int, ids) -> torch.Tensor:
     mask = torch.zeros(size, dtype=torch.bool)
     mask[list(ids)] = True
     return mask
-
-
-# ------------------------------------------------------------------------------------------------- writing
-
-
-def write_to_form(
-    model: PreTrainedModel,
-    tokenizer: PreTrainedTokenizerFast,
-    title: str,
-    request: FormRequest,
-    n: int = 1,
-    **settings,
-) -> list[str]:
-    """n poems of a title that keep the request, all written in one batch, the model's likeliest first.
-
-    Args:
-        settings: those of `poet.generation.write.write_ids`, the seed for one.
-
-    Raises:
-        UserError: a request that this vocabulary cannot fulfil, or a form that has no room behind the title.
-    """
-    processor = FormLogitsProcessor(tokenizer, request)
-    chat = ask(title, settings.get("instruction"))
-    prompt = len(tokenizer.apply_chat_template(chat, add_generation_prompt=True)["input_ids"])
-    positions = model.config.max_position_embeddings
-    if prompt + request.tokens > positions:
-        raise UserError(
-            f"the title takes {prompt} tokens with its prompt and {request.form} of {request.lines} lines {request.tokens}, more than the {positions} "
-            "that the model holds: shorten the title or ask for fewer lines"
-        )
-    return write_ranked(model, tokenizer, title, n, logits_processor=[processor], **settings)

@@ -14,8 +14,9 @@ from pathlib import Path
 
 from poet import errors
 from poet.data.corpus import read_corpus
-from poet.generation import write
-from poet.prosody.forms import FormLogitsProcessor, read_form
+from poet.generation.load import load
+from poet.generation.write import write
+from poet.prosody.forms import read_form
 from poet.prosody.judge import judge
 from poet.text import poem_lines
 from poet.training.checkpoints import write_text
@@ -51,7 +52,7 @@ def main() -> None:
     options = parser.parse_args()
     tang = read_corpus(options.corpus, min_couplets=1, equal_couplets=False, forbidden="").poems
     known = {line for poem in tang for line in poem_lines(poem.text)}
-    model, tokenizer = write.load(options.model)
+    model, tokenizer = load(options.model)
     draw = random.Random(options.seed)
     titles = [a + b for a, b in itertools.product(_TIMES, _PLACES)]
     found: dict[str, str] = {}
@@ -60,14 +61,13 @@ def main() -> None:
         for batch in itertools.count():
             rhyme = draw.choice(_RHYMES_OF_OLD_STYLE) if form.endswith("古體") else None
             request = read_form(form, rhyme=rhyme)
-            mask = FormLogitsProcessor(tokenizer, request)
             chosen = draw.choices(titles, k=_BATCH)
             settings = {
                 "seed": options.seed + batch,
                 "max_new_tokens": request.tokens,
-                "logits_processor": [mask],
+                "form": request,
             }
-            for title, poem in zip(chosen, write.write_poems(model, tokenizer, chosen, **settings)):
+            for title, poem in zip(chosen, write(model, tokenizer, chosen, **settings)):
                 # What was meant as old style may come out as regulated verse with faults.
                 if (
                     known.isdisjoint(poem_lines(poem))

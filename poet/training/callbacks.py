@@ -14,7 +14,7 @@ from tqdm import tqdm
 from transformers import PreTrainedModel, PreTrainedTokenizerFast, TrainerCallback
 
 from poet import device
-from poet.generation import write
+from poet.generation.write import write
 from poet.training.checkpoints import write_text
 
 
@@ -74,8 +74,7 @@ def show_sample(
     return ShowSample(
         title,
         lambda: {
-            name: write.write_poems(model, tokenizer, [title], seed=seed)[0]
-            for name, model in models.items()
+            name: write(model, tokenizer, title, seed=seed)[0] for name, model in models.items()
         },
         path,
     )

@@ -11,12 +11,8 @@ import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from poet.errors import UserError, first_line
-
-if TYPE_CHECKING:
-    from transformers import PreTrainedModel
 
 UNFINISHED = "unfinished"
 _ARGUMENTS = (
@@ -51,11 +47,6 @@ def log_history(folder: Path) -> list[dict]:
         if is_finished(folder)
         else []
     )
-
-
-def is_adapter(folder: Path) -> bool:
-    """Whether `folder` holds an adapter in the form of PEFT, and no model of its own."""
-    return (folder / "adapter_config.json").is_file()
 
 
 def has_weights(folder: Path) -> bool:
@@ -166,15 +157,3 @@ def write_text(path: Path, text: str) -> None:
     beside = path.with_name(f".{path.name}.part")
     beside.write_text(text, encoding="utf-8")
     beside.replace(path)
-
-
-def complete_adapter(folder: Path, model: "PreTrainedModel") -> None:
-    """Adds the generation defaults to an adapter's folder, and removes paths of this machine."""
-    model.generation_config.save_pretrained(folder)
-    # PEFT's card holds such a path. Our card is written at the end of training.
-    (folder / "README.md").unlink(missing_ok=True)
-    config = json.loads((folder / "adapter_config.json").read_text(encoding="utf-8"))
-    base = Path(config["base_model_name_or_path"])
-    if base.is_absolute():
-        config["base_model_name_or_path"] = f"../{base.name}"
-        write_text(folder / "adapter_config.json", json.dumps(config, indent=2))

@@ -28,7 +28,8 @@ from transformers.trainer_utils import rotate_checkpoints
 
 from poet.data import dataset
 from poet.errors import UserError, first_line
-from poet.generation import write
+from poet.generation.adapter import complete_adapter, is_adapter
+from poet.generation.load import check_template, generation_defaults, load
 from poet.speed import hardware
 from poet.training import card, checkpoints, plots
 from poet.training.callbacks import SetEpoch, StopOnSignal
@@ -147,8 +148,8 @@ class Stage(Trainer):
             folder = Path(output_dir or self.args.output_dir)
             # A pickle, with paths of this machine in it; the arguments stand in a JSON file.
             (folder / "training_args.bin").unlink(missing_ok=True)
-            if checkpoints.is_adapter(folder):
-                checkpoints.complete_adapter(folder, self.model)
+            if is_adapter(folder):
+                complete_adapter(folder, self.model)
 
     def training_step(self, *args, **kwargs):
         loss = super().training_step(*args, **kwargs)
@@ -337,16 +338,16 @@ def load_model(
             f"there is no checkpoint in {path}; make it by `python train_{stage}.py --config configs/RECIPE/{stage}.yaml`, "
             "or name another with --model_name_or_path"
         )
-    if checkpoints.is_adapter(Path(path)):
+    if is_adapter(Path(path)):
         raise UserError(
             f"{path} holds an adapter, and training starts from a whole model: pass --model_name_or_path"
         )
-    model, tokenizer = write.load(path)
-    write.check_template(tokenizer, path)
+    model, tokenizer = load(path)
+    check_template(tokenizer, path)
     model.loss_type = (
         "ForCausalLM"  # else Trainer's losses are (n-1)/n of the truth (transformers#46204)
     )
-    model.generation_config = write.generation_defaults(
+    model.generation_config = generation_defaults(
         tokenizer, model.config.n_positions, sampling.temperature, sampling.top_k, sampling.top_p
     )
     prompt = tokenizer.apply_chat_template(ask(title), add_generation_prompt=True)["input_ids"]
@@ -436,7 +437,7 @@ def fit_titles(
         raise UserError(
             f"no title leaves room for {args.max_completion_length} tokens; lower max_completion_length"
         )
-    defaults = write.generation_defaults(tokenizer, positions, 1.0, 0, 1.0)
+    defaults = generation_defaults(tokenizer, positions, 1.0, 0, 1.0)
     args.generation_kwargs = {
         "suppress_tokens": defaults.suppress_tokens,
         **(args.generation_kwargs or {}),

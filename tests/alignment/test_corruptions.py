@@ -5,7 +5,7 @@ from helpers import make_model, rhyme_words
 
 from poet.alignment.corruptions import corruption_pairs
 from poet.data.corpus import Poem
-from poet.generation.write import load
+from poet.generation.load import load
 from poet.prosody.judge import all_groups, judge
 
 QUATRAIN = Poem("登樓", ("石徑幽泉細，松窗夜雨聲。", "孤燈明舊壁，白髮對寒城。"))

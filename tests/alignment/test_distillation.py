@@ -17,7 +17,7 @@ from poet.alignment.distillation import (
 from poet.alignment.masked_poems import rows_in_forms
 from poet.data.corpus import Poem
 from poet.data.dataset import sft_row
-from poet.generation.write import load
+from poet.generation.load import load
 from poet.prosody.judge import all_groups, judge
 
 LINES = "石徑幽泉細，松窗夜雨聲。", "孤燈明舊壁，白髮對寒城。"

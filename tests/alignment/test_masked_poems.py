@@ -10,7 +10,7 @@ from poet.data.corpus import Poem
 from poet.data.dataset import sft_row
 from poet.errors import UserError
 from poet.generation import write
-from poet.generation.write import load
+from poet.generation.load import load
 from poet.prosody.judge import all_groups, judge
 from poet_tokenizer import ask
 

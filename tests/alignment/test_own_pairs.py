@@ -12,7 +12,7 @@ from poet.alignment.poems import batches
 from poet.data.corpus import Poem
 from poet.data.dataset import dpo_row
 from poet.errors import UserError
-from poet.generation.write import load
+from poet.generation.load import load
 from poet_tokenizer import encode_text
 
 

@@ -15,7 +15,7 @@ from poet.data.corpus import read_corpus, split_poems
 from poet.errors import UserError
 from poet.evaluation import evaluate
 from poet.evaluation.evaluate import HeldOut, Training, rates, wilson
-from poet.generation.write import load
+from poet.generation.load import load
 from poet_tokenizer import encode_text
 
 FIVE = "一二三四五，六七八九十。\n甲乙丙丁戊，己庚辛壬癸。"
@@ -245,7 +245,7 @@ def test_poems_for_theme_words_are_searched_for_them(poet, monkeypatch):
     )
     obedient = [f"{theme.replace(' ', '')}，" for theme in asked.themes]
     monkeypatch.setattr(
-        evaluate.write, "write_poems", lambda model, tokenizer, titles, **settings: obedient
+        evaluate.write, "write", lambda model, tokenizer, titles, **settings: obedient
     )
     figures = dict(asked.figures(*poet, seed=0))
     assert figures["theme_words"][0] == figures["theme_words_or_kin"][0] == 1

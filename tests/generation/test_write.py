@@ -1,15 +1,18 @@
-"""Checkpoints made by hand here, one layer of sixteen numbers; what is asked of them is asked of any."""
+"""Tests of writing, with random checkpoints of one layer and sixteen numbers per token."""
 
-import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 import torch
-from helpers import POSITIONS, make_checkpoint
+from helpers import POSITIONS, ROOT, make_checkpoint
 from transformers import pipeline, set_seed
 
 from poet.errors import UserError
-from poet.generation.write import load, stream_poem, write_ids, write_poems
+from poet.generation.load import load
+from poet.generation.write import mean_log_probabilities, write, write_ids
+from poet_tokenizer import encode_text
 
 
 @pytest.fixture(scope="module")
@@ -22,130 +25,149 @@ def poet(checkpoint):
     return load(checkpoint)
 
 
-def test_a_title_gives_the_poem_of_pipeline(checkpoint, poet):
-    write_as_pipeline = pipeline("text-generation", model=str(checkpoint))
-    for seed, title in enumerate(["春夜喜雨", "鬱", "春<RES>夜"]):
+@pytest.fixture(scope="module")
+def pipeline_writes(checkpoint):
+    """(messages, seed) -> the poem that plain transformers writes."""
+    plain = pipeline("text-generation", model=str(checkpoint))
+
+    def call(messages: list[dict], seed: int, **settings) -> str:
         set_seed(seed)
-        answer = write_as_pipeline([{"role": "user", "content": title}])[0]["generated_text"][-1][
-            "content"
-        ]
-        assert write_poems(*poet, [title], seed=seed) == [answer]
+        return plain(messages, **settings)[0]["generated_text"][-1]["content"]
+
+    return call
 
 
-def test_poems_come_in_the_order_of_their_titles(poet):
+def title_message(title: str) -> dict:
+    return {"role": "user", "content": title}
+
+
+# ------------------------------------------------------------------- the same poem as transformers
+
+
+@pytest.mark.parametrize("plain", [False, True])
+def test_a_title_gives_the_poem_of_pipeline(pipeline_writes, poet, plain):
+    for seed, title in enumerate(["春夜喜雨", "鬱", "春<RES>夜"]):
+        expected = pipeline_writes([title_message(title)], seed)
+        assert write(*poet, title, seed=seed, plain=plain) == [expected]
+
+
+@pytest.mark.parametrize("plain", [False, True])
+def test_settings_give_the_poem_of_pipeline_with_them(pipeline_writes, poet, plain):
+    settings = {"temperature": 0.5, "top_k": 4, "do_sample": True}
+    expected = pipeline_writes([title_message("山中")], 2, **settings)
+    assert write(*poet, "山中", seed=2, plain=plain, **settings) == [expected]
+
+
+def test_guidance_gives_the_poem_of_pipeline_with_guidance(pipeline_writes, poet):
+    titles = ["春夜", "山中喜雨"]
+    for title in titles:
+        expected = pipeline_writes([title_message(title)], 5, guidance_scale=3.0)
+        assert write(*poet, title, seed=5, guidance_scale=3.0) == [expected]
+    assert write(*poet, titles, seed=5, guidance_scale=3.0) != write(*poet, titles, seed=5)
+
+
+def test_an_instruction_gives_the_poem_of_pipeline_with_a_system_message(pipeline_writes, poet):
+    system = {"role": "system", "content": "春夜"}
+    expected = pipeline_writes([system, title_message("秋 雁")], 3)
+    assert write(*poet, "秋 雁", seed=3, instruction="春夜") == [expected]
+    assert write(*poet, "秋 雁", seed=3) != [expected]
+
+
+# ---------------------------------------------------------------------------------- several poems
+
+
+@pytest.mark.parametrize("plain", [False, True])
+def test_poems_come_in_the_order_of_their_titles(poet, plain):
     titles = ["春", "春夜喜雨山中", "夜", "山中"]
-    greedy = {"do_sample": False, "max_new_tokens": 5}
-    together = write_poems(*poet, titles, batch_size=3, **greedy)
-    assert together == [write_poems(*poet, [title], **greedy)[0] for title in titles]
+    greedy = {"do_sample": False, "max_new_tokens": 5, "plain": plain}
+    together = write(*poet, titles, batch_size=3, **greedy)
+    assert together == [write(*poet, title, **greedy)[0] for title in titles]
     assert len(set(together)) > 1
-    assert write_poems(*poet, []) == []
+    assert write(*poet, [], plain=plain) == []
 
 
-def test_a_seed_gives_the_same_poems_and_leaves_the_callers_random_numbers_alone(poet):
+def test_of_several_poems_the_likeliest_comes_first(tmp_path):
+    model, tokenizer = load(make_checkpoint(tmp_path, ends=0.3))
+    titles = ["春夜", "山"]
+    poems = write(model, tokenizer, titles, n=5, seed=1)
+    repeated = [title for title in titles for _ in range(5)]
+    assert sorted(poems) == sorted(write(model, tokenizer, repeated, seed=1))
+    for title, group in zip(titles, (poems[:5], poems[5:]), strict=True):
+        ids = [encode_text(tokenizer, poem) + [tokenizer.eos_token_id] for poem in group]
+        scores = mean_log_probabilities(model, tokenizer, title, ids)
+        assert scores == sorted(scores, reverse=True) and scores[0] > scores[-1]
+
+
+def test_a_seed_gives_the_same_poems_and_keeps_the_callers_random_state(poet):
     model, _ = poet
     model.train()
     state = torch.get_rng_state()
-    first, again, other, fresh = (
-        write_poems(*poet, ["春夜"] * 4, seed=seed) for seed in (1, 1, 2, None)
-    )
+    first, again, other, fresh = (write(*poet, ["春夜"] * 4, seed=seed) for seed in (1, 1, 2, None))
     assert torch.equal(torch.get_rng_state(), state)
     assert model.training
     model.eval()
     assert first == again != other
-    assert fresh not in (first, write_poems(*poet, ["春夜"] * 4))
+    assert fresh not in (first, write(*poet, ["春夜"] * 4))
 
 
-def test_what_is_streamed_is_the_poem_in_whole_characters(poet):
+# -------------------------------------------------------------------------------------- streaming
+
+
+@pytest.mark.parametrize("plain", [False, True])
+def test_a_streamed_poem_comes_in_whole_characters(poet, plain):
     pieces: list[str] = []
-    poem = stream_poem(*poet, "春夜", pieces.append, seed=3)
-    assert "".join(pieces) == poem == write_poems(*poet, ["春夜"], seed=3)[0]
+    (poem,) = write(*poet, "春夜", stream=pieces.append, seed=3, plain=plain)
+    assert "".join(pieces) == poem == write(*poet, "春夜", seed=3)[0]
     assert all(len(piece) == 1 for piece in pieces)
-    # With byte tokens allowed a random model writes broken characters; the pieces are still what decodes at once.
-    pieces.clear()
-    poem = stream_poem(*poet, "春夜", pieces.append, seed=3, suppress_tokens=None)
+
+
+def test_bytes_that_form_no_character_are_streamed_as_they_are_decoded(poet):
+    pieces: list[str] = []
+    (poem,) = write(*poet, "春夜", stream=pieces.append, seed=3, suppress_tokens=None)
     assert "�" in poem and "".join(pieces) == poem
 
 
-def test_verse_has_neither_tags_nor_broken_characters(poet):
-    model, tokenizer = poet
+def test_only_one_poem_can_be_streamed(poet):
+    with pytest.raises(ValueError, match="only one poem"):
+        write(*poet, "春夜", n=2, stream=print)
+
+
+# ------------------------------------------------------------------------------------- every poem
+
+
+@pytest.mark.parametrize("plain", [False, True])
+def test_poems_have_neither_tags_nor_broken_characters(poet, plain):
+    _, tokenizer = poet
     allowed = set("春夜喜雨山中白，。\n請用以下題目寫一首詩")
-    written = write_ids(model, tokenizer, ["鬱"] * 50, seed=0)
-    assert all(
-        ids.index(tokenizer.eos_token_id) == len(ids) - 1
-        for ids in written
-        if tokenizer.eos_token_id in ids
-    )
-    assert set("".join(tokenizer.batch_decode(written, skip_special_tokens=True))) <= allowed
+    rows = write_ids(*poet, ["鬱"] * 50, seed=0, plain=plain)
+    end = tokenizer.eos_token_id
+    assert all(end not in ids[:-1] for ids in rows) and any(ids[-1] == end for ids in rows)
+    assert set("".join(tokenizer.batch_decode(rows, skip_special_tokens=True))) <= allowed
 
 
-def test_no_poem_goes_over_the_last_position(tmp_path):
+@pytest.mark.parametrize("plain", [False, True])
+def test_no_poem_goes_over_the_last_position(tmp_path, plain):
     model, tokenizer = load(make_checkpoint(tmp_path, ends=1e-6))
-    prompt = len(tokenizer.apply_chat_template([{"role": "user", "content": "春夜"}])["input_ids"])
-    for most in ({}, {"max_new_tokens": 500}):
-        assert [len(ids) for ids in write_ids(model, tokenizer, ["春夜"], **most)] == [
-            POSITIONS - prompt
-        ]
-    assert len(write_ids(model, tokenizer, ["春夜"], max_new_tokens=3)[0]) == 3
-    assert len(write_ids(model, tokenizer, ["春" * (POSITIONS - prompt + 1)])[0]) == 1
-    with pytest.raises(
-        UserError, match=f"too long: its prompt takes {POSITIONS} tokens of the {POSITIONS}"
-    ):
-        write_ids(model, tokenizer, ["春" * (POSITIONS - prompt + 2)])
+    prompt = len(tokenizer.apply_chat_template([title_message("春夜")])["input_ids"])
+
+    def length(title: str, **settings) -> int:
+        return len(write_ids(model, tokenizer, [title], plain=plain, **settings)[0])
+
+    assert length("春夜") == length("春夜", max_new_tokens=500) == POSITIONS - prompt
+    assert length("春夜", max_new_tokens=3) == 3
+    assert length("春" * (POSITIONS - prompt + 1)) == 1
+    with pytest.raises(UserError, match=f"takes {POSITIONS} tokens of the {POSITIONS}"):
+        length("春" * (POSITIONS - prompt + 2))
 
 
-@pytest.mark.parametrize(
-    "settings", [{"temperature": 0.0}, {"top_p": 0.0}, {"top_p": 1.5}, {"top_k": -1}]
-)
-def test_settings_that_nothing_can_be_drawn_with_are_refused_at_once(settings, tmp_path):
-    with pytest.raises(UserError, match=next(iter(settings))):
-        make_checkpoint(tmp_path, **settings)
-
-
-def test_a_checkpoint_that_is_none_is_refused_in_one_sentence(checkpoint, tmp_path):
-    other = make_checkpoint(tmp_path / "other", characters="春夜")
-    mixed = shutil.copytree(checkpoint, tmp_path / "mixed")
-    shutil.copy(other / "tokenizer.json", mixed)
-    swapped = shutil.copytree(checkpoint, tmp_path / "swapped")
-    shutil.copy(other / "model.safetensors", swapped)
-    broken = shutil.copytree(checkpoint, tmp_path / "broken")
-    (broken / "model.safetensors").write_bytes(
-        (checkpoint / "model.safetensors").read_bytes()[:500]
+@pytest.mark.parametrize("plain", [False, True])
+def test_writing_without_a_form_imports_no_rules_and_plain_writing_no_other_loop(checkpoint, plain):
+    code = (
+        "import sys; from poet.generation.load import load; from poet.generation.write import write;"
+        f"write(*load({str(checkpoint)!r}), '春', plain={plain});"
+        "print(*sorted(name for name in sys.modules if name.startswith('poet.')))"
     )
-    without = shutil.copytree(checkpoint, tmp_path / "without")
-    (without / "model.safetensors").unlink()
-    (tmp_path / "empty").mkdir()
-    sizes = [len(load(folder)[1]) for folder in (other, checkpoint)]
-    for folder, sentence in {
-        tmp_path / "nowhere": "there is no checkpoint folder",
-        checkpoint / "config.json": "is a file",
-        tmp_path / "empty": "no config.json and no tokenizer.json",
-        broken: "not a whole checkpoint",
-        without: "not a whole checkpoint",
-        swapped: "have not the shapes that its config.json gives",
-        mixed: f"has {sizes[0]} tokens and the model {sizes[1]}",
-    }.items():
-        with pytest.raises(UserError, match=sentence) as raised:
-            load(folder)
-        assert "\n" not in str(raised.value)
-
-
-def test_guidance_gives_the_poem_of_pipeline_with_it_and_another_than_without(checkpoint, poet):
-    write_as_pipeline = pipeline("text-generation", model=str(checkpoint))
-    titles = ["春夜", "山中喜雨"]
-    for title in titles:
-        set_seed(5)
-        answer = write_as_pipeline([{"role": "user", "content": title}], guidance_scale=3.0)
-        (guided,) = write_poems(*poet, [title], seed=5, guidance_scale=3.0)
-        assert answer[0]["generated_text"][-1]["content"] == guided
-    assert write_poems(*poet, titles, seed=5, guidance_scale=3.0) != write_poems(
-        *poet, titles, seed=5
-    )
-
-
-def test_another_instruction_is_what_pipeline_makes_of_a_system_message(checkpoint, poet):
-    write_as_pipeline = pipeline("text-generation", model=str(checkpoint))
-    set_seed(3)
-    messages = [{"role": "system", "content": "春夜"}, {"role": "user", "content": "秋 雁"}]
-    answer = write_as_pipeline(messages)[0]["generated_text"][-1]["content"]
-    assert write_poems(*poet, ["秋 雁"], seed=3, instruction="春夜") == [answer]
-    assert write_poems(*poet, ["秋 雁"], seed=3) != [answer]
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    folders = {name.split(".")[1] for name in done.stdout.split()}
+    assert folders == {"device", "errors", "generation"} | (set() if plain else {"speed"})

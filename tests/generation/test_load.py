@@ -1,0 +1,74 @@
+"""Tests of reading checkpoint folders."""
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+from helpers import make_checkpoint
+
+from poet.errors import UserError
+from poet.generation.load import checkpoint_kind, load
+from poet.training.card import write_card
+
+
+@pytest.fixture(scope="module")
+def checkpoint(tmp_path_factory) -> Path:
+    return make_checkpoint(tmp_path_factory.mktemp("checkpoint"))
+
+
+@pytest.fixture
+def copy(checkpoint, tmp_path):
+    """(name) -> a copy of the checkpoint in a folder of this name."""
+    return lambda name: shutil.copytree(checkpoint, tmp_path / name)
+
+
+def test_a_folder_that_is_no_checkpoint_is_refused(checkpoint, copy, tmp_path):
+    other = make_checkpoint(tmp_path / "other", characters="春夜")
+    mixed, swapped, broken, without = map(copy, ("mixed", "swapped", "broken", "without"))
+    shutil.copy(other / "tokenizer.json", mixed)
+    shutil.copy(other / "model.safetensors", swapped)
+    weights = (checkpoint / "model.safetensors").read_bytes()
+    (broken / "model.safetensors").write_bytes(weights[:500])
+    (without / "model.safetensors").unlink()
+    (tmp_path / "empty").mkdir()
+    sizes = [len(load(folder)[1]) for folder in (other, checkpoint)]
+    for folder, sentence in {
+        tmp_path / "nowhere": "there is no checkpoint folder",
+        checkpoint / "config.json": "is a file",
+        tmp_path / "empty": "no config.json and no tokenizer.json",
+        broken: "not a whole checkpoint",
+        without: "not a whole checkpoint",
+        swapped: "do not have the shapes that its config.json gives",
+        mixed: f"has {sizes[0]} tokens and the model {sizes[1]}",
+    }.items():
+        with pytest.raises(UserError, match=sentence) as raised:
+            load(folder)
+        assert "\n" not in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    "settings", [{"temperature": 0.0}, {"top_p": 0.0}, {"top_p": 1.5}, {"top_k": -1}]
+)
+def test_settings_that_allow_no_sampling_are_refused(settings, tmp_path):
+    with pytest.raises(UserError, match=next(iter(settings))):
+        make_checkpoint(tmp_path, **settings)
+
+
+@pytest.mark.parametrize(
+    ("stage", "kind"), [("pretrain", "continues text"), ("sft", "answers titles")]
+)
+def test_the_kind_of_a_checkpoint_is_read_from_its_files_and_not_from_its_name(copy, stage, kind):
+    recorded, published = copy("sft"), copy("pretrain")
+    (recorded / "_arguments.json").write_text(json.dumps({"stage": stage}), encoding="utf-8")
+    shutil.copytree(published, recorded / "checkpoint-7")
+    write_card(published, [], {"stage": stage})
+    for folder in (recorded, recorded / "checkpoint-7", published):
+        assert checkpoint_kind(folder) == kind
+
+
+def test_without_record_and_card_the_chat_template_decides(copy):
+    folder = copy("unknown")
+    assert checkpoint_kind(folder) == "answers titles"
+    (folder / "chat_template.jinja").unlink()
+    assert checkpoint_kind(folder) == "continues text"
