@@ -97,17 +97,17 @@ def say(number: int, what: str) -> None:
 
 
 def make_data(recipe: Path, run: Path, corpus: str | None) -> None:
-    from poet.data.dataset import DataArguments, build_datasets, format_summary
+    from poet.data.run_data import DataOptions, build_datasets, format_summary
     from poet.training.options import parse
 
     override = [] if corpus is None else ["--corpus", corpus]
-    (arguments,) = parse(DataArguments, argv=["--config", str(recipe / "data.yaml"), *override])
+    (arguments,) = parse(DataOptions, argv=["--config", str(recipe / "data.yaml"), *override])
     print(format_summary(build_datasets(arguments, run)), flush=True)
 
 
 def describe_configuration(recipe: Path, run: Path, minutes: float | None) -> str:
     """The model that the recipe asks for, and what each number means for it."""
-    from poet.data.dataset import characters
+    from poet.data.run_data import characters
     from poet.training.options import PretrainArguments
 
     if origin(recipe):

@@ -47,7 +47,7 @@ def distill(
 
     from poet.alignment import masked_poems, themes
     from poet.alignment.distillation import MaskedTeacher, distillation_loss
-    from poet.data import dataset
+    from poet.data import run_data
     from poet.speed import hardware, scoring
     from poet.training.callbacks import show_sample
     from poet.training.stage import (
@@ -93,7 +93,7 @@ def distill(
     )
 
     # Data: titles of poems in a regulated form, or words of theirs in place of the title.
-    rows = dataset.load_stage(run.folder, "sft")
+    rows = run_data.load_stage(run.folder, "sft")
     patterns = masked_poems.in_regulated_forms(rows["train"], stage_args.max_lines)[
         : stage_args.samples_per_round
     ]
@@ -107,7 +107,7 @@ def distill(
     choose_attention(before, args)
     teacher = MaskedTeacher(reference, tokenizer, before)
 
-    made_from = dataset.load_summary(run.folder)["made_from"]
+    made_from = run_data.load_summary(run.folder)["made_from"]
     if not begin("distill", args, stage_args, {"data": made_from, "model": origin}):
         return
 

@@ -37,7 +37,7 @@ def align(stage_args: "AlignmentArguments", args: "DPOConfig", number: int) -> N
     from trl import DPOTrainer
 
     from poet.alignment import own_pairs
-    from poet.data import dataset, preferences
+    from poet.data import preferences, run_data
     from poet.speed import scoring
     from poet.training.callbacks import RefuseWrongReference, show_sample
     from poet.training.stage import (
@@ -61,20 +61,20 @@ def align(stage_args: "AlignmentArguments", args: "DPOConfig", number: int) -> N
 
     # Data: a title as the prompt, the preferred poem and another one.
     rows = fit_lengths(
-        dataset.load_stage(run.folder, "dpo"), tokenizer, args, model.config.n_positions
+        run_data.load_stage(run.folder, "dpo"), tokenizer, args, model.config.n_positions
     )
 
     # Reference: the model as it is now.
     choose_attention(model, args)
     reference = copy.deepcopy(model).to(args.device).eval()
 
-    made_from = dataset.load_summary(run.folder)["made_from"]
+    made_from = run_data.load_summary(run.folder)["made_from"]
     if not begin("dpo", args, stage_args, {"data": made_from, "model": origin}):
         return
 
     # The model's own poems: its well-formed ones of the preferred kind against the others, title by title.
     if stage_args.sampled_titles:
-        predicate = preferences.get(made_from["preference"], dataset.training_poems(run.folder))
+        predicate = preferences.get(made_from["preference"], run_data.training_poems(run.folder))
         rows["train"] = own_pairs.add_sampled_pairs(
             rows["train"],
             reference,

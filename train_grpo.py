@@ -22,7 +22,7 @@ def main() -> None:
     from trl import GRPOTrainer
 
     from poet.alignment import rewards
-    from poet.data import dataset
+    from poet.data import run_data
     from poet.speed import scoring
     from poet.training.callbacks import WarnOfEqualRewards, show_sample
     from poet.training.stage import Stage, begin, fit_titles, load_model, locate, train
@@ -40,7 +40,7 @@ def main() -> None:
 
     # Data: titles alone; the poems are the model's own.
     rows = fit_titles(
-        dataset.load_stage(run.folder, "sft"), tokenizer, args, model.config.n_positions
+        run_data.load_stage(run.folder, "sft"), tokenizer, args, model.config.n_positions
     )
 
     # Rewards: one function a rule, weighed by `reward_weights`.
@@ -48,7 +48,7 @@ def main() -> None:
         stage_args.rewards, args.reward_weights, tokenizer.eos_token_id, stage_args.form_baseline
     )
 
-    made_from = dataset.load_summary(run.folder)["made_from"]
+    made_from = run_data.load_summary(run.folder)["made_from"]
     if not begin("grpo", args, stage_args, {"data": made_from, "model": origin}):
         return
 

@@ -20,7 +20,7 @@ def main() -> None:
     import torch
     from transformers import GPT2Config, GPT2LMHeadModel, Trainer, default_data_collator, set_seed
 
-    from poet.data import blocks, dataset
+    from poet.data import blocks, run_data
     from poet.generation.load import generation_defaults
     from poet.generation.write import continue_text
     from poet.speed import gelu, scoring
@@ -37,7 +37,7 @@ def main() -> None:
     tokenizer = tokenizer_for(stage_args, run)
 
     # Data: the poems as one long text, cut into blocks.
-    rows = dataset.load_stage(run.folder, "pretrain", streaming=stage_args.streaming)
+    rows = run_data.load_stage(run.folder, "pretrain", streaming=stage_args.streaming)
     if stage_args.streaming:
         train_blocks = blocks.stream_blocks(rows["train"], tokenizer, stage_args.n_positions)
     else:
@@ -82,7 +82,7 @@ def main() -> None:
         stage_args.top_p,
     )
 
-    made_from = dataset.load_summary(run.folder)["made_from"]
+    made_from = run_data.load_summary(run.folder)["made_from"]
     if not begin("pretrain", args, stage_args, {"data": made_from}):
         return
 

@@ -24,7 +24,7 @@ def main() -> None:
     from trl import SFTTrainer
 
     from poet.alignment import author, themes
-    from poet.data import dataset
+    from poet.data import run_data
     from poet.speed import scoring
     from poet.training.callbacks import show_sample
     from poet.training.stage import Stage, begin, fit_lengths, load_model, locate, train
@@ -44,7 +44,7 @@ def main() -> None:
         voice = author.find_author(run.folder, author_args.author)
         author_args.author, rows = voice.author, voice.rows()
     else:
-        rows = dataset.load_stage(run.folder, "sft")
+        rows = run_data.load_stage(run.folder, "sft")
     if stage_args.theme_fraction:
         rows["train"] = themes.ask_by_theme(rows["train"], stage_args.theme_fraction, args.seed)
     rows = fit_lengths(rows, tokenizer, args, model.config.n_positions)
@@ -62,7 +62,7 @@ def main() -> None:
             seed=args.seed,
         )
 
-    made_from = dataset.load_summary(run.folder)["made_from"]
+    made_from = run_data.load_summary(run.folder)["made_from"]
     inputs = {"data": made_from, "model": origin, **(asdict(author_args) if adapter else {})}
     if not begin(stage, args, stage_args, inputs):
         return

@@ -98,7 +98,7 @@ class Bench:
 
     def data(self) -> Iterator[dict]:
         from poet.data.blocks import encode_rows
-        from poet.data.dataset import characters, load_stage
+        from poet.data.run_data import characters, load_stage
         from poet_tokenizer import build_tokenizer
 
         command = ["run.py", "--recipe", "tang", "--corpus", self.corpus, "--stages", "data"]
@@ -388,9 +388,10 @@ def step_flops(settings: dict[str, Any], vocabulary: int) -> int:
 
 def titles_to_write(run: Path) -> list[str]:
     """256 held-out titles of a run's data, none of them long."""
-    from poet.data.dataset import load_stage
+    from poet.data.rows import content
+    from poet.data.run_data import load_stage
 
-    titles = [r["prompt"][0]["content"] for r in load_stage(run, "sft")["test"]]
+    titles = [content(r["prompt"]) for r in load_stage(run, "sft")["test"]]
     return [title for title in titles if len(title) <= 40][:256]
 
 

@@ -113,7 +113,7 @@ def rows(run: Path, short: Path, machine: dict[str, Any]) -> Iterator[dict]:
         what = f"{found['steps']} steps, evaluation loss {found['eval_loss']:.3f}"
         yield row(f"{stage}_seconds", found["wall"], "s", "nothing", what, command)
         if stage == "pretrain":
-            from poet.data.dataset import characters
+            from poet.data.run_data import characters
             from poet_tokenizer import build_tokenizer
 
             flops = step_flops(

@@ -54,18 +54,15 @@ def mix(run: Path, song: str) -> dict[str, int]:
     """Puts Song poems among the rows that pretrain in `run`; the numbers of poems and characters."""
     import datasets
 
-    from poet.data.corpus import read_corpus
-    from poet.data.dataset import load_stage
+    from poet.data.poems import read_corpus
+    from poet.data.rows import split_title
+    from poet.data.run_data import DataOptions, load_stage
     from poet.text import poem_lines
 
     rows = load_stage(run, "pretrain")
-    held_out = {
-        line for text in rows["test"]["text"] for line in poem_lines(text.partition("\n")[2])
-    }
-    rules = bench.recipe("tang", "data")
-    poems = read_corpus(
-        song, {}, rules["min_couplets"], rules["equal_couplets"], rules["forbidden"]
-    ).poems
+    held_out = {line for text in rows["test"]["text"] for line in poem_lines(split_title(text)[1])}
+    rules = DataOptions(**bench.recipe("tang", "data"))
+    poems = read_corpus(song, {}, rules.min_couplets, rules.equal_couplets, rules.forbidden).poems
     apart = [poem for poem in poems if held_out.isdisjoint(poem_lines(poem.text))]
     texts = list(rows["train"]["text"])
     tang = sum(map(len, texts))

@@ -27,10 +27,10 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
 
+    from poet.files import write_text
     from poet.generation.load import load
     from poet.generation.write import write
     from poet.prosody.forms import read_form
-    from poet.training.checkpoints import write_text
 
     model, tokenizer = load(options.model)
     parts = [

@@ -9,7 +9,7 @@ import sys
 import pytest
 from helpers import make_checkpoint, make_model, rhyme_words
 
-from poet.data import dataset
+from poet.data import run_data
 from poet.generation.load import load
 from poet.generation.write import write
 from poet.prosody import forms
@@ -166,8 +166,8 @@ def test_evaluation_prints_a_table_or_one_json_object(poet, invented, tmp_path):
         "equal_couplets": True,
         "forbidden": "□(（",
     }
-    arguments = dataset.DataArguments(corpus=str(corpus), preference="five-character", **cut)
-    dataset.build_datasets(arguments, tmp_path / "run")
+    arguments = run_data.DataOptions(corpus=str(corpus), preference="five-character", **cut)
+    run_data.build_datasets(arguments, tmp_path / "run")
 
     code, out, _ = poet(
         "evaluate", checkpoint, "--json", "--titles", 3, "--poems", tmp_path / "verse.txt"

@@ -4,7 +4,7 @@ from collections import Counter
 
 import pytest
 
-from poet.data.corpus import read_corpus
+from poet.data.poems import read_corpus
 from poet.prosody.judge import judge
 from poet.sample.make import SHARES
 from poet.text import poem_lines

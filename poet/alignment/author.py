@@ -12,8 +12,10 @@ from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from poet.data import dataset
-from poet.data.corpus import Poem, Split, fingerprint
+from poet.data import run_data
+from poet.data.poems import Poem, Split
+from poet.data.rows import hold_out, pretraining_rows, pretraining_text, sft_row
+from poet.data.sources import fingerprint
 from poet.errors import UserError
 from poet.prosody import script
 from poet.training import checkpoints
@@ -43,7 +45,7 @@ class AuthorSplit:
         parts = {"train": self.training, "test": self.held_out}
         return datasets.DatasetDict(
             {
-                name: datasets.Dataset.from_list(list(map(dataset.sft_row, poems)))
+                name: datasets.Dataset.from_list(list(map(sft_row, poems)))
                 for name, poems in parts.items()
             }
         )
@@ -63,7 +65,7 @@ def find_author(run: Path, name: str) -> AuthorSplit:
         UserError: the corpus has no such author (the message names the nearest), or too few poems,
             or the corpus is gone or has changed.
     """
-    made_from = dataset.load_summary(run)["made_from"]
+    made_from = run_data.load_summary(run)["made_from"]
     corpus = made_from["corpus"]
     split = _split_again(run, made_from)
     counts = Counter(poem.author for poem in chain(*split.parts) if poem.author)
@@ -81,10 +83,10 @@ def find_author(run: Path, name: str) -> AuthorSplit:
 
     fraction = made_from["held_out"]
     # Pretraining cuts its text by characters. A poem trains if its first characters do.
-    text = dataset.pretraining_text(split.pretrain)
-    cut = len(dataset.pretraining_rows(text, fraction)[0])
+    text = pretraining_text(split.pretrain)
+    cut = len(pretraining_rows(text, fraction)[0])
     halves = [(split.pretrain[:cut], split.pretrain[cut:])]
-    halves += [dataset.hold_out(part, fraction) for part in (split.sft, split.dpo)]
+    halves += [hold_out(part, fraction) for part in (split.sft, split.dpo)]
     training = [poem for half, _ in halves for poem in half]
     known = {poem.wording for poem in training}
     held_out = [poem for _, half in halves for poem in half if poem.wording not in known]
@@ -114,13 +116,13 @@ def _nearest_authors(name: str, counts: Counter[str]) -> list[str]:
 
 
 def _split_again(run: Path, made_from: dict[str, Any]) -> Split:
-    arguments = dataset.DataArguments(
+    arguments = run_data.DataOptions(
         **{key: value for key, value in made_from.items() if key != "fingerprint"}
     )
     try:
         if fingerprint(arguments.corpus) != made_from["fingerprint"]:
             raise UserError("it has changed since")
-        return dataset.read_and_split(arguments)[1]
+        return run_data.read_and_split(arguments)[1]
     except UserError as error:
         raise UserError(
             f"{run} was made from {arguments.corpus}, which names the authors: {error}"

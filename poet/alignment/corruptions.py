@@ -14,8 +14,8 @@ from transformers import PreTrainedModel, PreTrainedTokenizerFast
 from poet.alignment.masked_poems import write_in_forms
 from poet.alignment.poems import poem_from_ids
 from poet.alignment.scores import sampling_scores
-from poet.data.corpus import Poem
-from poet.data.dataset import Row, dpo_row
+from poet.data.poems import Poem
+from poet.data.rows import Row, dpo_row
 from poet.prosody.forms import FormLogitsProcessor
 from poet.prosody.judge import judge
 from poet_tokenizer import ask

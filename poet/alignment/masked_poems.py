@@ -13,8 +13,8 @@ from datasets import Dataset
 from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
 from poet.alignment.poems import TITLES_PER_BATCH, batches, poem_from_ids, poem_from_text
-from poet.data.corpus import Poem
-from poet.data.dataset import Row, sft_row
+from poet.data.poems import Poem
+from poet.data.rows import Row, content, sft_row
 from poet.errors import UserError
 from poet.generation import write
 from poet.prosody.forms import FormLogitsProcessor, read_form, regulated_form
@@ -35,9 +35,7 @@ def in_regulated_forms(rows: Dataset, max_lines: int) -> list[Poem]:
     Raises:
         UserError: there is no such poem.
     """
-    poems = [
-        poem_from_text(row["prompt"][0]["content"], row["completion"][0]["content"]) for row in rows
-    ]
+    poems = [poem_from_text(content(row["prompt"]), content(row["completion"])) for row in rows]
     regulated = [
         poem for poem in poems if 2 * len(poem.couplets) <= max_lines and regulated_form(poem.text)
     ]
@@ -60,7 +58,7 @@ def in_no_form(rows: Dataset, max_lines: int, count: int) -> Dataset:
 
     def numbers() -> Iterator[int]:
         for number, row in enumerate(rows):
-            judgment = judge(row["completion"][0]["content"])
+            judgment = judge(content(row["completion"]))
             if judgment.free and len(judgment.lines) <= max_lines:
                 yield number
 

@@ -15,9 +15,9 @@ from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
 from poet.alignment.corruptions import corruption_pairs
 from poet.alignment.poems import batches, poem_from_ids, poem_from_text
-from poet.data.corpus import Poem
-from poet.data.dataset import Row, dpo_row
+from poet.data.poems import Poem
 from poet.data.preferences import Predicate
+from poet.data.rows import Row, content, dpo_row
 from poet.errors import UserError
 from poet.generation import write
 from poet.text import line_length
@@ -30,7 +30,7 @@ class SampledPairs:
     """Pairs of a model's own poems, and counts of the poems that gave none."""
 
     rows: list[Row]
-    """Rows {"prompt", "chosen", "rejected"}, in the format of `poet.data.dataset`."""
+    """Rows {"prompt", "chosen", "rejected"}, in the format of `poet.data.rows`."""
     poems: int
     """Number of poems that reached their end mark."""
     preferred: int
@@ -122,7 +122,7 @@ def add_sampled_pairs(
         UserError: no pair is left to train on.
     """
     seed += round_number
-    poems = {row["prompt"][0]["content"]: row["chosen"][0]["content"] for row in pairs}
+    poems = {content(row["prompt"]): content(row["chosen"]) for row in pairs}
     titles = list(poems)
     first = round_number * sampled_titles % len(titles)
     titles = (titles[first:] + titles[:first])[:sampled_titles]

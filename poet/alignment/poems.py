@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from tqdm import tqdm
 from transformers import PreTrainedTokenizerFast
 
-from poet.data.corpus import Poem
+from poet.data.poems import Poem
 
 TITLES_PER_BATCH = 64
 

@@ -21,6 +21,7 @@ from collections.abc import Callable
 from statistics import mean
 from typing import Any
 
+from poet.data.rows import content
 from poet.errors import UserError
 from poet.extension import load_function
 from poet.prosody.judge import judge
@@ -123,7 +124,7 @@ def get(name: str, end_id: int) -> TrlReward:
     def reward(
         completions: list[list[dict[str, str]]], completion_ids: list[list[int]], **columns: Any
     ) -> list[float]:
-        poems = [messages[0]["content"] for messages in completions]
+        poems = [content(messages) for messages in completions]
         return [
             float(rule(poem)) if end_id in ids else 0.0
             for poem, ids in zip(poems, completion_ids, strict=True)
@@ -156,7 +157,7 @@ def form_baseline(rules: list[tuple[TrlReward, float]], end_id: int) -> TrlRewar
                 total + weight * value for total, value in zip(totals, rule(**batch), strict=True)
             ]
         forms = [
-            _form(messages[0]["content"]) if good else None
+            _form(content(messages)) if good else None
             for messages, good in zip(completions, is_well_formed(**batch), strict=True)
         ]
         totals_of_form: dict[tuple[int | None, int] | None, list[float]] = defaultdict(list)

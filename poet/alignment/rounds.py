@@ -12,11 +12,11 @@ from typing import Protocol, TypeVar
 from transformers import TrainingArguments
 
 from poet.errors import UserError
+from poet.files import refuse_another
 from poet.training.checkpoints import (
     arguments_of,
     has_weights,
     is_finished,
-    refuse_another,
     round_folder,
 )
 

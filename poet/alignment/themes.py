@@ -20,7 +20,8 @@ from math import log
 
 from datasets import Dataset
 
-from poet.data.corpus import Poem
+from poet.data.poems import Poem
+from poet.data.rows import content
 from poet.text import poem_lines
 from poet_tokenizer import ask
 
@@ -131,7 +132,7 @@ def ask_by_theme(rows: Dataset, fraction: float, seed: int) -> Dataset:
         fraction: Approximate fraction of the rows that change. A poem without words keeps its title.
     """
     columns = {name: rows[name][:] for name in rows.column_names}
-    poems = [completion[0]["content"] for completion in columns["completion"]]
+    poems = [content(completion) for completion in columns["completion"]]
     themes = _sample_themes(poems, fraction, seed)
     columns["prompt"] = [
         prompt if theme is None else ask(theme, INSTRUCTION)

@@ -11,10 +11,9 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedTokenizerFast
 
+from poet.data.rows import POEM_SEPARATOR
 from poet.errors import UserError
 from poet_tokenizer import encode_text
-
-POEM_SEPARATOR = "\n\n"
 
 
 class Blocks(torch.utils.data.Dataset):

@@ -5,7 +5,6 @@ First the repository on GitHub, file by file; where that cannot be reached, the 
 the user's own npm. Verified files stay in the cache, so that a fetch that was cut off goes on where it stopped.
 """
 
-import contextlib
 import functools
 import hashlib
 import http.client
@@ -24,6 +23,7 @@ from pathlib import Path
 from tqdm import tqdm
 
 from poet.errors import UserError
+from poet.files import refuse_disk_errors, replacing
 
 NAMES = ("tang", "song")
 COMMIT = "99ebbef7e1345c0985c44b9fd96a3f9e776f117b"
@@ -31,6 +31,7 @@ REPOSITORY = f"https://raw.githubusercontent.com/chinese-poetry/chinese-poetry/{
 PACKAGE = "chinese-poetry@2.0.1"
 PACKAGE_FOLDER = "package/dist/quantangshi"
 TIMEOUT = 5  # seconds of silence; a network that swallows packets must not keep anyone from the other place for long
+_OTHER_CACHE = "Set POET_CACHE to a folder with room to write."
 
 
 class WrongChecksum(UserError):
@@ -68,7 +69,7 @@ def fetch(name: str) -> list[Path]:
     folder = cache_folder() / "chinese-poetry"
     missing = _missing(wanted, folder)
     if missing:
-        with _writing(folder):
+        with refuse_disk_errors(folder, _OTHER_CACHE):
             folder.mkdir(parents=True, exist_ok=True)
         try:
             _fetch_from_repository(missing, folder, name)
@@ -189,20 +190,5 @@ def _keep(content: bytes, path: Path, checksum: str, origin: str) -> None:
             f"{path.name} from {origin} is another file than this project knows (SHA-256 {found[:12]}…, expected "
             f"{checksum[:12]}…) and was not kept; run the command again, or pass a local copy by --corpus PATH"
         )
-    partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
-    with _writing(path):
-        try:
-            partial.write_bytes(content)
-            partial.replace(path)
-        finally:
-            partial.unlink(missing_ok=True)
-
-
-@contextlib.contextmanager
-def _writing(path: Path):
-    try:
-        yield
-    except OSError as error:
-        raise UserError(
-            f"cannot write {path}: {error.strerror}; set POET_CACHE to a folder with room to write"
-        ) from error
+    with refuse_disk_errors(path, _OTHER_CACHE), replacing(path) as partial:
+        partial.write_bytes(content)

@@ -23,9 +23,19 @@ from poet import device
 from poet.alignment import themes
 from poet.alignment.attribution import AuthorClassifier
 from poet.alignment.author import AuthorSplit, find_author_of
-from poet.data import dataset
-from poet.data.blocks import POEM_SEPARATOR
-from poet.data.corpus import Poem, read_corpus
+from poet.data import run_data
+from poet.data.poems import Poem, read_corpus
+from poet.data.rows import (
+    POEM_SEPARATOR,
+    content,
+    dpo_row,
+    hold_out,
+    pretraining_rows,
+    pretraining_text,
+    sft_row,
+    split_title,
+    training_texts,
+)
 from poet.errors import UserError
 from poet.generation import write
 from poet.generation.adapter import base_of
@@ -60,7 +70,7 @@ class HeldOut:
 
 def of_run(run: Path) -> HeldOut:
     """The evaluation parts that stand in a run folder; a UserError where it has no data."""
-    sets = {stage: dataset.load_stage(run, stage) for stage in dataset.STAGES}
+    sets = {stage: run_data.load_stage(run, stage) for stage in run_data.STAGES}
     parts = {stage: (list(rows["train"]), list(rows["test"])) for stage, rows in sets.items()}
     return _held_out(parts)
 
@@ -70,14 +80,14 @@ def of_corpus(corpus: str) -> HeldOut:
     from poet.training.options import parse
 
     recipe = Path(__file__).resolve().parents[2] / "configs" / "tang" / "data.yaml"
-    (arguments,) = parse(dataset.DataArguments, argv=["--config", str(recipe), "--corpus", corpus])
-    _, split = dataset.read_and_split(arguments)
+    (arguments,) = parse(run_data.DataOptions, argv=["--config", str(recipe), "--corpus", corpus])
+    _, split = run_data.read_and_split(arguments)
     share = arguments.held_out
     parts = {
-        "pretrain": dataset.pretraining_rows(dataset.pretraining_text(split.pretrain), share),
-        "sft": dataset.hold_out([dataset.sft_row(poem) for poem in split.sft], share),
+        "pretrain": pretraining_rows(pretraining_text(split.pretrain), share),
+        "sft": hold_out([sft_row(poem) for poem in split.sft], share),
         "dpo": (
-            [dataset.dpo_row((poem, poem)) for poem in dataset.hold_out(split.dpo, share)[0]],
+            [dpo_row((poem, poem)) for poem in hold_out(split.dpo, share)[0]],
             [],
         ),
     }
@@ -107,7 +117,7 @@ def find_held_out(corpus: str | None, checkpoints: Sequence[str | Path]) -> Held
 
 def _parts(run: Path) -> dict[str, Any]:
     """What a run's parts depend on: the poems, wherever they were read from, and how they were cut, whatever was preferred."""
-    made_from = dataset.load_summary(run)["made_from"]
+    made_from = run_data.load_summary(run)["made_from"]
     return {key: value for key, value in made_from.items() if key not in ("corpus", "preference")}
 
 
@@ -142,11 +152,11 @@ def _stage(checkpoint: str | Path) -> Path:
 
 def _held_out(parts: dict[str, tuple[list, list]]) -> HeldOut:
     text_rows, (learned, held_out), (pairs, _) = parts["pretrain"], parts["sft"], parts["dpo"]
-    training = list(dataset.learned_texts(text_rows[0], learned))
-    training += [row[side][0]["content"] for row in pairs for side in ("chosen", "rejected")]
+    training = list(training_texts(text_rows[0], learned))
+    training += [content(row[side]) for row in pairs for side in ("chosen", "rejected")]
     return HeldOut(
-        verses=[(row["prompt"][0]["content"], row["completion"][0]["content"]) for row in held_out],
-        text="\n\n".join(row["text"] for row in text_rows[1]),
+        verses=[(content(row["prompt"]), content(row["completion"])) for row in held_out],
+        text=POEM_SEPARATOR.join(row["text"] for row in text_rows[1]),
         training=list(dict.fromkeys(training)),
     )
 
@@ -550,7 +560,7 @@ def _text_figures(
     unseen = [
         each
         for each, poem in zip(nats, poems, strict=True)
-        if not training.has_seen(poem.partition("\n")[2])
+        if not training.has_seen(split_title(poem)[1])
     ]
     if unseen:
         yield "loss_unseen", _ratio(unseen)

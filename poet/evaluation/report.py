@@ -8,8 +8,9 @@ import re
 from pathlib import Path
 from typing import Any
 
-from poet.data.dataset import format_summary, load_summary
+from poet.data.run_data import format_summary, load_summary
 from poet.evaluation.evaluate import table
+from poet.files import write_text
 from poet.training import plots
 from poet.training.card import (
     add_evaluation,
@@ -18,7 +19,7 @@ from poet.training.card import (
     of_earlier_rounds,
     seconds_trained,
 )
-from poet.training.checkpoints import log_history, write_text
+from poet.training.checkpoints import log_history
 from poet.training.stages import ALIGNED, JOURNEY
 
 _COLUMNS = {

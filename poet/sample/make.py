@@ -13,13 +13,13 @@ import random
 from pathlib import Path
 
 from poet import errors
-from poet.data.corpus import read_corpus
+from poet.data.poems import read_corpus
+from poet.files import write_text
 from poet.generation.load import load
 from poet.generation.write import write
 from poet.prosody.forms import read_form
 from poet.prosody.judge import judge
 from poet.text import poem_lines
-from poet.training.checkpoints import write_text
 
 _TIMES = [a + b for a, b in itertools.product("春夏秋冬", ["日", "夜", "曉", "暮", "雨", "晴"])]
 _PLACES = "山居 江上 溪行 登樓 獨坐 送客 懷友 舟中 村居 寺中 聞鐘 望月 聽雨 對酒 閒步 早行 客舍 寄弟 池上 松下".split()

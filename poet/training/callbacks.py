@@ -14,8 +14,8 @@ from tqdm import tqdm
 from transformers import PreTrainedModel, PreTrainedTokenizerFast, TrainerCallback
 
 from poet import device
+from poet.files import write_text
 from poet.generation.write import write
-from poet.training.checkpoints import write_text
 
 
 class ShowSample(TrainerCallback):

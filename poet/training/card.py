@@ -12,7 +12,8 @@ from typing import Any
 
 from huggingface_hub import EvalResult, ModelCardData
 
-from poet.training.checkpoints import arguments_of, log_history, round_folder, write_text
+from poet.files import write_text
+from poet.training.checkpoints import arguments_of, log_history, round_folder
 from poet.training.stages import STAGES
 
 _RAW_INPUT, _CHAT_INPUT = '"春夜喜雨\\n"', '[{"role": "user", "content": "春夜喜雨"}]'

@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from poet.errors import UserError, first_line
+from poet.files import FREE_SPACE, refuse_another, write_text
 
 UNFINISHED = "unfinished"
 _ARGUMENTS = (
@@ -87,18 +88,6 @@ def claim(folder: Path, arguments: dict) -> None:
     write_text(record, json.dumps(arguments, ensure_ascii=False, indent=2, sort_keys=True))
 
 
-def refuse_another(folder: Path, there: dict, now: dict) -> None:
-    """Raises a UserError where the arguments of the run in `folder` are not those of now, naming those that differ."""
-    other = sorted(key for key in there.keys() | now.keys() if there.get(key) != now.get(key))
-    if other:
-        changes = ", ".join(
-            f"{key} {there.get(key)} there, {now.get(key)} now" for key in other[:3]
-        )
-        raise UserError(
-            f"{folder} holds another run ({changes}); pass another --output_dir or delete that folder"
-        )
-
-
 def last_checkpoint(folder: Path) -> Path | None:
     """The newest checkpoint to go on from, or None. One that lacks a part would resume silently wrong: it is passed over."""
     steps = {
@@ -147,13 +136,4 @@ def writing(folder: Path) -> Iterator[None]:
             raise
         shutil.rmtree(folder / UNFINISHED, ignore_errors=True)
         reason = getattr(error, "strerror", None) or first_line(error)
-        raise UserError(
-            f"{folder} could not be written ({reason}); free some space and run it again"
-        ) from error
-
-
-def write_text(path: Path, text: str) -> None:
-    """Writes beside and renames, so that a reader never meets half a file."""
-    beside = path.with_name(f".{path.name}.part")
-    beside.write_text(text, encoding="utf-8")
-    beside.replace(path)
+        raise UserError(f"cannot write {folder}: {reason}. {FREE_SPACE}") from error

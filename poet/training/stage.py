@@ -26,7 +26,7 @@ from transformers.integrations import get_reporting_integration_callbacks
 from transformers.trainer_pt_utils import LengthGroupedSampler
 from transformers.trainer_utils import rotate_checkpoints
 
-from poet.data import dataset
+from poet.data import run_data
 from poet.errors import UserError, first_line
 from poet.generation.adapter import complete_adapter, is_adapter
 from poet.generation.load import check_template, generation_defaults, load
@@ -320,7 +320,7 @@ def tokenizer_for(stage_args: PretrainArguments, run: Run) -> PreTrainedTokenize
         if tokenizer.pad_token is None:  # as of gpt2
             tokenizer.pad_token = tokenizer.eos_token
         return tokenizer
-    return build_tokenizer(dataset.characters(run.folder), stage_args.n_positions)
+    return build_tokenizer(run_data.characters(run.folder), stage_args.n_positions)
 
 
 def load_model(

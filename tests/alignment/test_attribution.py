@@ -2,7 +2,7 @@
 
 from poet.alignment.attribution import AuthorClassifier
 from poet.alignment.author import AuthorSplit
-from poet.data.corpus import Poem
+from poet.data.poems import Poem
 
 
 def poems(*texts: str) -> list[Poem]:

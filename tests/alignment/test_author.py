@@ -13,7 +13,7 @@ from transformers import AutoConfig, AutoModelForCausalLM, set_seed
 from trl import SFTConfig
 
 from poet.alignment import author
-from poet.data import dataset
+from poet.data import run_data
 from poet.errors import UserError
 from poet.evaluation import evaluate
 from poet.generation.adapter import base_of
@@ -58,19 +58,19 @@ def run(tmp_path_factory) -> Path:
         "equal_couplets": True,
         "forbidden": "",
     }
-    arguments = dataset.DataArguments(
+    arguments = run_data.DataOptions(
         corpus=str(folder / "poems.json"), preference="five-character", **cut
     )
-    dataset.build_datasets(arguments, folder / "run")
+    run_data.build_datasets(arguments, folder / "run")
     make_base(folder / "run")
     return folder / "run"
 
 
 def make_base(run: Path) -> None:
     set_seed(0)
-    tokenizer = build_tokenizer(dataset.characters(run), POSITIONS)
+    tokenizer = build_tokenizer(run_data.characters(run), POSITIONS)
     model = random_model(tokenizer, POSITIONS)
-    rows = dataset.load_stage(run, "sft")["train"]
+    rows = run_data.load_stage(run, "sft")["train"]
     encoded = tokenizer.apply_chat_template(
         [r["prompt"] + r["completion"] for r in rows], padding=True
     )["input_ids"]
@@ -189,8 +189,8 @@ def test_held_out_poems_of_an_author_train_nothing(run):
     assert len(poems) == 118 and len(split.held_out) > 10
     others = split.others_training + split.others_held_out
     assert len(others) == 122 and "劉長卿" not in {poem.author for poem in others}
-    trained = {row["completion"][0]["content"] for row in dataset.load_stage(run, "sft")["train"]}
-    text = "\n\n".join(row["text"] for row in dataset.load_stage(run, "pretrain")["train"])
+    trained = {row["completion"][0]["content"] for row in run_data.load_stage(run, "sft")["train"]}
+    text = "\n\n".join(row["text"] for row in run_data.load_stage(run, "pretrain")["train"])
     for poem in split.held_out + split.others_held_out:
         assert poem.text not in trained and poem.text[:5] not in text
 
@@ -204,7 +204,7 @@ def test_held_out_poems_of_an_author_train_nothing(run):
     ],
 )
 def test_an_author_who_cannot_be_learned_gets_one_sentence(run, tmp_path, name, changed, sentence):
-    summary = dataset.load_summary(run)
+    summary = run_data.load_summary(run)
     (tmp_path / "data").mkdir()
     (tmp_path / "data" / "summary.json").write_text(
         json.dumps({"made_from": summary["made_from"] | changed}), "utf-8"
@@ -242,7 +242,7 @@ def test_an_adapter_that_the_model_cannot_have_is_refused(options, message):
 
 
 def test_an_adapter_that_does_not_fit_is_refused(run, adapter, tmp_path):
-    characters = "".join(dataset.characters(run))
+    characters = "".join(run_data.characters(run))
     narrow = make_checkpoint(tmp_path / "narrow", characters=characters)
     tall = make_checkpoint(tmp_path / "tall", characters=characters)
     other = make_checkpoint(tmp_path / "other", characters="春夜")

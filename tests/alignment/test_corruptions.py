@@ -4,7 +4,7 @@ import pytest
 from helpers import make_model, rhyme_words
 
 from poet.alignment.corruptions import corruption_pairs
-from poet.data.corpus import Poem
+from poet.data.poems import Poem
 from poet.generation.load import load
 from poet.prosody.judge import all_groups, judge
 

@@ -15,8 +15,8 @@ from poet.alignment.distillation import (
     distillation_loss,
 )
 from poet.alignment.masked_poems import rows_in_forms
-from poet.data.corpus import Poem
-from poet.data.dataset import sft_row
+from poet.data.poems import Poem
+from poet.data.rows import sft_row
 from poet.generation.load import load
 from poet.prosody.judge import all_groups, judge
 

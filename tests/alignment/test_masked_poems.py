@@ -6,8 +6,8 @@ from helpers import make_model, rhyme_words
 
 from poet.alignment.masked_poems import in_no_form, in_regulated_forms, rows_in_forms
 from poet.alignment.themes import INSTRUCTION
-from poet.data.corpus import Poem
-from poet.data.dataset import sft_row
+from poet.data.poems import Poem
+from poet.data.rows import sft_row
 from poet.errors import UserError
 from poet.generation import write
 from poet.generation.load import load

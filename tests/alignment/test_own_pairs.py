@@ -9,8 +9,8 @@ from helpers import make_checkpoint
 from poet.alignment import own_pairs
 from poet.alignment.own_pairs import SampledPairs, add_sampled_pairs, sample_pairs
 from poet.alignment.poems import batches
-from poet.data.corpus import Poem
-from poet.data.dataset import dpo_row
+from poet.data.poems import Poem
+from poet.data.rows import dpo_row
 from poet.errors import UserError
 from poet.generation.load import load
 from poet_tokenizer import encode_text

@@ -12,8 +12,8 @@ from poet.alignment.themes import (
     count_used_words,
     part_by_theme,
 )
-from poet.data.corpus import Poem
-from poet.data.dataset import sft_row
+from poet.data.poems import Poem
+from poet.data.rows import sft_row
 from poet_tokenizer import ask
 
 _MOON, _HOME = "明月照松間，清風入舊山。", "故鄉千里外，秋雁帶霜還。"

@@ -6,8 +6,8 @@ import random
 import pytest
 
 from poet.data import preferences
-from poet.data.corpus import Poem, Split
-from poet.data.dataset import DataArguments, build_datasets, load_stage, pair_poems, training_poems
+from poet.data.poems import Poem, Split
+from poet.data.run_data import DataOptions, build_datasets, load_stage, pair_poems, training_poems
 from poet.errors import UserError
 
 REGULATED = Poem("登樓", ("石徑幽泉細，松窗夜雨聲。", "孤燈明舊壁，白髮對寒城。"))
@@ -48,7 +48,7 @@ def test_a_poem_is_novel_that_repeats_no_line_of_the_training_poems():
 def test_what_a_novel_poem_is_compared_with_are_the_poems_of_a_run(tmp_path, invented):
     (tmp_path / "poems.json").write_text(json.dumps(invented(200)), "utf-8")
     build_datasets(
-        DataArguments(corpus=str(tmp_path / "poems.json"), preference="five-character", **CUT),
+        DataOptions(corpus=str(tmp_path / "poems.json"), preference="five-character", **CUT),
         tmp_path,
     )
     novel = preferences.get("novel", training_poems(tmp_path))
@@ -85,7 +85,7 @@ def test_a_recipe_may_prefer_regulated_verse(tmp_path):
     (tmp_path / "poems.txt").write_text(
         "\n\n".join(f"登樓\n{poem}" for poem in lines), encoding="utf-8"
     )
-    arguments = DataArguments(corpus=str(tmp_path / "poems.txt"), preference="regulated", **CUT)
+    arguments = DataOptions(corpus=str(tmp_path / "poems.txt"), preference="regulated", **CUT)
     build_datasets(arguments, tmp_path / "run")
     for row in load_stage(tmp_path / "run", "dpo")["train"]:
         assert "寒城" in row["chosen"][0]["content"] and "寒山" in row["rejected"][0]["content"]

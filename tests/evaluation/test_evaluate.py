@@ -10,8 +10,8 @@ import torch
 from helpers import make_checkpoint
 
 from poet import cli
-from poet.data import dataset
-from poet.data.corpus import read_corpus, split_poems
+from poet.data.poems import read_corpus, split_poems
+from poet.data.rows import hold_out
 from poet.errors import UserError
 from poet.evaluation import evaluate
 from poet.evaluation.evaluate import HeldOut, Training, rates, wilson
@@ -88,7 +88,7 @@ def test_the_tutorials_split_leaks(tang):
     """140 of the 4,747 poems that evaluate stand in a training part, and 388 share at least half their lines."""
     poems = read_corpus(tang, None, min_couplets=2, equal_couplets=True, forbidden="□(（").poems
     halves = [
-        dataset.hold_out(part, 0.1)
+        hold_out(part, 0.1)
         for part in split_poems(poems, 2024, [5, 3, 2], copies_together=False).parts
     ]
     training = Training([poem.text for learned, _ in halves for poem in learned])

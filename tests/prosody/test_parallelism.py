@@ -4,7 +4,7 @@ import random
 
 import pytest
 
-from poet.data.corpus import read_corpus, split_poems
+from poet.data.poems import read_corpus, split_poems
 from poet.prosody.judge import judge
 from poet.prosody.parallelism import Parallelism, middle_couplets
 

@@ -9,7 +9,7 @@ from collections import Counter
 
 import pytest
 
-from poet.data.corpus import read_corpus, split_poems
+from poet.data.poems import read_corpus, split_poems
 from poet.prosody import judge as prosody
 from poet.prosody.judge import (
     RULES,

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from transformers import TrainingArguments
 
-from poet.data.dataset import DataArguments
+from poet.data.run_data import DataOptions
 from poet.errors import UserError
 from poet.training.options import AuthorArguments, PretrainArguments, parse
 
@@ -27,7 +27,7 @@ def test_a_recipe_is_read_as_utf_8_whatever_the_machine_prefers(monkeypatch, spe
     for module in (builtins, io):  # pathlib asks the second
         monkeypatch.setattr(module, "open", ascii_unless_told)
     argv = [word.format(CONFIGS / "tang" / "data.yaml") for word in spelling]
-    (arguments,) = parse(DataArguments, argv=[*argv, "--held_out", "0.2"])
+    (arguments,) = parse(DataOptions, argv=[*argv, "--held_out", "0.2"])
     assert (arguments.forbidden, arguments.held_out) == ("□(（", 0.2)
 
 

@@ -10,7 +10,7 @@ import pytest
 import yaml
 from PIL import Image
 
-from poet.data.dataset import DataArguments, build_datasets
+from poet.data.run_data import DataOptions, build_datasets
 from poet.errors import UserError
 from poet.evaluation.report import write_report
 from poet.training import plots
@@ -46,7 +46,7 @@ def run_dir(tmp_path: Path) -> Path:
                 file=file,
             )
     build_datasets(
-        DataArguments(
+        DataOptions(
             corpus=str(corpus),
             seed=1,
             split=[5, 3, 2],

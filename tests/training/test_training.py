@@ -19,7 +19,8 @@ from transformers import (
 )
 from trl import DPOConfig, DPOTrainer, SFTConfig, SFTTrainer
 
-from poet.data.blocks import POEM_SEPARATOR, Blocks, eval_blocks, stream_blocks
+from poet.data.blocks import Blocks, eval_blocks, stream_blocks
+from poet.data.rows import POEM_SEPARATOR
 from poet.errors import UserError
 from poet.speed import hardware, scoring
 from poet.training import clock

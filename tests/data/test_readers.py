@@ -1,9 +1,7 @@
-"""Sources, formats and faults of a corpus; the cleaning and the split."""
+"""Sources and formats of a corpus, and the faults of its files."""
 
 import csv
 import json
-import random
-from collections import Counter
 from pathlib import Path
 
 import datasets
@@ -13,11 +11,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from poet.data import corpus
-from poet.data.corpus import Poem, _is_verse, fingerprint, read_corpus, split_poems
+from poet.data import sources
+from poet.data.poems import Poem, read_corpus
+from poet.data.readers import is_line_of_poem
+from poet.data.sources import fingerprint
 from poet.errors import UserError
 
-SEED_RULES = {"min_couplets": 2, "equal_couplets": True, "forbidden": "□(（"}
+RULES = {"min_couplets": 2, "equal_couplets": True, "forbidden": "□(（"}
 POEM = Poem("春", ("一二三四五，六七八九十。", "甲乙丙丁戊，己庚辛壬癸。"), "無名")
 RECORD = {"title": POEM.title, "author": POEM.author, "paragraphs": list(POEM.couplets)}
 
@@ -63,7 +63,7 @@ CSV = f'title,author,lines\n春,無名,"{POEM.text}"\n'
     ],
 )
 def test_one_poem_in_every_shape(tmp_path, name, content):
-    assert read_corpus(write(tmp_path / name, content), **SEED_RULES).poems == [POEM]
+    assert read_corpus(write(tmp_path / name, content), **RULES).poems == [POEM]
 
 
 @pytest.mark.parametrize(
@@ -178,7 +178,9 @@ def test_every_format_gives_the_same_poems(tmp_path_factory, poems):
         )
     pyarrow.parquet.write_table(pyarrow.Table.from_pylist(records), folder / "d.parquet")
     # Whether a line is a title, plain text of Chinese verse tells by its marks, which a title may have too.
-    plain = not any(_is_verse(line) for poem in poems for line in (poem.title, *poem.couplets))
+    plain = not any(
+        is_line_of_poem(line) for poem in poems for line in (poem.title, *poem.couplets)
+    )
     if plain:
         write(folder / "e.txt", "\n\n".join(f"{poem.title}\n{poem.text}" for poem in poems))
     assert read_corpus(str(folder)).poems == poems * (
@@ -242,7 +244,11 @@ CUT_JSON = json.dumps([RECORD] * 3, ensure_ascii=False, indent=1)[:-60]
         ("a.jsonl", f'{JSON[1:-1]}\n{{"title": ', ["a.jsonl, line 2", "broken JSON"]),
         ("a.jsonl", "", ["a.jsonl", "empty"]),
         ("a.csv", "", ["a.csv", "empty"]),
-        ("a.csv", "text,text,,\na,b,,\n", ["a.csv", "two columns of one name", "text, text"]),
+        (
+            "a.csv",
+            "text,text,,\na,b,,\n",
+            ["a.csv", "two columns have the same name", "text, text"],
+        ),
         ("a.csv", "title,lines\n", ["a.csv", "empty"]),
         ("a.csv", "title,verse\na,b\n", ["a.csv, line 2", "title, verse", "--lines_column"]),
         ("a.csv", "title,lines\na,b\na,b,c\n", ["a.csv, line 3", "3 cells", "2 (title, lines)"]),
@@ -253,11 +259,11 @@ CUT_JSON = json.dumps([RECORD] * 3, ensure_ascii=False, indent=1)[:-60]
         ("a.txt", "字" * 4_000_000, ["a.txt, line 1", "1,000,000 characters"]),
         ("a.txt", "字\n" * 600_000, ["a.txt, line 1", "blank lines"]),
         ("a.txt", b"x" * (1 << 24) + b"\n", ["a.txt, line 1", "16,777,216 bytes"]),
-        ("a.txt", "題\n\n題\n", ["a.txt", "no usable poem among 2", "2 without lines"]),
+        ("a.txt", "題\n\n題\n", ["a.txt", "none of its 2 poems", "2 without couplets"]),
         (
             "a.json",
             '[{"title": "\\ud840", "lines": "x"}]',
-            ["a.json", "no usable poem", "surrogate"],
+            ["a.json", "none of its 1 poems", "surrogate"],
         ),
         ("a.docx", b"x", ["a.docx", ".jsonl", ".txt"]),
         ("a.txt", TEXT.encode("gb18030"), ["a.txt, line 1", "not UTF-8", "iconv -f GB18030"]),
@@ -303,104 +309,9 @@ def test_an_empty_file_among_others_is_named(tmp_path):
 def test_a_column_that_is_not_there_lists_those_that_are(tmp_path):
     with pytest.raises(
         UserError,
-        match="no 題 among its keys .title, author, paragraphs.; name it by --title_column",
+        match="no 題 among its columns .title, author, paragraphs.*--title_column",
     ):
         read_corpus(write(tmp_path / "a.json", [RECORD]), {"title": "題"})
-
-
-def test_no_usable_poem_says_which_rule_dropped_how_many(tmp_path):
-    with pytest.raises(
-        UserError, match="no usable poem among 2 .2 with fewer than 9 lines.*--min_couplets"
-    ):
-        read_corpus(write(tmp_path / "a.json", [RECORD, RECORD]), min_couplets=9)
-
-
-# ---------------------------------------------------------------------------------------------- the cleaning
-
-
-def test_each_poem_is_dropped_for_one_reason(tmp_path):
-    line = POEM.couplets[0]
-    source = write(
-        tmp_path / "a.json",
-        [
-            RECORD,
-            {**RECORD, "paragraphs": []},
-            {**RECORD, "paragraphs": None},
-            {**RECORD, "paragraphs": [line]},
-            {**RECORD, "paragraphs": [line, line + "□"]},
-            {**RECORD, "title": "春（一）"},
-            {**RECORD, "title": "春(一)"},
-            {**RECORD, "paragraphs": [line, line.replace("一", "□")]},
-        ],
-    )
-    found = read_corpus(source, **SEED_RULES)
-    assert found.poems == [POEM]
-    assert found.read == 8
-    assert found.dropped == {
-        "without lines": 2,
-        "with fewer than 2 lines": 1,
-        "with lines of different lengths": 1,
-        "with （": 1,
-        "with (": 1,
-        "with □": 1,
-    }
-
-
-def test_a_rule_that_is_off_drops_nothing(tmp_path):
-    source = write(
-        tmp_path / "a.json",
-        [{**RECORD, "paragraphs": ["長短句（注）。"]}, {**RECORD, "paragraphs": ["□。", "句。。"]}],
-    )
-    assert read_corpus(source).dropped == {}
-
-
-# ------------------------------------------------------------------------------------------------- the split
-
-
-def poems_of(texts: list[str]) -> list[Poem]:
-    return [Poem(str(number), (text,)) for number, text in enumerate(texts)]
-
-
-def test_the_split_is_the_tutorials():
-    poems = poems_of([str(number) for number in range(997)])
-    shuffled = list(poems)
-    state = random.getstate()
-    random.seed(2024)
-    random.shuffle(shuffled)
-    drawn = [random.choice(shuffled) for _ in range(5)]
-    random.setstate(state)
-    split = split_poems(poems, 2024, [5, 3, 2], copies_together=False)
-    assert split.parts == (
-        shuffled[:498],
-        shuffled[498 : int(997 * 0.8)],
-        shuffled[int(997 * 0.8) :],
-    )
-    assert [split.rng.choice(shuffled) for _ in range(5)] == drawn
-
-
-TEXTS = st.lists(st.sampled_from("一二三四五六七八九十甲乙丙丁"), max_size=40)
-RATIO = st.lists(st.integers(1, 9), min_size=3, max_size=3)
-
-
-@given(TEXTS, st.integers(0, 9), RATIO, st.booleans())
-def test_a_split_has_every_poem_once(texts, seed, ratio, copies_together):
-    poems = poems_of(texts)
-    parts = split_poems(poems, seed, ratio, copies_together).parts
-    assert Counter(poem for part in parts for poem in part) == Counter(poems)
-
-
-@given(TEXTS, st.integers(0, 9), RATIO)
-def test_copies_that_stay_together_are_in_one_part(texts, seed, ratio):
-    split = split_poems(poems_of(texts), seed, ratio, copies_together=True)
-    assert split.copies()["across_parts"] == 0
-    assert split.copies()["poems"] == sum(count for count in Counter(texts).values() if count > 1)
-
-
-def test_copies_are_told_by_their_characters_alone():
-    split = split_poems(
-        poems_of(["甲乙，丙丁。", "甲乙。丙丁！", "戊，己。"]), 0, [1, 1, 1], copies_together=False
-    )
-    assert split.copies() == {"poems": 2, "across_parts": 2}
 
 
 def test_a_copy_of_the_files_has_their_fingerprint(tmp_path):
@@ -415,6 +326,6 @@ def test_the_local_tang_corpus_is_tang(tang):
 
 
 def test_a_sample_that_is_missing_is_said(monkeypatch, tmp_path):
-    monkeypatch.setattr(corpus, "SAMPLE", tmp_path / "poems.jsonl")
+    monkeypatch.setattr(sources, "SAMPLE", tmp_path / "poems.jsonl")
     with pytest.raises(UserError, match="no corpus at"):
         read_corpus("sample")

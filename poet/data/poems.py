@@ -1,0 +1,160 @@
+"""Poems: reading a corpus, dropping unusable poems, splitting the others into three parts.
+
+It knows what a poem is. It does not know file formats, rows or tokens.
+"""
+
+import bisect
+import itertools
+import random
+import re
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from poet.errors import UserError
+
+
+@dataclass(frozen=True, slots=True)
+class Poem:
+    """A title and couplets. A couplet is one row of the corpus, two lines with their marks: 5，5。"""
+
+    title: str
+    couplets: tuple[str, ...]
+    author: str = ""
+
+    @property
+    def text(self) -> str:
+        """The poem without its title, one couplet per row."""
+        return "\n".join(self.couplets)
+
+    @property
+    def wording(self) -> str:
+        """The characters of the text without marks. Poems with the same wording are copies."""
+        return re.sub(r"\W", "", self.text)
+
+
+@dataclass(frozen=True)
+class Corpus:
+    """The usable poems of a corpus, and how many poems were read and dropped."""
+
+    poems: list[Poem]
+    read: int
+    dropped: dict[str, int]
+    """Reason -> number of poems, the most frequent reason first."""
+
+
+def read_corpus(
+    source: str,
+    columns: dict[str, str | None] | None = None,
+    min_couplets: int = 1,
+    equal_couplets: bool = False,
+    forbidden: str = "",
+) -> Corpus:
+    """Reads every poem of a corpus and drops the unusable ones. Keeps the order of the files.
+
+    Args:
+        source: `sample`, `tang`, `song`, `tang+song`, a file, a folder, or the id of a data set
+            on the Hugging Face Hub.
+        columns: the columns of "title", "lines" and "author", where their names are unusual.
+        min_couplets: drops poems with fewer couplets. The original tutorial uses 2.
+        equal_couplets: drops poems whose couplets differ in length, as the original tutorial does.
+        forbidden: drops poems with one of these characters. The original tutorial uses "□(（".
+
+    Raises:
+        UserError: the source is missing, empty or broken, lacks a column, or has no usable poem.
+    """
+    from poet.data.sources import read_fields  # the file formats and their many errors
+
+    poems, dropped, read = [], Counter[str](), 0
+    for fields in read_fields(source, columns or {}):
+        read += 1
+        poem = Poem(**fields)
+        reason = _reason_to_drop(poem, min_couplets, equal_couplets, forbidden)
+        if reason:
+            dropped[reason] += 1
+        else:
+            poems.append(poem)
+    if not poems:
+        reasons = ", ".join(f"{count} {reason}" for reason, count in dropped.most_common())
+        raise UserError(
+            f"{source}: none of its {read} poems is usable ({reasons}). "
+            "Relax --min_couplets, --equal_couplets or --forbidden, or check the columns."
+        )
+    return Corpus(poems, read, dict(dropped.most_common()))
+
+
+def _reason_to_drop(
+    poem: Poem, min_couplets: int, equal_couplets: bool, forbidden: str
+) -> str | None:
+    if not poem.couplets:
+        return "without couplets"
+    if len(poem.couplets) < min_couplets:
+        return f"with fewer than {min_couplets} couplets"
+    if equal_couplets and len(set(map(len, poem.couplets))) > 1:
+        return "with couplets of different lengths"
+    characters = poem.title + poem.text
+    for character in forbidden:
+        if character in characters:
+            return f"with {character}"
+    if re.search("[\ud800-\udfff]", characters):  # JSON can hold one as "\ud840"; UTF-8 cannot
+        return "with half a character (a lone surrogate)"
+    return None
+
+
+@dataclass(frozen=True)
+class Split:
+    """The three parts of a corpus, and the generator that shuffled it. Pairing continues with it."""
+
+    pretrain: list[Poem]
+    sft: list[Poem]
+    dpo: list[Poem]
+    rng: random.Random
+
+    @property
+    def parts(self) -> tuple[list[Poem], list[Poem], list[Poem]]:
+        return self.pretrain, self.sft, self.dpo
+
+    def copies(self) -> dict[str, int]:
+        """Counts the poems that have a copy, and those that have one in another part."""
+        parts_of: dict[str, list[int]] = {}
+        for number, part in enumerate(self.parts):
+            for poem in part:
+                parts_of.setdefault(poem.wording, []).append(number)
+        copied = [numbers for numbers in parts_of.values() if len(numbers) > 1]
+        across = [numbers for numbers in copied if len(set(numbers)) > 1]
+        return {"poems": sum(map(len, copied)), "across_parts": sum(map(len, across))}
+
+
+def split_poems(
+    poems: Sequence[Poem], seed: int, ratio: Sequence[int], copies_together: bool
+) -> Split:
+    """Shuffles the poems and cuts them into three parts.
+
+    The seed 2024 and the ratio 5:3:2 give the split of the original tutorial.
+
+    Args:
+        ratio: the sizes of the parts, relative to each other.
+        copies_together: keeps all copies of a poem in one part. Otherwise a model may be
+            evaluated on a poem that it was trained on, as in the original tutorial.
+    """
+    groups: list[list[Poem]] = [[poem] for poem in poems]
+    if copies_together:
+        by_wording: dict[str, list[Poem]] = {}
+        for poem in poems:
+            by_wording.setdefault(poem.wording, []).append(poem)
+        groups = list(by_wording.values())
+    rng = random.Random(seed)
+    rng.shuffle(groups)
+
+    parts: list[list[Poem]] = [[], [], []]
+    ends = part_ends(len(poems), ratio)
+    placed = 0
+    for group in groups:
+        parts[bisect.bisect_right(ends, placed)] += group
+        placed += len(group)
+    return Split(parts[0], parts[1], parts[2], rng)
+
+
+def part_ends(poems: int, ratio: Sequence[int]) -> list[int]:
+    """Returns the index at which each part ends. The last one equals `poems`."""
+    return [poems * share // sum(ratio) for share in itertools.accumulate(ratio)]

@@ -1,0 +1,125 @@
+"""Rows: what each of the three training stages sees of a poem.
+
+It knows the rows of pretraining, fine-tuning and alignment. It does not know files or tokens.
+"""
+
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any, TypeVar
+
+from poet.data import preferences
+from poet.data.poems import Poem, Split
+from poet.errors import UserError
+from poet_tokenizer import Message, ask
+
+POEM_SEPARATOR = "\n\n"
+
+Items = TypeVar("Items", str, list[Any])
+Row = dict[str, Any]
+Pair = tuple[Poem, Poem]  # preferred, rejected
+
+
+# ------------------------------------------------------------------------------------ pretraining
+
+
+def pretraining_text(poems: Sequence[Poem]) -> str:
+    """Joins poems into one text. Each starts with its title; a blank line separates two poems."""
+    return POEM_SEPARATOR.join(f"{poem.title}\n{poem.text}" for poem in poems)
+
+
+def split_title(text: str) -> tuple[str, str]:
+    """Splits the text of a poem into its title, which is the first line, and the poem."""
+    title, _, poem = text.partition("\n")
+    return title, poem
+
+
+def pretraining_rows(text: str, held_out: float) -> tuple[list[Row], list[Row]]:
+    """Cuts a text into a training part and a held-out part, with one poem per row.
+
+    The cut is at a character, as in the original tutorial. The poem at the cut is in both parts:
+    its beginning in the first, its end in the second. Joined by `POEM_SEPARATOR`, the rows of a
+    part are exactly its text.
+    """
+    train, test = hold_out(text, held_out)
+    return _text_rows(train), _text_rows(test)
+
+
+def _text_rows(text: str) -> list[Row]:
+    return [{"text": poem} for poem in text.split(POEM_SEPARATOR)]
+
+
+# ------------------------------------------------------------------------------------ fine-tuning
+
+
+def sft_row(poem: Poem, instruction: str | None = None) -> Row:
+    """Returns a row whose prompt asks for the title and whose completion is the poem.
+
+    Args:
+        instruction: replaces the instruction of the tokenizer's chat template.
+    """
+    return {"prompt": ask(poem.title, instruction), "completion": [_answer(poem)]}
+
+
+def _answer(poem: Poem) -> Message:
+    return {"role": "assistant", "content": poem.text}
+
+
+def content(messages: Sequence[Message]) -> str:
+    """Returns the title of a prompt or the poem of an answer: the last message's text."""
+    return messages[-1]["content"]
+
+
+# -------------------------------------------------------------------------------------- alignment
+
+
+def pair_poems(split: Split, prefers: preferences.Predicate) -> list[Pair]:
+    """Pairs each preferred poem of the alignment part with a random other poem of that part.
+
+    The random choices continue with the generator that shuffled the corpus, as in the original
+    tutorial.
+
+    Raises:
+        UserError: fewer than two preferred poems, or no other poem.
+    """
+    preferred: list[Poem] = []
+    others: list[Poem] = []
+    for poem in split.dpo:
+        (preferred if prefers(poem) else others).append(poem)
+    if len(preferred) < 2 or not others:
+        raise UserError(
+            f"alignment needs 2 preferred poems and 1 other. Its {len(split.dpo)} poems are "
+            f"{len(preferred)} preferred and {len(others)} others. Add poems, or choose another "
+            f"--preference: {', '.join(preferences.PREFERENCES)}."
+        )
+    return [(poem, split.rng.choice(others)) for poem in preferred]
+
+
+def dpo_row(pair: Pair) -> Row:
+    """Returns a row in which both poems answer the title of the preferred poem.
+
+    The original tutorial gives the rejected poem its own title. The two sides then answer
+    different prompts, and the difference of their log-probabilities is not a preference.
+    """
+    chosen, rejected = pair
+    return {
+        "prompt": ask(chosen.title),
+        "chosen": [_answer(chosen)],
+        "rejected": [_answer(rejected)],
+    }
+
+
+# ---------------------------------------------------------------------------------------- all sets
+
+
+def hold_out(items: Items, share: float) -> tuple[Items, Items]:
+    """Splits off the last `share` for evaluation. With two items or more, no part is empty."""
+    cut = int((1 - share) * len(items))
+    cut = min(max(cut, 1), len(items) - 1)
+    return items[:cut], items[cut:]
+
+
+def training_texts(pretraining: Iterable[Row], fine_tuning: Iterable[Row]) -> Iterator[str]:
+    """Yields the poems in the rows of pretraining and fine-tuning, without their titles."""
+    for row in pretraining:
+        yield split_title(row["text"])[1]
+    for row in fine_tuning:
+        yield content(row["completion"])
