@@ -1,16 +1,16 @@
-"""What one NVIDIA GPU makes of the recipe `tang-gpu`: results/gpu.json and results/gpu.md.
+"""Measures the recipe `tang-gpu` on one NVIDIA GPU.
 
     python benchmarks/gpu.py --corpus ../chinese-poetry --output_dir runs/tang-gpu
 
-The stages are launched as a person would, `accelerate launch --config_file configs/accelerate/gpu_1.yaml train_*.py`, one after the
-other, each with its compilation. The share of the card is against its own product of two 8,192 x 8,192 matrices, measured in the
-same run.
+This script has not yet run to its end. It has no results in the repository.
+
+It launches the stages one after the other with `accelerate launch --config_file
+configs/accelerate/gpu_1.yaml`, each with its compilation. The speed of the card is that of a
+product of two 8,192 x 8,192 matrices. The results are results/gpu.json and results/gpu.md.
 """
 
 import argparse
-import json
 import os
-import statistics
 import subprocess
 import sys
 import time
@@ -18,30 +18,17 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import table
 import textbook
-from bench import (
-    RESULTS,
-    ROOT,
-    commit_here,
-    recipe,
-    row,
-    shapes_of,
-    step_flops,
-    table_lines,
-    titles_to_write,
-)
+from bench import Row, shapes_of, step_flops
+from commands import ROOT, Log, read_log, read_recipe, titles_to_write
+from table import row
 
-LAUNCH = ["accelerate.commands.launch", "--config_file", "configs/accelerate/gpu_1.yaml"]
-# The recipe's shape with a shorter schedule; compiling would take longer than all of it.
-TO_468 = (
-    "--max_steps",
-    "450",
-    "--torch_compile",
-    "false",
-    "--eval_strategy",
-    "no",
-    "--save_strategy",
-    "no",
+LAUNCH = ("accelerate.commands.launch", "--config_file", "configs/accelerate/gpu_1.yaml")
+TARGET_LOSS = 4.68
+# A shorter schedule of the recipe. Compilation would take longer than this training.
+SHORT_SCHEDULE = (
+    "--max_steps 450 --torch_compile false --eval_strategy no --save_strategy no".split()
 )
 
 
@@ -56,102 +43,85 @@ def main() -> None:
         "--output_dir", default="runs/tang-gpu", help="the run's folder (%(default)s)"
     )
     options = parser.parse_args()
+    run = Path(options.output_dir).resolve()
+    short_run = run.with_name(f"{run.name}-short")
+    check(run, short_run)
+    machine = describe_gpu()
+    corpus = options.corpus
+    if Path(corpus).exists():
+        corpus = str(Path(corpus).resolve())
+    data = ("--corpus", corpus, "--stages", "data", "--output_dir", str(run))
+    call("run.py", "--recipe", "tang-gpu", *data)
+    result: dict[str, Any] = {"machine": machine, "commit": table.commit_here(), "rows": []}
+    for new in measure(run, short_run, machine):
+        result["rows"].append(new)
+        table.save(result, "gpu", heading(result))
+    print((table.RESULTS / "gpu.md").read_text(encoding="utf-8"))
+
+
+def check(*folders: Path) -> None:
+    """Refuses a machine without an NVIDIA GPU, and folders that already exist."""
     import torch
 
     from poet.errors import UserError
-    from poet.speed.hardware import matmul_gflops
 
     if not torch.cuda.is_available():
         raise UserError(
-            "there is no NVIDIA GPU that torch can use: benchmarks/bench.py measures a computer without one"
+            "torch finds no NVIDIA GPU. On a computer without one, run benchmarks/bench.py."
         )
-    machine = {
-        "gpu": torch.cuda.get_device_name(), "torch": torch.__version__,
-        "matmul_float32_gflops": round(matmul_gflops(torch.float32)),
-        "matmul_bf16_gflops": round(matmul_gflops(torch.bfloat16)),
-    }  # fmt: skip
-    print(machine, flush=True)
-    run = Path(options.output_dir).resolve()
-    short = run.with_name(f"{run.name}-short")
-    for folder in (run, short):
+    for folder in folders:
         if folder.exists():
             raise UserError(
-                f"{folder} is there, and what is trained already cannot be timed: pass another --output_dir"
+                f"{folder} already exists. A finished stage cannot be timed again: "
+                "pass another --output_dir."
             )
-    corpus = (
-        str(Path(options.corpus).resolve()) if Path(options.corpus).exists() else options.corpus
-    )
-    call(
-        "run.py",
-        "--recipe",
-        "tang-gpu",
-        "--corpus",
-        corpus,
-        "--stages",
-        "data",
-        "--output_dir",
-        str(run),
-    )
-    result: dict[str, Any] = {"machine": machine, "commit": commit_here(), "rows": []}
-    for each in rows(run, short, machine):
-        result["rows"].append(each)
-        (RESULTS / "gpu.json").write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
-        (RESULTS / "gpu.md").write_text(table(result), encoding="utf-8")
-    print(table(result))
 
 
-def rows(run: Path, short: Path, machine: dict[str, Any]) -> Iterator[dict]:
-    settings = recipe("tang-gpu", "pretrain")
-    tokens, shapes = (
-        settings["per_device_train_batch_size"] * settings["n_positions"],
-        shapes_of(settings),
+def describe_gpu() -> dict[str, Any]:
+    """Returns the card, the version of torch, and 10^9 operations per second in products."""
+    import torch
+
+    from poet.speed.hardware import matmul_gflops
+
+    machine = {
+        "gpu": torch.cuda.get_device_name(),
+        "torch": torch.__version__,
+        "matmul_float32_gflops": round(matmul_gflops(torch.float32)),
+        "matmul_bf16_gflops": round(matmul_gflops(torch.bfloat16)),
+    }
+    print(machine, flush=True)
+    return machine
+
+
+def heading(result: dict[str, Any]) -> str:
+    """Returns the text above the table."""
+    machine = result["machine"]
+    float32, bf16 = machine["matmul_float32_gflops"], machine["matmul_bf16_gflops"]
+    return (
+        "# Results of `python benchmarks/gpu.py`\n\n"
+        f"Machine: {machine['gpu']}, torch {machine['torch']}. Commit: {result['commit']}.\n"
+        f"Products of 8,192 x 8,192 matrices: {float32 / 1e3:.0f} TFLOP/s in float32 and "
+        f"{bf16 / 1e3:.0f} in bfloat16\n({bf16 / float32:.1f} times as fast).\n\n"
     )
+
+
+def measure(run: Path, short_run: Path, machine: dict[str, Any]) -> Iterator[Row]:
+    """Yields all rows, one by one."""
     yield textbook_row()
-    for stage in ("pretrain", "sft", "dpo"):
-        found = train(stage, run / stage)
-        command = f"accelerate launch train_{stage}.py --config configs/tang-gpu/{stage}.yaml"
-        what = f"{found['steps']} steps, evaluation loss {found['eval_loss']:.3f}"
-        yield row(f"{stage}_seconds", found["wall"], "s", "nothing", what, command)
-        if stage == "pretrain":
-            from poet.data.run_data import characters
-            from poet_tokenizer import build_tokenizer
-
-            flops = step_flops(
-                settings, len(build_tokenizer(characters(run), settings["n_positions"]))
-            )
-            speed = tokens / found["step"]
-            yield row("pretrain_tokens", speed, "tokens a second", "nothing", shapes, command)
-            share = flops / found["step"] / 1e9 / machine["matmul_bf16_gflops"]
-            yield row(
-                "matmul_share", share, "of 1", "the card's bfloat16 matrix product", shapes, command
-            )
-        else:
-            value = found["tokens"] / speed
-            yield row(
-                f"{stage}_useful_tokens",
-                value,
-                "of 1",
-                "pretraining's tokens a second",
-                shapes,
-                command,
-            )
-    found = train("pretrain", short / "pretrain", run / "data", *TO_468)
-    what = f"{found['steps']} steps, start included, evaluation loss {found['eval_loss']:.3f}"
-    if found["eval_loss"] > 4.68:
-        print(f"4.68 is not reached: {what}")
-    else:
-        yield row(
-            "time_to_4.68",
-            found["wall"],
-            "s",
-            "nothing",
-            what,
-            f"train_pretrain.py … {' '.join(TO_468)}",
-        )
-    yield writing(run / "dpo", run)
+    pretraining = yield from pretraining_rows(run, machine["matmul_bf16_gflops"])
+    for stage in ("sft", "dpo"):
+        command = command_of(stage)
+        log, seconds = train(stage, run / stage)
+        yield seconds_row(stage, seconds, log)
+        share = log.tokens_per_second / pretraining
+        against = "pretraining's tokens per second"
+        yield row(f"{stage}_useful_tokens", share, "of 1", against, "tang-gpu", command)
+    yield from time_to_target_row(run, short_run)
+    yield writing_row(run / "dpo", titles_to_write(run))
 
 
-def textbook_row(steps: int = 200) -> dict[str, Any]:
+def textbook_row(steps: int = 200) -> Row:
+    """Times the textbook loop on the card, which does not wait for each step."""
     import torch
 
     torch.set_default_device("cuda")
@@ -162,95 +132,93 @@ def textbook_row(steps: int = 200) -> dict[str, Any]:
     torch.cuda.synchronize()
     seconds = (time.perf_counter() - start) / steps * textbook.STEPS
     torch.set_default_device(None)
-    return row(
-        "textbook_seconds",
-        seconds,
-        "s",
-        "nothing",
-        "10,000 steps, width 64, 4 layers, 16 x 256",
-        "textbook.py",
-    )
+    setting = f"{textbook.STEPS:,} steps, width 64, 4 layers, 16 x 256"
+    return row("textbook_seconds", seconds, "s", "nothing", setting, "textbook.py")
 
 
-def train(stage: str, output: Path, data: Path | None = None, *options: str) -> dict[str, Any]:
-    """Launches a stage; seconds of all of it and of its median step, tokens a second, the last evaluation's loss."""
-    from poet.training.checkpoints import log_history
+def pretraining_rows(run: Path, gflops: float) -> Iterator[Row]:
+    """Yields the rows of pretraining, and returns its tokens per second."""
+    from poet.data.run_data import characters
+    from poet_tokenizer import build_tokenizer
 
-    if data is not None:
-        output.parent.mkdir(parents=True)
-        (output.parent / "data").symlink_to(data)
-    start = time.perf_counter()
-    config = f"configs/tang-gpu/{stage}.yaml"
-    call(
-        "-m",
-        *LAUNCH,
-        f"train_{stage}.py",
-        "--config",
-        config,
-        "--output_dir",
-        str(output),
-        *options,
-    )
-    wall = time.perf_counter() - start
-    history = log_history(output)
-    logs = [log for log in history if "seconds" in log and "loss" in log]
-    pairs = list(zip(logs, logs[1:], strict=False))[len(logs) // 4 :]
-    seconds = [b["seconds"] - a["seconds"] for a, b in pairs]
-    speeds = [
-        (b.get("num_tokens", 0) - a.get("num_tokens", 0)) / s
-        for (a, b), s in zip(pairs, seconds, strict=True)
-    ]
-    steps = [s / (b["step"] - a["step"]) for (a, b), s in zip(pairs, seconds, strict=True)]
-    loss = next(log["eval_loss"] for log in reversed(history) if "eval_loss" in log)
-    return {
-        "wall": wall, "step": statistics.median(steps), "tokens": statistics.median(speeds), "eval_loss": loss,
-        "steps": history[-1]["step"],
-    }  # fmt: skip
+    settings = read_recipe("tang-gpu", "pretrain")
+    shapes, context = shapes_of(settings), settings["n_positions"]
+    command = command_of("pretrain")
+    log, seconds = train("pretrain", run / "pretrain")
+    yield seconds_row("pretrain", seconds, log)
+    speed = settings["per_device_train_batch_size"] * context / log.step_seconds
+    yield row("pretrain_tokens", speed, "tokens per second", "nothing", shapes, command)
+    flops = step_flops(settings, len(build_tokenizer(characters(run), context)))
+    share = flops / log.step_seconds / 1e9 / gflops
+    against = "the card's bfloat16 matrix product"
+    yield row("matmul_share", share, "of 1", against, shapes, command)
+    return speed
 
 
-def writing(checkpoint: Path, run: Path) -> dict[str, Any]:
-    from poet.generation import write
+def seconds_row(stage: str, seconds: float, log: Log) -> Row:
+    setting = f"{log.steps} steps, evaluation loss {log.eval_loss:.3f}"
+    return row(f"{stage}_seconds", seconds, "s", "nothing", setting, command_of(stage))
+
+
+def time_to_target_row(run: Path, short_run: Path) -> Iterator[Row]:
+    """Yields the time to the target loss, or nothing if the short schedule misses it."""
+    short_run.mkdir(parents=True)
+    (short_run / "data").symlink_to(run / "data")
+    log, seconds = train("pretrain", short_run / "pretrain", *SHORT_SCHEDULE)
+    setting = f"{log.steps} steps, start included, evaluation loss {log.eval_loss:.3f}"
+    if log.eval_loss > TARGET_LOSS:
+        print(f"the loss of {TARGET_LOSS} is not reached: {setting}")
+        return
+    command = f"{command_of('pretrain')} {' '.join(SHORT_SCHEDULE)}"
+    yield row(f"time_to_{TARGET_LOSS}", seconds, "s", "nothing", setting, command)
+
+
+def writing_row(checkpoint: Path, titles: list[str]) -> Row:
     from poet.generation.load import load
+    from poet.generation.write import write_ids
 
     model, tokenizer = load(checkpoint)
     model.to("cuda")
-    titles = titles_to_write(run)
     seconds = []
-    for seed in range(3):  # the first warms up
+    for seed in range(3):
         start = time.perf_counter()
-        write.write_ids(model, tokenizer, titles, seed=seed)
+        write_ids(model, tokenizer, titles, seed=seed)
         seconds.append(time.perf_counter() - start)
-    return row(
-        "write_256",
-        min(seconds[1:]),
-        "s",
-        "nothing",
-        "256 poems in one batch",
-        "poet.generation.write.write_ids",
-    )
+    value = min(seconds[1:])  # the first warms up
+    command = "poet.generation.write.write_ids"
+    return row("write_256", value, "s", "nothing", "256 poems in one batch", command)
+
+
+def train(stage: str, output: Path, *options: str) -> tuple[Log, float]:
+    """Launches a stage, and returns the figures of its log and the seconds of the command."""
+    config = f"configs/tang-gpu/{stage}.yaml"
+    start = time.perf_counter()
+    call(
+        "-m", *LAUNCH, f"train_{stage}.py",
+        "--config", config, "--output_dir", str(output), *options,
+    )  # fmt: skip
+    return read_log(output), time.perf_counter() - start
+
+
+def command_of(stage: str) -> str:
+    return f"accelerate launch train_{stage}.py --config configs/tang-gpu/{stage}.yaml"
 
 
 def call(*command: str) -> None:
-    environment = os.environ | {"HF_HUB_OFFLINE": "1"}
-    done = subprocess.run(
-        [sys.executable, *command], cwd=ROOT, env=environment, capture_output=True, text=True
+    """Runs a command of this project, and ends with its output if it fails."""
+    process = subprocess.run(
+        [sys.executable, *command],
+        cwd=ROOT,
+        env=os.environ | {"HF_HUB_OFFLINE": "1"},
+        capture_output=True,
+        text=True,
     )
-    if done.returncode:
-        sys.exit(f"{' '.join(command)} ended with {done.returncode}:\n{done.stdout}{done.stderr}")
-
-
-def table(result: dict[str, Any]) -> str:
-    machine = result["machine"]
-    head = (
-        f"{machine['gpu']}, torch {machine['torch']}; products of 8,192 x 8,192 matrices: "
-        f"{machine['matmul_float32_gflops'] / 1e3:.0f} TFLOP/s in float32, {machine['matmul_bf16_gflops'] / 1e3:.0f} in bfloat16 "
-        f"({machine['matmul_bf16_gflops'] / machine['matmul_float32_gflops']:.1f} times as fast). Commit {result['commit']}."
-    )
-    return "\n".join([head, "", *table_lines(result["rows"])]) + "\n"
+    if process.returncode:
+        output = process.stdout + process.stderr
+        sys.exit(f"{' '.join(command)} ended with {process.returncode}:\n{output}")
 
 
 if __name__ == "__main__":
-    sys.path.insert(0, str(ROOT))
     from poet import errors
 
     errors.run(main)

@@ -1,28 +1,26 @@
-"""Do other poems help? Pretraining on the Tang poems with Song ones, against the Tang poems alone, in equal time or as many steps.
+"""Pretrains on Tang and Song poems together, to compare with Tang poems alone in equal time.
 
-    python benchmarks/mixture.py [--corpus PATH] [--song PATH]     # what results/mixture.json holds already is not trained again
+    python benchmarks/mixture.py [--corpus PATH] [--song PATH]
 
-Evaluated is the tutorial's Tang part; Song poems that share a line of it are left out, and of the others so many are drawn that they
-make up `SHARE` of the characters. The trials alone are those of benchmarks/shapes.py, with the shapes that the recipe chooses by the clock.
+The evaluation part is that of the recipe `tang`. Song poems that share a line with it are left
+out. The others are sampled until they make up `SONG_SHARE` of the characters. The trials on Tang
+poems alone are in results/shapes.json. Trials that results/mixture.json already holds are not run
+again.
 """
 
 import argparse
 import json
 import random
-import sys
 import tempfile
 from pathlib import Path
 
-import bench  # beside this file
-import shapes
+import table
+from commands import Commands, read_recipe
+from shapes import run_trial
 
-sys.path.insert(0, str(bench.ROOT))
-
-SHARE = 0.7
-# Minutes and options. The last are the steps of the hour of benchmarks/shapes.py, less a twentieth since each takes longer, and
-# without its dropout, since they are three passes over the text and not nine.
-TRIALS = ((4, ""), (12, ""), (None, "--max_steps 7000 --n_layer 4"))
-RESULTS = bench.RESULTS / "mixture.json"
+SONG_SHARE = 0.7
+TRIALS = ((4, ""), (12, ""))  # minutes and options
+RESULTS = table.RESULTS / "mixture.json"
 
 
 def main() -> None:
@@ -36,22 +34,24 @@ def main() -> None:
         "--song", default="song", help="a local copy of the Song corpus (%(default)s)"
     )
     options = parser.parse_args()
-    found = json.loads(RESULTS.read_text(encoding="utf-8")) if RESULTS.is_file() else []
-    known = {(each["minutes"], each["options"]) for each in found}
-    left = [each for each in TRIALS if each not in known]
+    trials = json.loads(RESULTS.read_text(encoding="utf-8")) if RESULTS.is_file() else []
+    finished = {(trial["minutes"], trial["options"]) for trial in trials}
+    left = [key for key in TRIALS if key not in finished]
     if not left:
+        print(f"{RESULTS} already holds all trials. To run one again, remove it there.")
         return
+    machine = table.describe_cpu()
     with tempfile.TemporaryDirectory() as folder:
-        runs = bench.Bench(Path(folder), options.corpus)
-        list(runs.data())
-        mixed = mix(runs.folder, options.song)
+        commands = Commands(Path(folder), options.corpus)
+        commands.prepare_data()
+        counts = mix(commands.folder, options.song)
         for minutes, shape in left:
-            found.append({**mixed, **shapes.trial(runs, minutes, shape)})
-            RESULTS.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
+            trials.append({**counts, **run_trial(commands, machine, minutes, shape)})
+            RESULTS.write_text(json.dumps(trials, indent=1) + "\n", encoding="utf-8")
 
 
 def mix(run: Path, song: str) -> dict[str, int]:
-    """Puts Song poems among the rows that pretrain in `run`; the numbers of poems and characters."""
+    """Adds Song poems to the pretraining rows of a run, and returns the counts."""
     import datasets
 
     from poet.data.poems import read_corpus
@@ -60,28 +60,34 @@ def mix(run: Path, song: str) -> dict[str, int]:
     from poet.text import poem_lines
 
     rows = load_stage(run, "pretrain")
-    held_out = {line for text in rows["test"]["text"] for line in poem_lines(split_title(text)[1])}
-    rules = DataOptions(**bench.recipe("tang", "data"))
+    held_out_lines = {
+        line for text in rows["test"]["text"] for line in poem_lines(split_title(text)[1])
+    }
+    rules = DataOptions(**read_recipe("tang", "data"))
     poems = read_corpus(song, {}, rules.min_couplets, rules.equal_couplets, rules.forbidden).poems
-    apart = [poem for poem in poems if held_out.isdisjoint(poem_lines(poem.text))]
+    allowed = [poem for poem in poems if held_out_lines.isdisjoint(poem_lines(poem.text))]
     texts = list(rows["train"]["text"])
-    tang = sum(map(len, texts))
-    draw = random.Random(0)
-    draw.shuffle(apart)
-    taken, characters = 0, 0
-    for poem in apart:
-        if characters >= tang * SHARE / (1 - SHARE):
+    tang_characters = sum(map(len, texts))
+    wanted = tang_characters * SONG_SHARE / (1 - SONG_SHARE)
+    rng = random.Random(0)
+    rng.shuffle(allowed)
+    song_poems, song_characters = 0, 0
+    for poem in allowed:
+        if song_characters >= wanted:
             break
         texts.append(f"{poem.title}\n{poem.text}")
-        taken, characters = taken + 1, characters + len(texts[-1])
-    draw.shuffle(texts)
-    datasets.Dataset.from_dict({"text": texts}).to_parquet(
-        run / "data" / "pretrain" / "train.parquet"
-    )
+        song_poems += 1
+        song_characters += len(texts[-1])
+    rng.shuffle(texts)
+    path = run / "data" / "pretrain" / "train.parquet"
+    datasets.Dataset.from_dict({"text": texts}).to_parquet(path)
     return {
-        "song_poems": len(poems), "that_share_a_line": len(poems) - len(apart), "song_poems_taken": taken,
-        "tang_characters": tang, "song_characters": characters,
-    }  # fmt: skip
+        "song_poems": len(poems),
+        "that_share_a_line": len(poems) - len(allowed),
+        "song_poems_taken": song_poems,
+        "tang_characters": tang_characters,
+        "song_characters": song_characters,
+    }
 
 
 if __name__ == "__main__":

@@ -1,10 +1,15 @@
-"""What Trainer costs: pretraining by its own command, and ten steps of a bare loop after every ten of Trainer's.
+"""Measures the cost of Trainer: ten steps of Trainer and ten steps of a bare loop take turns.
 
-    python benchmarks/overhead.py --config configs/tang/pretrain.yaml --max_steps 100 --output_dir runs/tang/overhead
+    python benchmarks/overhead.py --config configs/tang/pretrain.yaml --max_steps 100 \\
+        --output_dir runs/tang/overhead
 
-The options are those of train_pretrain.py (with `optimizer: muon`, on a CPU), which is run as it is, in this process: what is compared is measured within seconds, because
-the machine's own speed moves by more in a minute than Trainer costs. Leaves OUTPUT_DIR/in_turn.json, the median block of either
-(`trainer`, `bare`, seconds a step) and the median of their ratios (`ratio`); the first blocks, which compile, are left out.
+It runs train_pretrain.py in this process and takes its options. The recipe must have
+`optimizer: muon`, and the device must be a CPU. The two loops take turns because the speed of the
+machine changes by more in a minute than Trainer costs.
+
+It leaves OUTPUT_DIR/in_turn.json: `trainer` and `bare` are the median seconds per step, `ratio` is
+the median of their ratios, and `first_step` is the time from the start of the process to the first
+step. The first turn compiles and is left out.
 """
 
 import json
@@ -14,86 +19,103 @@ import sys
 import time
 from pathlib import Path
 
+import psutil
 import torch
 from transformers import GPT2LMHeadModel, TrainerCallback, TrainingArguments, trainer
 
 ROOT = Path(__file__).resolve().parent.parent
-BLOCK = 10  # steps
+STEPS_PER_TURN = 10
 
 
 class BareLoop:
-    """The same model, optimizer, precision, compilation and clipping without Trainer, on blocks of the same text."""
+    """Trains a copy of the model on the same blocks without Trainer.
 
-    def __init__(self, model: GPT2LMHeadModel, args, optimizer: torch.optim.Optimizer, rows):
-        from poet.speed.gelu import patch_gelu
-        from poet.speed.scoring import patch_forward_to_return_loss
+    Optimizer, precision, compilation and gradient clipping are the same.
+    """
+
+    def __init__(self, model: GPT2LMHeadModel, args, optimizer: torch.optim.Optimizer, blocks):
+        from poet.speed.apply import apply_speedups
         from poet.training.optimizer import MuonAdamW
 
-        self.args, self.rows, self.next = args, rows, 0
+        self.args, self.blocks, self.next_block = args, blocks, 0
         self.model = GPT2LMHeadModel(model.config).train()
         self.model.loss_type = model.loss_type
-        self.model.set_attn_implementation(model.config._attn_implementation)
-        patch_forward_to_return_loss(self.model, in_tiles=not args.bf16)
+        apply_speedups(self.model, args, stage="pretrain")
         muon, adamw = optimizer.param_groups
         self.optimizer = MuonAdamW(
             self.model, adamw["initial_lr"], muon["initial_lr"], muon["momentum"],
             adamw["betas"], muon["weight_decay"], args.bf16,
         )  # fmt: skip
         if args.torch_compile:
-            patch_gelu(self.model)
             self.model.compile()
 
     def step(self) -> None:
-        size = self.args.per_device_train_batch_size
-        block = torch.stack(
-            [self.rows[(self.next + i) % len(self.rows)]["input_ids"] for i in range(size)]
-        )
-        self.next += size
+        batch = self.next_batch()
         with torch.autocast("cpu", torch.bfloat16, enabled=self.args.bf16):
-            loss = self.model(input_ids=block, labels=block).loss
+            loss = self.model(input_ids=batch, labels=batch).loss
         loss.backward()
         torch.nn.utils.clip_grad_norm_(self.model.parameters(), self.args.max_grad_norm)
         self.optimizer.step()
         self.optimizer.zero_grad()
         loss.item()
 
+    def next_batch(self) -> torch.Tensor:
+        """Returns the ids of the next blocks, (batch, context)."""
+        size = self.args.per_device_train_batch_size
+        indices = [(self.next_block + i) % len(self.blocks) for i in range(size)]
+        self.next_block += size
+        return torch.stack([self.blocks[index]["input_ids"] for index in indices])
 
-class InTurn(TrainerCallback):
-    """Lets the bare loop have a block of steps behind each of Trainer's, and times both."""
+
+class TakeTurns(TrainerCallback):
+    """Runs a turn of the bare loop after each turn of Trainer, and times both."""
 
     def on_train_begin(self, args, state, control, **kwargs):
+        self.first_step = time.time() - psutil.Process().create_time()
         self.bare: BareLoop | None = None
-        self.trainers: list[float] = []
-        self.bares: list[float] = []
-        self.begun = time.perf_counter()
+        self.trainer_seconds: list[float] = []
+        self.bare_seconds: list[float] = []
+        self.turn_start = time.perf_counter()
 
     def on_step_begin(self, args, state, control, model, optimizer, train_dataloader, **kwargs):
-        """Behind the log of the block's last step, and the reading of the next one's rows."""
-        if state.global_step % BLOCK or not state.global_step:
+        """Ends a turn of Trainer: the last step is logged, and the next batch is loaded."""
+        if state.global_step % STEPS_PER_TURN or not state.global_step:
             return
-        self.trainers.append(self._lap())
+        self.trainer_seconds.append(self.end_turn())
         if self.bare is None:
             inner = getattr(optimizer, "optimizer", optimizer)
-            self.bare = BareLoop(
-                getattr(model, "_orig_mod", model), args, inner, train_dataloader.dataset
-            )
-        for _ in range(BLOCK):
+            uncompiled = getattr(model, "_orig_mod", model)
+            self.bare = BareLoop(uncompiled, args, inner, train_dataloader.dataset)
+        for _ in range(STEPS_PER_TURN):
             self.bare.step()
-        self.bares.append(self._lap())
+        self.bare_seconds.append(self.end_turn())
 
-    def _lap(self) -> float:
+    def end_turn(self) -> float:
+        """Returns the seconds per step since the last turn ended."""
         now = time.perf_counter()
-        seconds, self.begun = (now - self.begun) / BLOCK, now
+        seconds = (now - self.turn_start) / STEPS_PER_TURN
+        self.turn_start = now
         return seconds
 
     def on_train_end(self, args, state, control, **kwargs):
-        trainers, bares = self.trainers[1:], self.bares[1:]
-        found = {
-            "trainer": statistics.median(trainers),
-            "bare": statistics.median(bares),
-            "ratio": statistics.median(a / b for a, b in zip(trainers, bares, strict=True)),
+        trainer_seconds, bare_seconds = self.trainer_seconds[1:], self.bare_seconds[1:]
+        ratios = [t / b for t, b in zip(trainer_seconds, bare_seconds, strict=True)]
+        figures = {
+            "first_step": self.first_step,
+            "trainer": statistics.median(trainer_seconds),
+            "bare": statistics.median(bare_seconds),
+            "ratio": statistics.median(ratios),
         }
-        (Path(args.output_dir) / "in_turn.json").write_text(json.dumps(found), encoding="utf-8")
+        text = json.dumps(figures)
+        (Path(args.output_dir) / "in_turn.json").write_text(text, encoding="utf-8")
+
+
+def patch_default_callbacks(callback: type[TrainerCallback]) -> None:
+    """Adds a callback to every Trainer of this process.
+
+    train_pretrain.py builds its own trainer, so the callback cannot be passed as an argument.
+    """
+    trainer.DEFAULT_CALLBACKS.append(callback)
 
 
 def main() -> None:
@@ -101,15 +123,18 @@ def main() -> None:
     from poet.training.options import PretrainArguments, given, parse
 
     stage_args, args = parse(PretrainArguments, TrainingArguments)
-    if stage_args.optimizer != "muon" or args.device.type != "cpu" or args.max_steps <= 3 * BLOCK:
+    least = 3 * STEPS_PER_TURN
+    if stage_args.optimizer != "muon" or args.device.type != "cpu" or args.max_steps <= least:
         raise UserError(
-            f"the bare loop is that of a recipe with `optimizer: muon`, without a GPU, for more than {3 * BLOCK} steps"
+            "the bare loop needs a recipe with `optimizer: muon`, a CPU, and more than "
+            f"{least} steps. Pass --max_steps, and --use_cpu true on a machine with a GPU."
         )
     if "output_dir" not in given():
         raise UserError(
-            "pass --output_dir with a folder beside the run's data: the recipe's own is for what is kept"
+            "--output_dir is missing. Pass a folder next to the run's data, such as "
+            "runs/tang/overhead. The recipe's own folder is for a real checkpoint."
         )
-    trainer.DEFAULT_CALLBACKS.append(InTurn)
+    patch_default_callbacks(TakeTurns)
     runpy.run_path(str(ROOT / "train_pretrain.py"))["main"]()
 
 

@@ -1,8 +1,9 @@
-"""Single pieces of training and writing, each beside what it replaced: figures of LOG.md.
+"""Times single pieces of training and writing next to the code that they replaced.
 
     python benchmarks/pieces.py --model runs/tang/sft
 
-Times are the best of several, side by side in one run, since a machine that others use too is often slow and never fast.
+LOG.md has the figures. A time is the fastest of several calls, in one run. Other programs can slow
+a call down but cannot speed it up.
 """
 
 import argparse
@@ -15,6 +16,7 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
 VOCABULARY = 8_796  # of `tang`
+TITLES = ["春夜喜雨", "寄友人", "山居", "秋日登樓"]
 
 
 def main() -> None:
@@ -22,50 +24,57 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument(
-        "--model", default="runs/tang/sft", help="a fine-tuned checkpoint that writes (%(default)s)"
+        "--model", default="runs/tang/sft", help="a fine-tuned checkpoint (%(default)s)"
     )
     options = parser.parse_args()
 
     from poet.generation.load import load
 
     model, tokenizer = load(options.model)
-    muon()
-    head()
-    scores()
-    gelu()
-    attention()
-    last_layer()
-    writing(model, tokenizer)
-    likelihood(model, tokenizer)
+    time_muon()
+    time_head()
+    time_scores()
+    time_gelu()
+    time_attention()
+    time_last_layer()
+    time_writing(model, tokenizer)
+    time_form(model, tokenizer)
+    print_likelihood(model, tokenizer)
 
 
-def best(what: Callable[[], object], times: int = 10) -> float:
-    """Milliseconds of the fastest call after the first two."""
+def best(call: Callable[[], object], times: int = 10) -> float:
+    """Returns the milliseconds of the fastest call after two that warm up."""
     seconds = []
     for _ in range(times + 2):
         start = time.perf_counter()
-        what()
+        call()
         seconds.append(time.perf_counter() - start)
     return 1e3 * min(seconds[2:])
 
 
-def muon() -> None:
-    """The matrices of one step of a model with four layers of 256, orthogonalized in float32 and in bfloat16."""
+def print_times(piece: str, calls: dict[str, Callable[[], object]], times: int = 10) -> None:
+    """Prints the fastest time of each way to compute a piece."""
+    ways = [f"{best(call, times):.2f} ms {name}" for name, call in calls.items()]
+    print(f"{piece}: {', '.join(ways)}")
+
+
+def time_muon() -> None:
+    """Orthogonalizes the matrices of one step of a model with four layers of width 256."""
     import torch
 
     from poet.training.optimizer import orthogonalize
 
     for shape in ((16, 256, 256), (4, 256, 1024), (4, 1024, 256)):
         matrices = torch.randn(shape)
-        found = [
-            f"{best(lambda: orthogonalize(matrices, dtype=dtype)):.1f} ms in {str(dtype).removeprefix('torch.')}"
-            for dtype in (torch.float32, torch.bfloat16)
-        ]
-        print(f"Muon, {shape}: {', '.join(found)}")
+        calls = {
+            "float32": lambda: orthogonalize(matrices, dtype=torch.float32),
+            "bfloat16": lambda: orthogonalize(matrices, dtype=torch.bfloat16),
+        }
+        print_times(f"Muon, {shape}", calls)
 
 
-def head() -> None:
-    """Output layer and loss, forward and backward, at the recipe's and at the tutorial's shape."""
+def time_head() -> None:
+    """Times the output layer and the loss, forward and backward, at two shapes."""
     import torch
     from torch.nn import functional as F
 
@@ -76,26 +85,27 @@ def head() -> None:
         options = torch.nn.LinearCrossEntropyOptions(batch_chunk_size=512, allow_retain_graph=True)
         return F.linear_cross_entropy(x, weight, labels, options=options)
 
-    for tokens, width in ((2048, 256), (4096, 64)):
+    compiled = torch.compile(whole)
+    for tokens, width in ((2048, 256), (4096, 64)):  # of `tang` and of `tutorial`
         x = torch.randn(tokens, width, requires_grad=True)
         weight = (torch.randn(VOCABULARY, width) * 0.02).requires_grad_()
         labels = torch.randint(VOCABULARY, (tokens,))
-        ways = {"eager": whole, "compiled": torch.compile(whole), "in tiles of 512": tiled}
-        found = [
-            f"{best(lambda: way(x, weight, labels).backward()):.0f} ms {name}"
-            for name, way in ways.items()
-        ]
-        print(f"output layer and loss, {tokens} x {width} x {VOCABULARY}: {', '.join(found)}")
+        calls = {
+            "not compiled": lambda: whole(x, weight, labels).backward(),
+            "compiled": lambda: compiled(x, weight, labels).backward(),
+            "in tiles of 512": lambda: tiled(x, weight, labels).backward(),
+        }
+        print_times(f"output layer and loss, {tokens} x {width} x {VOCABULARY}", calls)
 
 
-def scores() -> None:
-    """The scores of fine-tuning's labels, forward and backward: in trl's tiles, uncompiled, and in one compiled function."""
+def time_scores() -> None:
+    """Times the scores of fine-tuning's labels, forward and backward."""
     import torch
     from trl.kernels import ChunkedLogProbFunction
 
     from poet.speed import scoring
 
-    tokens, asked = 1500, ("log_probs", "entropy", "is_top1")
+    tokens, outputs = 1500, ("log_probs", "entropy", "is_top1")
     scoring.patch_trl_scoring()
     hidden = torch.randn(tokens, 256, requires_grad=True)
     weight = (torch.randn(VOCABULARY, 256) * 0.02).requires_grad_()
@@ -103,115 +113,134 @@ def scores() -> None:
 
     def score(function, dtype: torch.dtype) -> None:
         with torch.autocast("cpu", dtype, enabled=dtype != torch.float32):
-            found = function.apply(hidden, weight, None, labels, 1.0, VOCABULARY, None, 1.0, asked)
-        found[0].sum().backward()
+            log_probs, *_ = function.apply(
+                hidden, weight, None, labels, 1.0, VOCABULARY, None, 1.0, outputs
+            )
+        log_probs.sum().backward()
 
-    ways = {
-        "in tiles": ChunkedLogProbFunction,
-        "in one": scoring.WholeLogProb(ChunkedLogProbFunction),
-    }
+    whole = scoring.WholeLogProb(ChunkedLogProbFunction)
     for dtype in (torch.bfloat16, torch.float32):
-        found = [f"{best(lambda: score(way, dtype)):.0f} ms {name}" for name, way in ways.items()]
-        print(f"scores of fine-tuning, {tokens} x 256 x {VOCABULARY}, {dtype}: {', '.join(found)}")
+        calls = {
+            "in trl's tiles": lambda: score(ChunkedLogProbFunction, dtype),
+            "in one compiled function": lambda: score(whole, dtype),
+        }
+        print_times(f"scores of fine-tuning, {tokens} x 256 x {VOCABULARY}, {dtype}", calls)
 
 
-def gelu() -> None:
+def time_gelu() -> None:
+    """Times the GELU of one layer, forward and backward."""
     import torch
     from transformers.activations import ACT2FN
 
     from poet.speed.gelu import GeluBySigmoid
 
-    x, slope = torch.randn(1400, 1024, requires_grad=True), torch.randn(1400, 1024)
-    ways = {name: ACT2FN[name] for name in ("gelu_new", "gelu_pytorch_tanh")}
-    ways |= {"the latter compiled": torch.compile(ways["gelu_pytorch_tanh"])}
-    ways |= {"by a sigmoid, compiled": torch.compile(GeluBySigmoid())}
-    found = [f"{best(lambda: way(x).backward(slope)):.1f} ms {name}" for name, way in ways.items()]
-    print(f"one layer's GELU, 1400 x 1024, forward and backward: {', '.join(found)}")
+    x, gradient = torch.randn(1400, 1024, requires_grad=True), torch.randn(1400, 1024)
+    functions = {
+        "gelu_new": ACT2FN["gelu_new"],
+        "gelu_pytorch_tanh": ACT2FN["gelu_pytorch_tanh"],
+        "gelu_pytorch_tanh compiled": torch.compile(ACT2FN["gelu_pytorch_tanh"]),
+        "by a sigmoid, compiled": torch.compile(GeluBySigmoid()),
+    }
+    calls = {
+        name: lambda function=function: function(x).backward(gradient)
+        for name, function in functions.items()
+    }
+    print_times("GELU of one layer, 1400 x 1024, forward and backward", calls)
 
 
-def attention() -> None:
-    """One token of 256 rows over the keys and values of four heads of 64: torch's kernel, and as poet/speed/decode.py has it compiled."""
+def time_attention() -> None:
+    """Times attention of one token, for 256 rows and four heads of 64.
+
+    The compiled function repeats the formula of poet/speed/decode.py.
+    """
     import torch
     from torch.nn import functional as F
 
-    from poet.speed.decode import _compiled_attention
+    def attend(query, keys, values):
+        scores = (keys.float() * query).sum(-1, keepdim=True) * query.shape[-1] ** -0.5
+        return (scores.softmax(-2) * values.float()).sum(-2, keepdim=True)
 
+    compiled = torch.compile(attend, dynamic=True)
     for tokens in (60, 140, 230):
-        query, (keys, values) = (
-            torch.randn(256, 4, 1, 64),
-            torch.randn(2, 256, 4, 256, 64)[..., :tokens, :],
-        )
-        half = keys.bfloat16(), values.bfloat16()
-        ways = {
-            "torch's": lambda: F.scaled_dot_product_attention(query, keys, values),
-            "compiled": lambda: _compiled_attention()(query, keys, values, None),
-            "compiled, bfloat16": lambda: _compiled_attention()(query, *half, None),
+        query = torch.randn(256, 4, 1, 64)
+        keys, values = torch.randn(2, 256, 4, 256, 64)[..., :tokens, :]
+        half_keys, half_values = keys.bfloat16(), values.bfloat16()
+        calls = {
+            "torch": lambda: F.scaled_dot_product_attention(query, keys, values),
+            "compiled": lambda: compiled(query, keys, values),
+            "compiled, bfloat16": lambda: compiled(query, half_keys, half_values),
         }
-        found = [f"{best(way):.1f} ms {name}" for name, way in ways.items()]
-        print(f"attention over {tokens} tokens: {', '.join(found)}")
+        print_times(f"attention over {tokens} tokens", calls)
 
 
-def last_layer() -> None:
-    """A few rows scored against the vocabulary, by its weight as it is and turned round."""
+def time_last_layer() -> None:
+    """Times the scores of a few rows, with the last layer's weight and with its transpose."""
     import torch
     from torch.nn import functional as F
 
     weight = torch.randn(VOCABULARY, 256)
-    turned = weight.T.contiguous()
+    transposed = weight.T.contiguous()
     for rows in (1, 2, 4, 6, 8):
         x = torch.randn(rows, 256)
-        found = best(lambda: F.linear(x, weight), 30), best(lambda: x @ turned, 30)
-        print(f"last layer, {rows} rows: {found[0]:.2f} ms, {found[1]:.2f} ms turned round")
+        calls = {"": lambda: F.linear(x, weight), "transposed": lambda: x @ transposed}
+        print_times(f"last layer, {rows} rows", calls, times=30)
 
 
-def writing(model, tokenizer) -> None:
-    """256 poems and one alone, by `generate` itself and by poet/speed/decode.py; a form beside free verse."""
-    from poet.generation import write
-    from poet.prosody.forms import FormLogitsProcessor, read_form
-
-    titles = ["春夜喜雨", "寄友人", "山居", "秋日登樓"] * 64
-
-    def timed(count: int, **settings) -> tuple[float, int]:
-        start = time.perf_counter()
-        poems = write.write_ids(model, tokenizer, titles[:count], **settings)
-        return time.perf_counter() - start, sum(map(len, poems))
-
+def time_writing(model, tokenizer) -> None:
+    """Times 256 poems and single poems, by the loop of `generate` and by this project's own."""
     ways = {"generate": {"plain": True}, "poet/speed/decode.py": {}}
-    for count, seeds in ((256, 1), (1, 8)):
-        for name, way in ways.items():
-            runs = [timed(count, seed=seed, **way) for seed in range(seeds + 1)][
-                1:
-            ]  # the first warms up
-            seconds, tokens = map(sum, zip(*runs, strict=True))
-            print(
-                f"{count} poems by {name}: {seconds / len(runs):.2f} s, {1e3 * seconds / tokens:.3f} ms a token"
-            )
-    form = {"logits_processor": [FormLogitsProcessor(tokenizer, read_form("五言律詩"))]}
-    for name, way in {"free": {}, "五言律詩": form}.items():
-        runs = [timed(128, seed=seed, **way) for seed in range(4)][1:]
-        seconds, tokens = map(sum, zip(*runs, strict=True))
-        print(f"128 poems, {name}: {seconds / 3:.2f} s, {1e3 * seconds / tokens:.3f} ms a token")
+    for count, repeats in ((256, 1), (1, 8)):
+        for name, settings in ways.items():
+            print_writing(model, tokenizer, f"{count} poems by {name}", count, repeats, settings)
 
 
-def likelihood(model, tokenizer) -> None:
-    """What the model's verse to a form costs it beside free verse: mean loss a token, of temperature 1 and with nothing forbidden."""
-    from poet.generation import write
+def time_form(model, tokenizer) -> None:
+    """Times 128 poems without a form and in one."""
+    for form in (None, "五言律詩"):
+        settings = mask_of(tokenizer, form)
+        print_writing(model, tokenizer, f"128 poems, {form or 'no form'}", 128, 3, settings)
+
+
+def print_writing(model, tokenizer, name: str, count: int, repeats: int, settings: dict) -> None:
+    """Prints the mean seconds for `count` poems, and the milliseconds per token."""
+    from poet.generation.write import write_ids
+
+    titles = (TITLES * count)[:count]
+    seconds, tokens = 0.0, 0
+    for seed in range(repeats + 1):
+        start = time.perf_counter()
+        poems = write_ids(model, tokenizer, titles, seed=seed, **settings)
+        if seed:  # the first call warms up
+            seconds += time.perf_counter() - start
+            tokens += sum(map(len, poems))
+    print(f"{name}: {seconds / repeats:.2f} s, {1e3 * seconds / tokens:.3f} ms per token")
+
+
+def mask_of(tokenizer, form: str | None) -> dict:
+    """Returns the settings that keep a form, or none."""
     from poet.prosody.forms import FormLogitsProcessor, read_form
 
-    titles = ["春夜喜雨", "寄友人", "山居", "秋日登樓"]
+    if form is None:
+        return {}
+    return {"logits_processor": [FormLogitsProcessor(tokenizer, read_form(form))]}
+
+
+def print_likelihood(model, tokenizer) -> None:
+    """Prints the loss per token of the model's own poems, without a form and in four forms.
+
+    The loss is that of temperature 1 with no character forbidden.
+    """
+    from poet.generation.write import mean_log_probabilities, write_ids
+
     for form in (None, "五言絕句", "五言律詩", "七言絕句", "七言律詩"):
-        mask = (
-            {}
-            if form is None
-            else {"logits_processor": [FormLogitsProcessor(tokenizer, read_form(form))]}
-        )
-        nats = tokens = 0.0
-        for title in titles:
-            poems = write.write_ids(model, tokenizer, [title] * 64, seed=0, **mask)
-            means = write.mean_log_probabilities(model, tokenizer, title, poems)
-            nats -= sum(mean * len(ids) for mean, ids in zip(means, poems, strict=True))
+        mask = mask_of(tokenizer, form)
+        loss, tokens = 0.0, 0
+        for title in TITLES:
+            poems = write_ids(model, tokenizer, [title] * 64, seed=0, **mask)
+            means = mean_log_probabilities(model, tokenizer, title, poems)
+            loss -= sum(mean * len(ids) for mean, ids in zip(means, poems, strict=True))
             tokens += sum(map(len, poems))
-        print(f"{form or 'free verse'}: {nats / tokens:.3f} nats a token of 256 poems")
+        print(f"{form or 'no form'}: {loss / tokens:.3f} nats per token, 256 poems")
 
 
 if __name__ == "__main__":
