@@ -21,7 +21,7 @@ from typing import Any
 
 import table
 import textbook
-from commands import ROOT, Commands, TrainingRun, read_recipe, titles_to_write
+from commands import ROOT, Commands, TrainingRun, read_pretraining, titles_to_write
 from table import row
 
 Row = dict[str, Any]
@@ -162,7 +162,7 @@ def train_all_stages(commands: Commands) -> dict[str, Any]:
 def pretraining_rows(runs: list[tuple[TrainingRun, float]], vocabulary: int) -> Iterator[Row]:
     """Yields the rows of pretraining from its runs and the machine's speed during each."""
     last = runs[-1][0]
-    settings = read_recipe("tang", "pretrain")
+    settings = read_pretraining("tang")
     flops, shapes = step_flops(settings, vocabulary), shapes_of(settings)
     first_step = last.in_turn["first_step"]
     setting = "tang, compilation cached"
@@ -179,7 +179,7 @@ def pretraining_rows(runs: list[tuple[TrainingRun, float]], vocabulary: int) -> 
 
 def useful_tokens_row(stage: str, rounds: list[dict[str, Any]]) -> Row:
     """Compares the tokens per second of a stage with those of pretraining in the same round."""
-    settings = read_recipe("tang", "pretrain")
+    settings = read_pretraining("tang")
     tokens_per_step = settings["per_device_train_batch_size"] * settings["n_positions"]
     shares = []
     for runs in rounds:

@@ -10,7 +10,7 @@ import statistics
 import subprocess
 import sys
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -160,6 +160,16 @@ def read_recipe(name: str, stage: str) -> dict[str, Any]:
     import yaml
 
     return yaml.safe_load((ROOT / "configs" / name / f"{stage}.yaml").read_text(encoding="utf-8"))
+
+
+def read_pretraining(name: str) -> dict[str, Any]:
+    """Returns the settings of pretraining in a recipe, with the defaults of the others."""
+    from transformers import TrainingArguments
+
+    from poet.training.options import PretrainArguments
+
+    options = [*fields(TrainingArguments), *fields(PretrainArguments)]
+    return {option.name: option.default for option in options} | read_recipe(name, "pretrain")
 
 
 def titles_to_write(run: Path) -> list[str]:

@@ -21,7 +21,7 @@ from typing import Any
 import table
 import textbook
 from bench import Row, shapes_of, step_flops
-from commands import ROOT, Log, read_log, read_recipe, titles_to_write
+from commands import ROOT, Log, read_log, read_pretraining, titles_to_write
 from table import row
 
 LAUNCH = ("accelerate.commands.launch", "--config_file", "configs/accelerate/gpu_1.yaml")
@@ -141,7 +141,7 @@ def pretraining_rows(run: Path, gflops: float) -> Iterator[Row]:
     from poet.data.run_data import characters
     from poet_tokenizer import build_tokenizer
 
-    settings = read_recipe("tang-gpu", "pretrain")
+    settings = read_pretraining("tang-gpu")
     shapes, context = shapes_of(settings), settings["n_positions"]
     command = command_of("pretrain")
     log, seconds = train("pretrain", run / "pretrain")

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import table
-from commands import Commands, read_recipe
+from commands import Commands, read_pretraining
 
 BATCH_OF_4 = "--n_layer 2 --n_embd 192 --per_device_train_batch_size 4"
 # Minutes: the options that are tried.
@@ -139,7 +139,7 @@ def draw_losses(axes, trials: list[dict[str, Any]]) -> None:
 
 def draw_speeds(width_axes, context_axes, trials: list[dict[str, Any]]) -> None:
     """Draws tokens per second by the width of the model and by the length of its context."""
-    settings = read_recipe("tang", "pretrain")
+    settings = read_pretraining("tang")
     tokens = settings["per_device_train_batch_size"] * settings["n_positions"]
     rates = {trial["options"]: tokens / trial["seconds_per_step"] for trial in trials}
 
