@@ -29,7 +29,8 @@ def load_function(name: str, kind: str) -> Callable[..., Any]:
         loaded = getattr(importlib.import_module(module), function)
     except (ImportError, AttributeError, ValueError, TypeError, SyntaxError) as error:
         raise UserError(
-            f"cannot load the {kind} {name}: {error}. Check the names of the module and the function."
+            f"cannot load the {kind} {name}: {error}. "
+            "Check the names of the module and the function."
         ) from error
     if not callable(loaded):
         raise UserError(f"the {kind} {name} is not a function. Name one as module:function.")

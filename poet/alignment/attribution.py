@@ -1,6 +1,6 @@
 """Decides whether a poem is more like one author's poems than like the poems of others.
 
-This module knows pairs of characters; it does not know models.
+It knows pairs of characters. It does not know models.
 """
 
 import math
@@ -14,16 +14,19 @@ from poet.text import poem_lines
 
 
 class AuthorClassifier:
-    """Attributes a poem to an author or to others: naive Bayes over pairs of neighbouring characters.
+    """Attributes poems to an author or to others: naive Bayes over pairs of characters.
 
-    Each pair of characters has a score: the log of how much more often the author writes it. Pairs
-    from neither side score 0. The score of a poem is the mean score of its pairs. A poem is
-    attributed to the author if its score is above 0 and above the 95th percentile of other
-    authors' poems that the classifier was not trained on.
+    Each pair of neighbouring characters has a score: the log of how much more often the author
+    writes it. Pairs that neither side writes score 0. The score of a poem is the mean score of its
+    pairs.
+
+    The poem is attributed to the author if its score is above a threshold. The threshold is the
+    95th percentile of scores of other authors' poems, but at least 0. These poems did not train
+    the classifier.
 
     Args:
-        split: the training poems of the author, and as many of the others, train the classifier.
-        calibration_poems: number of other authors' poems for the percentile.
+        split: Poems of the author, and of others. As many of the others train the classifier.
+        calibration_poems: Number of other authors' poems for the percentile.
     """
 
     def __init__(self, split: AuthorSplit, seed: int, calibration_poems: int = 2000):
@@ -34,7 +37,7 @@ class AuthorClassifier:
         author_counts = _count_pairs(poem.text for poem in split.training)
         others_counts = _count_pairs(poem.text for poem in sampled[:count])
         known = author_counts.keys() | others_counts.keys()
-        # Add one to each count, so that a pair of one side only has a finite score.
+        # One is added to each count. So a pair that only one side writes has a finite score.
         author_total = author_counts.total() + len(known)
         others_total = others_counts.total() + len(known)
         self.pair_scores = {

@@ -1,8 +1,8 @@
-"""Finds the poems of one author in the corpus of a run, and configures the adapter that learns them.
+"""Finds the poems of one author in the corpus of a run, and configures an adapter for them.
 
 An adapter is a small set of extra weights (LoRA, arXiv:2106.09685). It trains while the weights of
 the model stay as they are. The data sets of a run do not name authors, so the corpus is read again.
-This module knows the split of a run and PEFT's adapters; it does not train.
+It knows the split of a run and PEFT's adapters. It does not train.
 """
 
 from collections import Counter
@@ -58,12 +58,12 @@ def find_author(run: Path, name: str) -> AuthorSplit:
     each of the three parts, without the poems whose wording also occurs in a training part.
 
     Args:
-        run: folder of the run.
-        name: of the author, in traditional or simplified characters.
+        run: Folder of the run.
+        name: Name of the author, in traditional or simplified characters.
 
     Raises:
-        UserError: the corpus has no such author (the message names the nearest), or too few poems,
-            or the corpus is gone or has changed.
+        UserError: The corpus has no such author, or too few poems. Or the corpus is gone or has
+            changed.
     """
     made_from = run_data.load_summary(run)["made_from"]
     corpus = made_from["corpus"]
@@ -150,16 +150,15 @@ def adapter_config(
     """Returns PEFT's configuration of an adapter for `model`.
 
     Args:
-        rank: width of the adapter's matrices.
-        alpha: the adapter's output is multiplied by `alpha / rank`.
-        dropout: on the adapter's input.
-        layers: names of the layers of `model` that get an adapter.
-        optimizer: name of the optimizer, which must not be "muon".
-        seed: for the first weights of the adapter.
+        rank: Width of the adapter's matrices.
+        alpha: The output of the adapter is multiplied by `alpha / rank`.
+        dropout: Dropout on the input of the adapter.
+        layers: Names of the layers of `model` that get an adapter.
+        optimizer: Name of the optimizer. "muon" is refused.
+        seed: Seed for the first weights of the adapter.
 
     Raises:
-        UserError: the model does not have one of the layers, the optimizer is Muon, or PEFT is not
-            installed.
+        UserError: A layer is missing, the optimizer is Muon, or PEFT is not installed.
     """
     layers_of_model = {name.rpartition(".")[2] for name, _ in model.named_modules()}
     missing = set(layers) - layers_of_model

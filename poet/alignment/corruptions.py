@@ -1,9 +1,11 @@
-"""Makes pairs of a poem and the same poem with a few characters replaced: a corrupted poem.
+"""Makes pairs of poems and their corrupted copies, in which a few characters are replaced.
 
-The preferred poem keeps every rule of regulated verse, because the model writes it under the mask of
-a form (poet/alignment/masked_poems.py). Each replacement breaks a rule. The two poems are equal
+The preferred poem keeps every rule of regulated verse, because the model writes it under the mask
+of a form (poet/alignment/masked_poems.py). Each replacement breaks a rule. The two poems are equal
 elsewhere, so training learns the rules and not the words. Such rejected examples are called hard
-negatives. This module knows masks and scores; it does not train.
+negatives.
+
+It knows masks and scores. It does not train.
 """
 
 from collections.abc import Sequence
@@ -28,15 +30,15 @@ def corruption_pairs(
     corruptions: int,
     seed: int,
 ) -> list[Row]:
-    """Returns a pair for each of `poems` that has the line length and lines of a regulated form.
+    """Returns a pair for each of `poems` that has the length of a regulated form.
 
     The preferred poem is a new one, for the same title and in the same form. The rejected poem is
-    the preferred one with `corruptions` characters replaced by forbidden ones. They are sampled from
-    the model, at positions where the model is likely to break a rule. So training corrects the
-    mistakes that this model makes.
+    the preferred one with some characters replaced by forbidden ones. The replacements are sampled
+    from the model, at positions where it is likely to break a rule. So training corrects mistakes
+    that this model makes.
 
     Args:
-        corruptions: number of characters in which the two poems of a pair differ.
+        corruptions: Number of characters in which the two poems of a pair differ.
     """
     rows = []
     for mask, titles, written, seed_of_batch in write_in_forms(model, tokenizer, poems, seed):
@@ -44,7 +46,7 @@ def corruption_pairs(
         for title, chosen_ids, rejected_ids in zip(titles, written, corrupted, strict=True):
             chosen = poem_from_ids(tokenizer, title, chosen_ids)
             rejected = poem_from_ids(tokenizer, title, rejected_ids)
-            # Two replacements can cancel out, for example where both sides of a rhyme change.
+            # One replacement can undo the fault of another.
             if not judge(rejected.text).regulated:
                 rows.append(dpo_row((chosen, rejected)))
     return rows
@@ -63,7 +65,7 @@ def _corrupt(
     """Replaces `corruptions` tokens in each poem by tokens that the mask forbids.
 
     Args:
-        written: token ids of poems in one form, all of one length, each with its end mark.
+        written: Token ids of poems in one form. All have one length, and an end mark.
     """
     prompts = tokenizer.apply_chat_template(
         [ask(title) for title in titles], add_generation_prompt=True

@@ -1,15 +1,16 @@
 """Teaches a model the rules of a form: its teacher is the same model under the mask of that form.
 
 In distillation a student learns to predict the probabilities that a teacher gives to every token
-(Hinton et al., arXiv:1503.02531). Here both start as the same model, and only the teacher has the
-mask, which sets the probability of forbidden characters to zero (a model as its own teacher under
-other conditions: Snell et al., arXiv:2209.15189). Where the mask forbids nothing, the two agree, so
-the student learns the rules and little else. A reward is one number per poem. The teacher instead
-tells for each position which characters are allowed.
+(Hinton et al., arXiv:1503.02531). Here both start as the same model, and only the teacher has a
+mask. The mask sets the probability of forbidden characters to zero. Where it forbids nothing, the
+two agree, so the student learns the rules and little else. A reward is one number per poem, but the
+teacher shows for each position which characters are allowed. A model that is its own teacher under
+other conditions: Snell et al., arXiv:2209.15189.
 
-`trl.DistillationTrainer` computes the teacher's probabilities from its hidden states, and offers no
-place for a mask. So train_distill.py gives `trl.SFTTrainer` the loss of this module.
-This module knows forms and tokens; it does not train.
+`trl.DistillationTrainer` computes the teacher's probabilities inside its loss, and has no place for
+a mask. So train_distill.py gives `trl.SFTTrainer` the loss of this module.
+
+It knows forms and tokens. It does not train.
 """
 
 from collections import defaultdict
@@ -23,11 +24,11 @@ from poet.prosody.forms import FormLogitsProcessor, read_form, regulated_form
 from poet.prosody.judge import judge
 from poet.text import LINE_END, poem_lines
 
-# Kinds of token position, by the teacher that the student follows there.
-IGNORED = 0  # no teacher: the position does not count
-UNMASKED = 1  # the unmasked model
-MASKED = 2  # the model under the mask of the form
-MASKED_LINE_END = 3  # the same, at a rhyming character or a punctuation mark
+# Kinds of token position. The kind decides which teacher the student follows.
+IGNORED = 0  # No teacher. The position does not count.
+UNMASKED = 1  # The teacher is the model without a mask.
+MASKED = 2  # The teacher is the model under the mask of the form.
+MASKED_LINE_END = 3  # Like MASKED, at a rhyme word or mark that ends a line.
 
 
 class MaskedTeacher:
@@ -49,8 +50,8 @@ class MaskedTeacher:
     ):
         """
         Args:
-            unmasked_model: the teacher without a mask. Default: `model`. In later rounds `model` has
-                already learned the rules, and the model from before the first round has not.
+            unmasked_model: The teacher without a mask. Default: `model`. Later rounds pass the
+                model from before the first round, which has lost nothing yet.
         """
         self.model, self.tokenizer = model.eval(), tokenizer
         self.unmasked_model = self.model if unmasked_model is None else unmasked_model.eval()
@@ -65,13 +66,13 @@ class MaskedTeacher:
         Args:
             input_ids: (poems, tokens), padded on the right.
             attention_mask: (poems, tokens).
-            labels: (poems, tokens), -100 everywhere except on the poems.
+            labels: (poems, tokens). -100 everywhere except on the poems.
 
         Returns:
             Probabilities (labels, vocabulary) and kinds (labels,), poem after poem.
 
         Raises:
-            ValueError: a poem is neither in a regulated form nor in old style.
+            ValueError: A poem is neither in a regulated form nor in old style.
         """
         has_label = labels[:, 1:] != -100
         poems = [row[row != -100] for row in labels[:, 1:]]
@@ -148,24 +149,23 @@ def distillation_loss(
 ) -> tuple[Tensor, dict[str, Tensor]]:
     """Returns the loss, summed over all positions, and two figures to log.
 
-    The loss has two terms:
+    The loss has two terms. The first is the cross-entropy to the teacher's probabilities. The
+    second counts only where the teacher has a mask. It is `-log(p)`, where p is the total
+    probability that the student gives to allowed characters, times a weight.
 
-    - the cross-entropy to the teacher's probabilities, wherever there is a teacher,
-    - where the teacher is masked, the negative log of the total probability that the student gives
-      to allowed characters, times a weight.
+    Both terms are least where student and teacher agree. The second measures the rules alone. It
+    does not depend on which of the allowed characters comes next.
 
-    Both terms are least where student and teacher agree. The second is the price of the rules alone,
-    without the noise of which allowed character comes next.
-
-    The figures are "divergence", the Kullback-Leibler divergence in nats per token, and "forbidden",
-    the probability that the student still gives to forbidden characters.
+    The figures are "divergence" and "forbidden". The first is the Kullback-Leibler divergence in
+    nats per token. The second is the probability that the student still gives to forbidden
+    characters.
 
     Args:
-        logits: (labels, vocabulary), of the student.
-        target: (labels, vocabulary), probabilities from `MaskedTeacher`.
-        kinds: (labels,), from `MaskedTeacher`.
-        rule_weight: weight of the second term.
-        ending_weight: added to `rule_weight` at the end of a line.
+        logits: Logits of the student (labels, vocabulary).
+        target: Probabilities from `MaskedTeacher` (labels, vocabulary).
+        kinds: Kinds of position from `MaskedTeacher` (labels,).
+        rule_weight: Weight of the second term.
+        ending_weight: Extra weight of the second term where a line ends.
     """
     taught, masked = kinds != IGNORED, kinds >= MASKED
     log_p = logits.float().log_softmax(-1)

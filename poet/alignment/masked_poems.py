@@ -1,8 +1,9 @@
 """Lets a model write poems in the forms of regulated verse, under the mask of each form.
 
-A mask sets the probability of some tokens to zero. The mask of a form (poet/prosody/forms.py) forbids
-every character that would break a rule of length, tone or rhyme, so each poem keeps all rules.
-This module knows forms and how to write; it does not know what the poems are for.
+A mask sets the probability of some tokens to zero. The mask of a form forbids every character that
+would break a rule of length, tone or rhyme. So each poem keeps all rules.
+
+It knows forms and how to write. It does not know what the poems are for.
 """
 
 from collections import defaultdict
@@ -29,11 +30,11 @@ def in_regulated_forms(rows: Dataset, max_lines: int) -> list[Poem]:
     Tones and rhyme are not looked at, because the model writes new poems in these forms.
 
     Args:
-        rows: with the columns "prompt" and "completion".
-        max_lines: longer poems are left out.
+        rows: Rows with the columns "prompt" and "completion".
+        max_lines: Longer poems are left out.
 
     Raises:
-        UserError: there is no such poem.
+        UserError: There is no such poem.
     """
     poems = [poem_from_text(content(row["prompt"]), content(row["completion"])) for row in rows]
     regulated = [
@@ -41,9 +42,10 @@ def in_regulated_forms(rows: Dataset, max_lines: int) -> list[Poem]:
     ]
     if not regulated:
         raise UserError(
-            f"none of the {len(poems)} poems has the length of regulated verse: 5 or 7 characters "
-            f"per line and 4, 8, 10 or more lines, at most {max_lines}. Distillation takes titles "
-            "and forms from such poems: use another corpus, or raise max_lines"
+            f"none of the {len(poems)} poems has the length of regulated verse. It has 5 or 7 "
+            f"characters per line, and 4, 8, 10 or more lines, here at most {max_lines}. "
+            "Distillation takes titles and forms from such poems. Raise max_lines, or use another "
+            "corpus"
         )
     return regulated
 
@@ -52,8 +54,8 @@ def in_no_form(rows: Dataset, max_lines: int, count: int) -> Dataset:
     """Returns the first `count` rows whose poem is in old style (gutishi) or has irregular lines.
 
     Args:
-        rows: with the columns "prompt" and "completion".
-        max_lines: longer poems are left out.
+        rows: Rows with the columns "prompt" and "completion".
+        max_lines: Longer poems are left out.
     """
 
     def numbers() -> Iterator[int]:
@@ -73,10 +75,10 @@ def rows_in_forms(
     seed: int,
     instruction: str | None = None,
 ) -> list[Row]:
-    """Writes a new poem for each of `poems` that is in a regulated form: same title, same form.
+    """Writes a new poem for each of `poems` in a regulated form, with its title and its form.
 
     Args:
-        instruction: the request, if it is not a poem for a title (`poet.alignment.themes.INSTRUCTION`).
+        instruction: The request, if the "titles" are themes (`poet.alignment.themes.INSTRUCTION`).
 
     Returns:
         Rows {"prompt", "completion"}, form by form.
@@ -110,7 +112,7 @@ def write_in_forms(
     `poems` give the titles and the forms. Poems in no regulated form give nothing.
 
     Args:
-        settings: for `poet.generation.write.write_ids`.
+        settings: Settings for `poet.generation.write.write_ids`.
     """
     titles_of_form: dict[tuple[str, int], list[str]] = defaultdict(list)
     for poem in poems:

@@ -2,7 +2,8 @@
 
 A pair of the corpus compares two poems that this model would rarely write. A pair of its own poems
 compares two poems that it does write (on-policy pairs: Tajwar et al., arXiv:2404.14367).
-This module knows how to write and how to ask a preference; it does not train.
+
+It knows how to write and how to ask a preference. It does not train.
 """
 
 from collections import Counter
@@ -54,10 +55,11 @@ def sample_pairs(
     of the titles. The same seed gives the same pairs.
 
     Args:
-        per_title: number of poems per title, at least two.
+        preferred: The preference.
+        per_title: Number of poems per title, at least two.
 
     Raises:
-        UserError: a title is so long that no room is left for a poem.
+        UserError: A title is too long, so that no room is left.
     """
     rows: list[Row] = []
     counts = Counter[str]()
@@ -108,18 +110,18 @@ def add_sampled_pairs(
     """Adds pairs of the model's own poems to the pairs of the corpus, for some of their titles.
 
     A sampled poem is preferred if the predicate prefers it and it is well formed
-    (`poet.text.line_length`). Poems of the corpus always are well formed.
+    (`poet.text.line_length`).
 
     Args:
-        sampled_titles: number of titles for which the model writes.
-        samples_per_title: number of poems per title, without `corruptions`.
-        corruptions: above 0, pairs of a poem and its corrupted copy
+        sampled_titles: Number of titles for which the model writes.
+        samples_per_title: Number of poems per title. It has no effect with `corruptions`.
+        corruptions: Above 0, the pairs are poems and their corrupted copies
             (`poet.alignment.corruptions`) instead of two sampled poems.
-        corpus_pairs: whether the pairs of the corpus are kept.
-        round_number: from 0. Each round takes other titles until all were used.
+        corpus_pairs: Whether the pairs of the corpus are kept.
+        round_number: Number of the round, from 0. Each round takes other titles.
 
     Raises:
-        UserError: no pair is left to train on.
+        UserError: No pair is left to train on.
     """
     seed += round_number
     poems = {content(row["prompt"]): content(row["chosen"]) for row in pairs}
@@ -146,7 +148,7 @@ def add_sampled_pairs(
     _print_once(f"pairs: {len(rows):,} of the model's own poems, {len(kept):,} of the corpus")
     if not rows and not len(kept):
         raise UserError(
-            f"the model's poems for {sampled_titles} titles gave no pair; raise sampled_titles, "
+            f"the model's poems for {sampled_titles} titles gave no pair. Raise sampled_titles, "
             "or set corpus_pairs"
         )
     if not rows:

@@ -1,6 +1,6 @@
 """Turns token ids and rows into poems, and splits titles into batches.
 
-It knows the shape of a row; it does not know models or forms.
+It knows poems and tokenizers. It does not know models or forms.
 """
 
 from collections.abc import Iterator, Sequence

@@ -1,19 +1,19 @@
-"""Rewards for GRPO: rules of verse that score a poem from 0 to 1.
+"""Scores poems from 0 to 1 by rules, as rewards for GRPO.
 
-In reinforcement learning a reward is a number for a whole poem. The model samples several poems per
-title, and learns to write those with more reward than the others (GRPO: arXiv:2402.03300).
+A reward is one number per poem. In GRPO the model samples several poems per title. It learns to
+write poems like those with the higher rewards (arXiv:2402.03300).
 
-To add a reward, write a function that takes the text of a poem and returns a number:
+To add a reward, write a function from the text of one poem to a number:
 
     def short(poem: str) -> float:
         return float(len(poem) <= 24)
 
-Then add it to `REWARDS` below, and put its name in the recipe: `rewards: [well-formed, short]`. Or
-keep it in a file of your own, for example my_rules.py in the working folder, and name it as
-`module:function`: `rewards: [well-formed, "my_rules:short"]`. A poem without an end mark gets 0 from
-every reward, so the function only sees whole poems.
+There are two ways to use it. Add it to `REWARDS` below, and name it in the recipe: `rewards:
+[well-formed, short]`. Or keep it in a file of the working folder, for example my_rules.py, and
+name it as `module:function`: `rewards: [well-formed, "my_rules:short"]`. The function only sees
+whole poems, because a poem without an end mark always gets 0.
 
-This module knows rules of verse and how trl calls a reward; it does not know models.
+It knows rules of verse and how trl calls a reward. It does not know models.
 """
 
 from collections import defaultdict
@@ -31,8 +31,7 @@ Reward = Callable[[str], float]
 TrlReward = Callable[..., list[float]]
 """Called by trl with the columns of a batch as keyword arguments. Returns a number per poem."""
 
-# Each of the rules below gives 0 to a poem that is not well formed. Otherwise the shortest text,
-# which breaks no rule of tone, would be the best.
+# Each rule gives 0 to a poem that is not well formed. Otherwise the shortest text would be best.
 
 
 def well_formed(poem: str) -> float:
@@ -138,8 +137,9 @@ def get(name: str, end_id: int) -> TrlReward:
 def form_baseline(rules: list[tuple[TrlReward, float]], end_id: int) -> TrlReward:
     """Returns a reward below 0: minus the mean that poems of the same form get from the rules.
 
-    With this reward, a poem gains only by rules that it keeps better than other poems of its form in
-    the batch. Without it the shortest form, in which rules are easiest to keep, displaces the others.
+    With this reward, a poem gains only if it keeps the rules better than other poems of its form
+    in the batch. Without it, the model soon writes the shortest form only, because rules are
+    easiest to keep there.
 
     Args:
         rules: Rewards and their weights, without the reward "well-formed".

@@ -1,7 +1,8 @@
 """Repeats a training in rounds, in which a model learns from poems that it writes.
 
 Each round starts from the model of the round before, and samples new poems from it.
-This module knows options and folders; it does not train.
+
+It knows options and folders. It does not train.
 """
 
 import copy
@@ -38,13 +39,13 @@ def rounds(
 ) -> Iterator[tuple[_Options, TrainingArguments, int]]:
     """Yields the options of each round, and its number from 0.
 
-    The last round writes OUTPUT_DIR, and only that round is pushed to the Hub. The rounds before it
-    write OUTPUT_DIR-round-1, OUTPUT_DIR-round-2 and so on. If the last round is finished, the rounds
-    before it are not repeated.
+    The last round writes OUTPUT_DIR, and only that round is pushed to the Hub. The rounds before
+    it write OUTPUT_DIR-round-1, OUTPUT_DIR-round-2 and so on. If the last round is finished, the
+    rounds before it are not repeated.
 
     Raises:
-        UserError: OUTPUT_DIR holds a run with another number of rounds, or a finished run whose
-            earlier rounds were deleted.
+        UserError: OUTPUT_DIR holds a run with another number of rounds. Or the run is finished and
+            its earlier rounds were deleted.
     """
     output, start = args.output_dir, stage_args.model_name_or_path
     rounds_before = arguments_of(Path(output)).get("rounds", stage_args.rounds)
@@ -53,8 +54,8 @@ def rounds(
     round_before_last = round_folder(output, stage_args.rounds - 1)
     if finished and not has_weights(round_before_last):
         raise UserError(
-            f"{output} is finished, but {round_before_last}, the round before it, is missing; "
-            "pass another --output_dir"
+            f"{output} is finished, but {round_before_last}, the round before it, is missing. "
+            "Pass another --output_dir"
         )
     for number in range(stage_args.rounds):
         is_last = number == stage_args.rounds - 1

@@ -1,6 +1,6 @@
 """Turns a model's logits into the scores that `generate` samples from.
 
-It knows a generation config; it does not know poems.
+It knows generation configs. It does not know poems.
 """
 
 import torch
@@ -9,10 +9,14 @@ from transformers import GenerationConfig
 
 
 def sampling_scores(logits: Tensor, config: GenerationConfig) -> Tensor:
-    """Returns float32 scores (…, vocabulary): divided by the temperature, without suppressed tokens.
+    """Divides logits by the temperature, and sets suppressed tokens to minus infinity.
 
-    `generate` treats logits the same way before it samples. `top_k` and `top_p` are not applied.
-    The result may share memory with `logits`, which then changes.
+    `generate` does the same before it samples. `top_k` and `top_p` are not applied. The result is
+    in float32. If `logits` already are, they are changed in place.
+
+    Args:
+        logits: (…, vocabulary).
+        config: Gives `temperature` and `suppress_tokens`.
     """
     scores = logits.float()
     scores /= config.temperature or 1.0

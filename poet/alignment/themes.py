@@ -1,6 +1,6 @@
-"""Makes themes for poems: one to three words of a poem, which take the place of its title.
+"""Makes themes: one to three words of a poem that replace its title.
 
-A model that is trained on themes writes a poem about given words (`poet write --theme`).
+A model that was trained on themes can write about given words (`poet write --theme`).
 
 There is no dictionary: the words are found in the corpus. A word of two characters is a pair that
 occurs together more often than by chance, at a position where the metre puts a word. Five
@@ -8,7 +8,7 @@ characters divide into 2-1-2 or 2-2-1, and seven have two more in front (Wang Li
 4.2). A character is a word when several pairs end with it. For example, 月 (moon) is the last
 character of 明月 (bright moon), 秋月 (autumn moon) and 江月 (river moon).
 
-This module knows which words a corpus shares; it does not know models.
+It knows which words a corpus shares. It does not know models.
 """
 
 import random
@@ -69,13 +69,13 @@ class Lexicon:
         self.words |= {ending for ending, count in endings.items() if count >= _MIN_ENDINGS}
 
     def words_of(self, poem: str) -> list[str]:
-        """Returns the words of a poem, in the order of the poem."""
+        """Returns the words of a poem in their order."""
         text = _text(poem)
         words = {*_pairs(poem), *text} & self.words
         return sorted(words, key=lambda word: (text.index(word), word))
 
     def theme(self, poem: str, rng: random.Random) -> str | None:
-        """Returns one to three words of a poem with spaces between them, or None if it has no word.
+        """Returns one to three words of a poem with spaces between them. None if it has none.
 
         No character occurs twice. Rare words are more likely than common ones.
         """
@@ -129,7 +129,8 @@ def ask_by_theme(rows: Dataset, fraction: float, seed: int) -> Dataset:
 
     Args:
         rows: With the columns "prompt" and "completion".
-        fraction: Approximate fraction of the rows that change. A poem without words keeps its title.
+        fraction: Approximate fraction of the rows that change. A poem without words keeps its
+            title.
     """
     columns = {name: rows[name][:] for name in rows.column_names}
     poems = [content(completion) for completion in columns["completion"]]

@@ -1,4 +1,4 @@
-"""An adapter to one author's voice, on a corpus of two authors who have no character in common."""
+"""An adapter for one author. The two authors of the corpus have no character in common."""
 
 import json
 import random
@@ -29,25 +29,24 @@ WORDS = {
     "李白": [chr(0x6000 + i) for i in range(30)],
 }
 SMALL = (
-    "--max_steps 12 --per_device_train_batch_size 16 --learning_rate 2e-2 --logging_steps 1 --bf16 false "
-    "--save_strategy steps --save_steps 4 --eval_strategy steps --eval_steps 12"
+    "--max_steps 12 --per_device_train_batch_size 16 --learning_rate 2e-2 --logging_steps 1 "
+    "--bf16 false --save_strategy steps --save_steps 4 --eval_strategy steps --eval_steps 12"
 ).split()
 
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory) -> Path:
-    """Data of 240 poems, three of them by somebody else, and in sft/ a model of sixteen numbers that has read them."""
+    """Data of 240 poems, three of them by a third author, and in sft/ a small model of them."""
     folder = tmp_path_factory.mktemp("author")
-    draw = random.Random(0)
+    rng = random.Random(0)
     poems = []
     for k in range(240):
         name = list(WORDS)[k % 2]
-        width = draw.choice([5, 7])
+        width = rng.choice([5, 7])
         lines = [
-            "，".join("".join(draw.choices(WORDS[name], k=width)) for _ in "ab") + "。"
-            for _ in "ab"
+            "，".join("".join(rng.choices(WORDS[name], k=width)) for _ in "ab") + "。" for _ in "ab"
         ]
-        title = "".join(draw.choices("春夜喜雨山中", k=4))
+        title = "".join(rng.choices("春夜喜雨山中", k=4))
         poems.append({"title": title, "author": "李白之" if k < 3 else name, "paragraphs": lines})
     (folder / "poems.json").write_text(json.dumps(poems, ensure_ascii=False), encoding="utf-8")
     cut = {
@@ -67,6 +66,7 @@ def run(tmp_path_factory) -> Path:
 
 
 def make_base(run: Path) -> None:
+    """Trains a small model on the rows of fine-tuning, and saves it in sft/."""
     set_seed(0)
     tokenizer = build_tokenizer(run_data.characters(run), POSITIONS)
     model = random_model(tokenizer, POSITIONS)
@@ -98,7 +98,7 @@ def adapter(run) -> Path:
     return run / "author"
 
 
-def test_an_adapter_is_saved_whole_and_says_nothing_of_this_machine(run, adapter):
+def test_an_adapter_folder_is_complete_and_has_no_path_of_this_machine(run, adapter):
     assert len(losses(adapter)) == 12
     for name in (
         "adapter_model.safetensors",
@@ -119,9 +119,7 @@ def test_an_adapter_is_saved_whole_and_says_nothing_of_this_machine(run, adapter
     assert base_of(adapter) == base_of(adapter / "checkpoint-12") == run / "sft"
 
 
-def test_poems_with_the_adapter_are_those_of_plain_peft_and_not_those_of_its_base(
-    run, adapter, poet
-):
+def test_poems_with_the_adapter_are_those_of_plain_peft(run, adapter, poet):
     from peft import PeftModel
 
     words = ("write", "春夜", "--seed", 3)
@@ -140,7 +138,7 @@ def test_poems_with_the_adapter_are_those_of_plain_peft_and_not_those_of_its_bas
     assert with_it == "\n".join(filter(None, first.split("\n"))) + "\n"
 
 
-def test_evaluation_says_that_the_adapter_sounds_like_its_author(run, adapter):
+def test_evaluation_attributes_poems_with_the_adapter_to_its_author(run, adapter):
     result = evaluate.evaluate_checkpoints([run / "sft", adapter], evaluate.of_run(run), titles=20)
     before, row = result["checkpoints"].values()
     assert row["voice_auc"] > row["interval"]["voice_auc"][0] > 0.8
@@ -159,7 +157,7 @@ def test_evaluation_says_that_the_adapter_sounds_like_its_author(run, adapter):
 
 
 @pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="there is no SIGKILL on this system")
-def test_an_adapter_killed_in_the_middle_of_a_save_ends_as_if_it_had_not_been(run, adapter):
+def test_training_of_an_adapter_resumes_after_a_kill_in_the_middle_of_a_save(run, adapter):
     folder = run / "killed" / "author"
     folder.parent.mkdir()
     for part in ("data", "sft"):
@@ -172,7 +170,7 @@ def test_an_adapter_killed_in_the_middle_of_a_save_ends_as_if_it_had_not_been(ru
     assert not (folder / "unfinished").exists()
 
 
-def test_an_unknown_author_gets_one_sentence_with_the_nearest_and_leaves_no_folder(run):
+def test_an_unknown_author_is_refused_with_the_nearest_names(run):
     done = call(*command(run / "mistake", "李百"))
     assert done.returncode == 2, done.stderr
     assert (
@@ -182,7 +180,7 @@ def test_an_unknown_author_gets_one_sentence_with_the_nearest_and_leaves_no_fold
     assert not (run / "mistake").exists()
 
 
-def test_held_out_poems_of_an_author_train_nothing(run):
+def test_no_model_of_the_run_was_trained_on_held_out_poems(run):
     split = author.find_author(run, "刘长卿")  # in simplified characters
     poems = split.training + split.held_out
     assert {poem.author for poem in poems} == {split.author} == {"劉長卿"}
@@ -196,20 +194,22 @@ def test_held_out_poems_of_an_author_train_nothing(run):
 
 
 @pytest.mark.parametrize(
-    ("name", "changed", "sentence"),
+    ("name", "changed", "message"),
     [
         ("李白之", {}, "李白之 has 3 poems in .*, and an adapter needs 20"),
         ("李白", {"corpus": "nowhere"}, "was made from nowhere.*no corpus at nowhere"),
         ("李白", {"fingerprint": "0"}, "it has changed since"),
     ],
 )
-def test_an_author_who_cannot_be_learned_gets_one_sentence(run, tmp_path, name, changed, sentence):
+def test_an_author_without_enough_poems_or_without_the_corpus_is_refused(
+    run, tmp_path, name, changed, message
+):
     summary = run_data.load_summary(run)
     (tmp_path / "data").mkdir()
     (tmp_path / "data" / "summary.json").write_text(
         json.dumps({"made_from": summary["made_from"] | changed}), "utf-8"
     )
-    with pytest.raises(UserError, match=sentence):
+    with pytest.raises(UserError, match=message):
         author.find_author(tmp_path, name)
 
 
@@ -251,7 +251,7 @@ def test_an_adapter_that_does_not_fit_is_refused(run, adapter, tmp_path):
     broken = shutil.copytree(adapter, tmp_path / "broken")
     (broken / "adapter_model.safetensors").write_bytes(b"no")
     alone = shutil.copytree(adapter, tmp_path / "elsewhere" / "alone")
-    for folder, base, sentence in [
+    for folder, base, message in [
         (run / "sft", narrow, "is not an adapter"),
         (adapter, narrow, "of another shape"),
         (adapter, tall, "of another shape"),
@@ -260,7 +260,7 @@ def test_an_adapter_that_does_not_fit_is_refused(run, adapter, tmp_path):
         (broken, run / "sft", "is not a whole adapter"),
         (alone, None, "which is not here"),
     ]:
-        with pytest.raises(UserError, match=sentence) as raised:
+        with pytest.raises(UserError, match=message) as raised:
             load(folder, base)
         assert "\n" not in str(raised.value)
     with pytest.raises(UserError, match="training starts from a whole model"):

@@ -1,4 +1,4 @@
-"""Pairs of a poem and its corrupted copy."""
+"""Pairs of poems and their corrupted copies."""
 
 import pytest
 from helpers import make_model, rhyme_words

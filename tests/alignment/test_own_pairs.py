@@ -142,7 +142,7 @@ def test_pairs_of_the_corpus_can_be_left_out(poet, corpus_pairs, monkeypatch):
     record_titles(monkeypatch, [corpus_pairs[0]])
     assert len(add_sampled_pairs(corpus_pairs, *poet, begins_with_spring, **options)) == 1
     record_titles(monkeypatch, [])
-    with pytest.raises(UserError, match="2 titles gave no pair; raise sampled_titles"):
+    with pytest.raises(UserError, match="2 titles gave no pair. Raise sampled_titles"):
         add_sampled_pairs(corpus_pairs, *poet, begins_with_spring, **options)
 
 

@@ -1,4 +1,4 @@
-"""Rewards: the number that each rule gives to a poem."""
+"""Rewards: the number that each rule gives to poems."""
 
 import sys
 

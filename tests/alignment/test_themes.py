@@ -1,4 +1,4 @@
-"""Themes: which words of a corpus they are made of, and what fine-tuning and evaluation do with them."""
+"""Themes: the words of a corpus, and prompts made of them."""
 
 import random
 
@@ -16,84 +16,87 @@ from poet.data.poems import Poem
 from poet.data.rows import sft_row
 from poet_tokenizer import ask
 
-_MOON, _HOME = "明月照松間，清風入舊山。", "故鄉千里外，秋雁帶霜還。"
+MOON, HOME = "明月照松間，清風入舊山。", "故鄉千里外，秋雁帶霜還。"
+POEM = f"{MOON}\n{HOME}"
 
 
 @pytest.fixture(scope="module")
 def poems() -> list[str]:
-    """Verse in which 明月, 秋月 and 江月, 故鄉 and 秋雁 return, among lines that never do."""
-    draw = random.Random(0)
+    """Poems that begin with one of six pairs of characters. All other pairs occur by chance."""
+    rng = random.Random(0)
     others = [chr(0x5000 + i) for i in range(400)]
 
-    def line(begins: str) -> str:
-        return begins + "".join(draw.sample(others, 5 - len(begins)))
+    def line(start: str) -> str:
+        return start + "".join(rng.sample(others, 5 - len(start)))
 
-    heads = ["明月", "秋月", "江月", "故鄉", "秋雁", "不知"]
+    starts = ["明月", "秋月", "江月", "故鄉", "秋雁", "不知"]
     return [
-        f"{line(head)}，{line('')}。\n{line('')}，{line('')}。" for head in heads for _ in range(40)
+        f"{line(start)}，{line('')}。\n{line('')}，{line('')}。"
+        for start in starts
+        for _ in range(40)
     ]
 
 
-def test_words_are_what_stands_together_and_what_many_of_them_end_in(poems):
-    words = Lexicon(poems).words
-    assert {"明月", "秋月", "江月", "故鄉", "秋雁"} <= words
-    assert "月" in words and "鄉" not in words  # three words end in 月
-    assert "不知" not in words  # as often, and nobody's theme
-    assert words <= {"明月", "秋月", "江月", "故鄉", "秋雁", "月"}
+def as_poems(texts: list[str]) -> list[Poem]:
+    return [Poem(f"題{i}", tuple(text.split("\n"))) for i, text in enumerate(texts)]
 
 
-def test_a_theme_is_of_its_poem_and_repeats_no_character(poems):
-    lexicon = Lexicon([*poems, *[f"{_MOON}\n{_HOME}"] * 5])
-    draw = random.Random(0)
-    themes = [lexicon.theme(f"{_MOON}\n{_HOME}", draw) for _ in range(50)]
-    for theme in themes:
-        words = theme.split(" ")
-        assert 1 <= len(words) <= 3 and all(word in _MOON + _HOME for word in words)
+def test_words_are_frequent_pairs_and_their_shared_endings(poems):
+    # 月 ends three pairs. 不知 (not know) is as frequent, but has a grammatical role only.
+    assert Lexicon(poems).words == {"明月", "秋月", "江月", "故鄉", "秋雁", "月"}
+
+
+def test_a_theme_is_one_to_three_words_of_its_poem_without_a_repeated_character(poems):
+    lexicon = Lexicon([*poems, *[POEM] * 5])
+    rng = random.Random(0)
+    themes = [lexicon.theme(POEM, rng).split(" ") for _ in range(50)]
+    assert {len(words) for words in themes} == {1, 2, 3}
+    for words in themes:
+        assert all(word in POEM for word in words)
         assert len(set("".join(words))) == len("".join(words))
-    assert {len(theme.split(" ")) for theme in themes} == {1, 2, 3}
-    parted = _MOON.replace("明月", "明、月")
-    assert lexicon.theme(parted, draw) and count_used_words(parted, "明月", {"明月": set()}) == (
-        1,
-        1,
-    )
-    assert lexicon.theme("一二三四五，六七八九十。", draw) is None
+    assert lexicon.theme("一二三四五，六七八九十。", rng) is None
 
 
-def test_kin_are_the_words_of_the_same_poems(poems):
-    kin = Lexicon([*poems, *[f"{_MOON}\n{_HOME}"] * 9]).related_words(["故鄉", "從來沒有"])
-    assert {"清風", "秋雁"} & kin["故鄉"] and "故鄉" not in kin["故鄉"]
-    assert kin["從來沒有"] == set()
+def test_a_mark_inside_a_line_does_not_divide_a_word(poems):
+    text = MOON.replace("明月", "明、月")
+    assert "明月" in Lexicon(poems).words_of(text)
+    assert count_used_words(text, "明月", {"明月": set()}) == (1, 1)
 
 
-def test_a_poem_speaks_of_a_word_or_of_its_kin():
-    kin = {"故鄉": {"秋雁"}, "酒": set(), "明月": {"清風"}}
-    assert count_used_words(_MOON, "明月 故鄉 酒", kin) == (1, 1)
-    assert count_used_words(_HOME, "明月 故鄉 酒", kin) == (1, 1)
-    assert count_used_words(_MOON.replace("明月", "白日"), "明月 酒", kin) == (0, 1)
+def test_related_words_occur_in_the_same_poems(poems):
+    related = Lexicon([*poems, *[POEM] * 9]).related_words(["故鄉", "從來沒有"])
+    assert {"清風", "秋雁"} & related["故鄉"] and "故鄉" not in related["故鄉"]
+    assert related["從來沒有"] == set()  # in no poem
 
 
-def test_a_share_of_the_rows_answers_words_of_its_own_poem(poems):
-    rows = Dataset.from_list(
-        [sft_row(Poem(f"題{i}", tuple(poem.split("\n")))) for i, poem in enumerate(poems)]
-    )
-    asked = ask_by_theme(rows, 0.5, seed=0)
-    assert asked.features == rows.features and asked["completion"] == rows["completion"]
-    changed = [row for row, before in zip(asked, rows) if row["prompt"] != before["prompt"]]
-    assert 60 < len(changed) < 120  # a sixth of the poems has no word for a theme
+def test_the_words_that_a_poem_uses_are_counted_with_and_without_related_words():
+    related = {"故鄉": {"秋雁"}, "酒": set(), "明月": {"清風"}}
+    assert count_used_words(MOON, "明月 故鄉 酒", related) == (1, 1)
+    assert count_used_words(HOME, "明月 故鄉 酒", related) == (1, 1)
+    assert count_used_words(MOON.replace("明月", "白日"), "明月 酒", related) == (0, 1)
+
+
+def test_a_fraction_of_the_rows_asks_for_words_of_its_poem(poems):
+    rows = Dataset.from_list([sft_row(poem) for poem in as_poems(poems)])
+    themed = ask_by_theme(rows, 0.5, seed=0)
+    assert themed.features == rows.features and themed["completion"] == rows["completion"]
+    changed = [row for row, old in zip(themed, rows, strict=True) if row["prompt"] != old["prompt"]]
+    assert 60 < len(changed) < 120  # the poems with 不知 have no word, and keep their title
     for row in changed:
         theme = row["prompt"][1]["content"]
         assert row["prompt"] == ask(theme, INSTRUCTION)
         assert all(word in row["completion"][0]["content"] for word in theme.split(" "))
-    assert ask_by_theme(rows, 0.5, seed=0)["prompt"] == asked["prompt"]
+    assert ask_by_theme(rows, 0.5, seed=0)["prompt"] == themed["prompt"]
     assert ask_by_theme(rows, 0.0, seed=0)["prompt"] == rows["prompt"]
     assert len(ask_by_theme(rows.select([]), 0.5, seed=0)) == 0
 
 
-def test_a_share_of_the_poems_has_words_of_its_own_for_a_title(poems):
-    whole = [Poem(f"題{i}", tuple(poem.split("\n"))) for i, poem in enumerate(poems)]
-    titled, themed = part_by_theme(whole, 0.5, seed=0)
-    assert 60 < len(themed) < 120 and len(titled) + len(themed) == len(whole)
-    assert {poem.text for poem in titled} | {poem.text for poem in themed} == set(poems)
-    assert all(poem in whole for poem in titled) and not any(poem in whole for poem in themed)
-    assert all(word in poem.text for poem in themed for word in poem.title.split(" "))
-    assert part_by_theme(whole, 0.0, seed=0) == (whole, [])
+def test_a_fraction_of_the_poems_has_a_theme_as_its_title(poems):
+    corpus = as_poems(poems)
+    titled, themed = part_by_theme(corpus, 0.5, seed=0)
+    assert 60 < len(themed) < 120 and len(titled) + len(themed) == len(corpus)
+    assert {poem.text for poem in titled + themed} == set(poems)
+    assert all(poem in corpus for poem in titled)
+    for poem in themed:
+        assert poem not in corpus and all(word in poem.text for word in poem.title.split(" "))
+    assert part_by_theme(corpus, 0.0, seed=0) == (corpus, [])
