@@ -43,7 +43,7 @@ def main() -> None:
     else:
         ids = blocks.encode_rows(rows["train"], tokenizer)
         a_step = args.train_batch_size * args.world_size if args.dataloader_drop_last else 1
-        train_blocks = blocks.Blocks(ids, stage_args.n_positions, args.seed, least=a_step)
+        train_blocks = blocks.Blocks(ids, stage_args.n_positions, args.seed, min_blocks=a_step)
     test_blocks = blocks.eval_blocks(
         blocks.encode_rows(rows["test"], tokenizer), stage_args.n_positions
     )

@@ -43,7 +43,7 @@ def refuse_another(folder: Path, there: dict, now: dict) -> None:
     """Refuses a folder whose run was made with other arguments.
 
     Raises:
-        UserError: arguments differ. The message names the first three.
+        UserError: Arguments differ. The message names the first three.
     """
     differing = [key for key in sorted(there.keys() | now.keys()) if there.get(key) != now.get(key)]
     if differing:

@@ -1,33 +1,32 @@
-"""Poems as plain text: Chinese characters, the marks that end a line, lines.
+"""Characters and lines of poems.
 
-Knows no tones, no files and no models.
+It knows Chinese characters and the marks at line ends. It does not know tones, files or models.
 """
 
 import re
 
 HAN = re.compile("[\u2e80-\u2fdf\u3005\u3007\u3400-\u9fff\uf900-\ufaff\U00020000-\U0003ffff]+")
 LINE_END = re.compile("[，。？！；,.?!;]")
-_COUPLET_LINE = re.compile(
-    "([^，。？！；、]{5}，[^，。？！；、]{5}|[^，。？！；、]{7}，[^，。？！；、]{7})[。？！；]"
-)
+_FIVE, _SEVEN = "[^，。？！；、]{5}", "[^，。？！；、]{7}"
+_COUPLET = re.compile(f"({_FIVE}，{_FIVE}|{_SEVEN}，{_SEVEN})[。？！；]")
 
 
 def line_length(text: str) -> int | None:
-    """5 or 7 when the poem is well formed, else None.
+    """Returns 5 or 7, the characters per line of a well-formed poem. Otherwise returns None.
 
-    Well formed: at least two lines ("\\n" between them), all of one length, each 5，5。 or 7，7。 (？！； end a line as 。 does).
+    A poem is well formed if it has at least two couplets, one per row. All are 5，5。 or all are
+    7，7。 The second mark may also be ？, ！ or ；.
     """
-    lines = text.strip().split("\n")
-    if (
-        len(lines) < 2
-        or len(set(map(len, lines))) > 1
-        or not all(map(_COUPLET_LINE.fullmatch, lines))
-    ):
+    couplets = text.strip().split("\n")
+    if len(couplets) < 2 or not all(map(_COUPLET.fullmatch, couplets)):
         return None
-    return (len(lines[0]) - 2) // 2
+    lengths = {len(couplet) for couplet in couplets}
+    if len(lengths) > 1:
+        return None
+    return (lengths.pop() - 2) // 2
 
 
 def poem_lines(text: str) -> tuple[str, ...]:
-    """The lines of a poem: they end at ，。？！； or , . ? ! ; and hold Han characters only."""
-    parts = ("".join(HAN.findall(part)) for part in LINE_END.split(text))
-    return tuple(filter(None, parts))
+    """Returns the lines of a poem without marks. Only Chinese characters are left."""
+    lines = ("".join(HAN.findall(part)) for part in LINE_END.split(text))
+    return tuple(filter(None, lines))

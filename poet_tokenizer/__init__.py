@@ -1,16 +1,18 @@
-"""Characters to ids and back: one token a character, bytes for what was never seen, a chat template for titles.
+"""The tokenizer: one token per character, and a chat template that asks for a poem by its title.
 
-Knows Unicode, the special tokens and the shape of a prompt. Knows nothing of poems' rules, of models or of training.
+It knows Unicode, the special tokens and the shape of a prompt. It does not know rules of poems,
+models or training.
 
-Two decisions are worth a reader's time:
+Two decisions:
 
-- *Nothing is unknown.* A character outside the vocabulary becomes its UTF-8 bytes, one token a byte (byte fallback,
-  as in SentencePiece, https://arxiv.org/abs/1808.06226), and decodes to itself. There is no normalization of text.
-- *A title cannot inject a tag.* `<RES>` typed inside a title must stay five characters. The chat template writes the
-  noncharacter U+FDD0 behind every `<` of a message, which hides the tag from the search for special tokens; the
-  tokenizer then drops that one mark. Unicode keeps U+FDD0 for such internal use ("noncharacters", The Unicode
-  Standard, 23.7). Through the template every string is exact; only a raw string that itself holds `<` and U+FDD0
-  side by side loses the mark.
+- *No character is unknown.* A character outside the vocabulary becomes its UTF-8 bytes, with one
+  token per byte, and decodes to itself. SentencePiece calls this byte fallback
+  (https://arxiv.org/abs/1808.06226). The text is not normalized.
+- *A title cannot inject a tag.* If a title contains `<RES>`, it must stay five characters. The chat
+  template therefore writes the noncharacter U+FDD0 after every `<` of a message. This hides the tag
+  from the search for special tokens, and the tokenizer then removes the mark. Unicode reserves
+  U+FDD0 for such internal use (The Unicode Standard, 23.7). Messages are encoded exactly. Only a
+  raw string that itself contains `<` and U+FDD0 in a row loses the mark.
 """
 
 from collections.abc import Iterable
@@ -24,35 +26,42 @@ DEFAULT_INSTRUCTION = "請用以下題目寫一首詩"
 Message = dict[str, str]
 _INERT = "\ufdd0"
 
-# One line a kind of message: system replaces the instruction, user is a title, assistant a poem and its end mark.
-# `generation` encloses what the model itself has to write, which is what a loss mask keeps.
-_CHAT_TEMPLATE = (
-    "{%- set ns = namespace(instruction='__INSTRUCTION__') -%}"
-    "{%- for message in messages -%}"
-    "{%- if message['content'] is string -%}{%- set text = message['content'] -%}"
-    "{%- else -%}{%- set text = message['content'] | map(attribute='text') | join -%}{%- endif -%}"
-    "{%- set text = text | replace('<', '<__INERT__') -%}"
-    "{%- if message['role'] == 'system' -%}{%- set ns.instruction = text -%}"
-    "{%- elif message['role'] == 'user' -%}{{- '<INS>' + ns.instruction + '<INP>' + text + '<RES>' -}}"
-    "{%- elif message['role'] == 'assistant' -%}{%- generation -%}{{- text + '<end>' -}}{%- endgeneration -%}"
-    "{%- else -%}{{- raise_exception('a message is of the system, the user or the assistant, not: ' + message['role']) -}}"
-    "{%- endif -%}"
-    "{%- endfor -%}"
+# A system message replaces the instruction. A user message is the title. An assistant message is
+# the poem, and the template adds the end mark. A loss mask keeps only the part in `generation`.
+_CHAT_TEMPLATE = "".join(
+    (
+        "{%- set ns = namespace(instruction='__INSTRUCTION__') -%}",
+        "{%- for message in messages -%}",
+        "{%- if message['content'] is string -%}{%- set text = message['content'] -%}",
+        "{%- else -%}{%- set text = message['content'] | map(attribute='text') | join -%}",
+        "{%- endif -%}",
+        "{%- set text = text | replace('<', '<__INERT__') -%}",
+        "{%- if message['role'] == 'system' -%}{%- set ns.instruction = text -%}",
+        "{%- elif message['role'] == 'user' -%}",
+        "{{- '<INS>' + ns.instruction + '<INP>' + text + '<RES>' -}}",
+        "{%- elif message['role'] == 'assistant' -%}",
+        "{%- generation -%}{{- text + '<end>' -}}{%- endgeneration -%}",
+        "{%- else -%}",
+        "{{- raise_exception('unknown role ' + message['role']",
+        " + '. Use system, user or assistant.') -}}",
+        "{%- endif -%}",
+        "{%- endfor -%}",
+    )
 )
 
 
 def build_tokenizer(
     characters: Iterable[str], model_max_length: int, instruction: str = DEFAULT_INSTRUCTION
 ) -> PreTrainedTokenizerFast:
-    """A character tokenizer that plain `transformers` loads (`AutoTokenizer.from_pretrained`, no remote code).
+    """Returns a tokenizer that `AutoTokenizer.from_pretrained` loads without remote code.
+
+    The ids are those of the special tokens, then of the 256 bytes, then of the characters in code
+    point order. The same characters always get the same ids.
 
     Args:
-        characters: what gets a token of its own, one character each; the rest is written in bytes.
-        model_max_length: positions of the model that it is for, in tokens.
-        instruction: the prompt's first part where no system message gives another.
-
-    Ids: the special tokens, then the 256 bytes, then the characters in code point order, so the same characters
-    always give the same ids.
+        characters: The vocabulary. All other characters become bytes.
+        model_max_length: The number of positions of the model.
+        instruction: The start of every prompt without a system message.
     """
     names = [
         *SPECIAL_TOKENS,
@@ -73,15 +82,16 @@ def build_tokenizer(
             "__INERT__", _INERT
         ),
         model_max_length=model_max_length,
-        padding_side="left",  # poems are written to the right of their prompts
+        padding_side="left",  # a model continues a prompt to the right
         clean_up_tokenization_spaces=False,
     )
 
 
 def encode_text(tokenizer: PreTrainedTokenizerFast, text: str) -> list[int]:
-    """The ids of a text of any length, (characters) -> (tokens); tags in it are plain characters.
+    """Returns the ids of a text of any length. Tags in the text are plain characters.
 
-    In pieces, since one call's cost grows faster than its text; with one token a character the cuts change nothing.
+    The text is encoded in pieces, because the time of one call grows faster than its text. The cuts
+    change no id: no token spans two characters.
     """
     pieces = [text[start : start + 2000] for start in range(0, len(text), 2000)]
     if not pieces:
@@ -91,12 +101,19 @@ def encode_text(tokenizer: PreTrainedTokenizerFast, text: str) -> list[int]:
 
 
 def byte_token_ids(tokenizer: PreTrainedTokenizerFast) -> list[int]:
-    """The ids of the 256 byte tokens, parts of characters, which verse has no use for; none in a tokenizer that has no such."""
+    """Returns the ids of the byte tokens. They are parts of characters, which no poem needs.
+
+    The list is empty for a tokenizer without byte tokens.
+    """
     ids = tokenizer.get_vocab()
     return [ids[name] for name in (f"<0x{byte:02X}>" for byte in range(256)) if name in ids]
 
 
 def ask(title: str, instruction: str | None = None) -> list[Message]:
-    """The messages that ask for a poem; another instruction than the tokenizer's own is a system message."""
+    """Returns the messages that ask for a poem with this title.
+
+    Args:
+        instruction: Replaces the instruction of the chat template, through a system message.
+    """
     system = [] if instruction is None else [{"role": "system", "content": instruction}]
     return [*system, {"role": "user", "content": title}]

@@ -1,7 +1,7 @@
-"""Pretraining text -> packed blocks of one length.
+"""Blocks: pretraining text cut into pieces of one length.
 
-Knows sequences of ids; knows nothing of models. Blocks run on across the poems: a block may begin in the middle of one
-poem and end in another, and attends to all that stands before in it, as in the tutorial.
+It knows token ids. It does not know models. A block may start in the middle of one poem and end in
+another. Each token attends to all tokens before it in the block, as in the original tutorial.
 """
 
 from collections.abc import Iterable
@@ -16,21 +16,32 @@ from poet.errors import UserError
 from poet_tokenizer import encode_text
 
 
-class Blocks(torch.utils.data.Dataset):
-    """(tokens) -> rows of `input_ids` and `labels`, (length,) each, cut anew at a shifted place in every epoch.
+def encode_rows(
+    rows: Iterable[dict[str, str]] | datasets.Dataset, tokenizer: PreTrainedTokenizerFast
+) -> list[int]:
+    """Returns the ids of all texts of a set as one sequence, with a blank line between poems."""
+    texts = rows[:]["text"] if isinstance(rows, datasets.Dataset) else [row["text"] for row in rows]
+    return encode_text(tokenizer, POEM_SEPARATOR.join(texts))
 
-    The shift depends on seed and epoch alone, so a resumed run sees the blocks that it would have seen.
+
+class Blocks(torch.utils.data.Dataset):
+    """Training rows of `input_ids` and `labels`, both of shape (length,).
+
+    Each epoch shifts the cuts, so that the blocks differ between epochs. The shift depends only on
+    seed and epoch, so a resumed run trains on the same blocks.
 
     Args:
-        least: blocks that an epoch must have, such as those of a step.
+        ids: The whole text, of shape (tokens,).
+        min_blocks: The number of blocks that an epoch needs at least, for example for one batch.
     """
 
-    def __init__(self, ids: list[int], length: int, seed: int, least: int = 1):
-        needed = (least + 1) * length  # a shift costs up to one
-        if len(ids) < needed:
+    def __init__(self, ids: list[int], length: int, seed: int, min_blocks: int = 1):
+        blocks = min_blocks + 1  # the shift can cost one
+        if len(ids) < blocks * length:
+            option = " or per_device_train_batch_size" if min_blocks > 1 else ""
             raise UserError(
-                f"the text has {len(ids):,} tokens, fewer than the {needed:,} of {least + 1} blocks of {length}; "
-                f"add poems or lower n_positions{' or per_device_train_batch_size' if least > 1 else ''}"
+                f"the text has {len(ids):,} tokens. Training needs {blocks * length:,}: "
+                f"{blocks} blocks of {length}. Add poems, or lower n_positions{option}."
             )
         self.ids, self.length, self.seed = torch.tensor(ids), length, seed
         self.set_epoch(0)
@@ -40,7 +51,7 @@ class Blocks(torch.utils.data.Dataset):
         self.shift = int(torch.randint(self.length, (1,), generator=generator))
 
     def __len__(self) -> int:
-        return len(self.ids) // self.length - 1  # the same in every epoch, whatever the shift
+        return len(self.ids) // self.length - 1  # equal for every shift
 
     def __getitem__(self, index: int) -> dict[str, Tensor]:
         start = self.shift + index * self.length
@@ -49,31 +60,27 @@ class Blocks(torch.utils.data.Dataset):
 
 
 def eval_blocks(ids: list[int], length: int) -> datasets.Dataset:
-    """(tokens) -> a `Dataset` of blocks one after another, from the first token on; a last part of a block is left out."""
+    """Cuts held-out text into blocks from its first token on. Drops an incomplete last block."""
     length = min(length, len(ids))
-    rows = [ids[start : start + length] for start in range(0, len(ids) - length + 1, length)]
-    return datasets.Dataset.from_dict({"input_ids": rows, "labels": rows})
+    return datasets.Dataset.from_dict(_cut(ids, length))
 
 
 def stream_blocks(
     rows: datasets.IterableDataset, tokenizer: PreTrainedTokenizerFast, length: int
 ) -> datasets.IterableDataset:
-    """An `IterableDataset` of texts -> one of blocks without an end, read and encoded while training goes on.
+    """Returns an endless stream of blocks, encoded while the model trains.
 
-    The end of a text is for a stream no end of an epoch, so that a resumed run finds its place after many passes too.
+    The stream repeats the text and never ends an epoch. A resumed run therefore finds its position
+    even after several passes.
     """
 
-    def pack(batch: dict[str, list[str]]) -> dict[str, list[list[int]]]:
-        ids = encode_text(tokenizer, "".join(text + POEM_SEPARATOR for text in batch["text"]))
-        blocks = [ids[start : start + length] for start in range(0, len(ids) - length + 1, length)]
-        return {"input_ids": blocks, "labels": blocks}
+    def encode(batch: dict[str, list[str]]) -> dict[str, list[list[int]]]:
+        text = "".join(text + POEM_SEPARATOR for text in batch["text"])
+        return _cut(encode_text(tokenizer, text), length)
 
-    return rows.map(pack, batched=True, batch_size=1000, remove_columns=["text"]).repeat(None)
+    return rows.map(encode, batched=True, batch_size=1000, remove_columns=["text"]).repeat(None)
 
 
-def encode_rows(
-    rows: Iterable[dict[str, str]] | datasets.Dataset, tokenizer: PreTrainedTokenizerFast
-) -> list[int]:
-    """All texts of a set as one sequence of tokens, a blank line between two poems."""
-    texts = rows[:]["text"] if isinstance(rows, datasets.Dataset) else [row["text"] for row in rows]
-    return encode_text(tokenizer, POEM_SEPARATOR.join(texts))
+def _cut(ids: list[int], length: int) -> dict[str, list[list[int]]]:
+    blocks = [ids[start : start + length] for start in range(0, len(ids) - length + 1, length)]
+    return {"input_ids": blocks, "labels": blocks}

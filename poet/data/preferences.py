@@ -1,7 +1,7 @@
-"""Preferences: functions that say whether alignment prefers a poem.
+"""Preferences: functions that decide which poems alignment prefers.
 
 It knows poems. It does not know rows, pairs or models. To add a preference, write a function
-`Poem -> bool`, then add it to `PREFERENCES` or name it as `module:function`.
+`Poem -> bool`. Add it to `PREFERENCES`, or name it as `module:function`.
 """
 
 from collections.abc import Callable, Iterable
@@ -66,10 +66,10 @@ def get(name: str, training: Iterable[Poem] = ()) -> Predicate:
     """Returns the preference of that name, or the function `module:function`.
 
     Args:
-        training: the poems that "novel" compares with. Without any, every poem is novel.
+        training: The poems that "novel" compares with. Without any, every poem is novel.
 
     Raises:
-        UserError: there is no such preference, module or function.
+        UserError: There is no such preference, module or function.
     """
     if name == "novel":
         return novel(training)

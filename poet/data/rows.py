@@ -1,4 +1,4 @@
-"""Rows: what each of the three training stages sees of a poem.
+"""Rows: poems in the shape that each training stage needs.
 
 It knows the rows of pretraining, fine-tuning and alignment. It does not know files or tokens.
 """
@@ -35,9 +35,9 @@ def split_title(text: str) -> tuple[str, str]:
 def pretraining_rows(text: str, held_out: float) -> tuple[list[Row], list[Row]]:
     """Cuts a text into a training part and a held-out part, with one poem per row.
 
-    The cut is at a character, as in the original tutorial. The poem at the cut is in both parts:
-    its beginning in the first, its end in the second. Joined by `POEM_SEPARATOR`, the rows of a
-    part are exactly its text.
+    As in the original tutorial, the text is cut by characters. The poem at the cut begins in the
+    first part and ends in the second. `POEM_SEPARATOR` joins the rows of a part to
+    exactly its text.
     """
     train, test = hold_out(text, held_out)
     return _text_rows(train), _text_rows(test)
@@ -54,7 +54,7 @@ def sft_row(poem: Poem, instruction: str | None = None) -> Row:
     """Returns a row whose prompt asks for the title and whose completion is the poem.
 
     Args:
-        instruction: replaces the instruction of the tokenizer's chat template.
+        instruction: Replaces the instruction of the tokenizer's chat template.
     """
     return {"prompt": ask(poem.title, instruction), "completion": [_answer(poem)]}
 
@@ -64,7 +64,7 @@ def _answer(poem: Poem) -> Message:
 
 
 def content(messages: Sequence[Message]) -> str:
-    """Returns the title of a prompt or the poem of an answer: the last message's text."""
+    """Returns the text of the last message: the title of a prompt, or the poem of an answer."""
     return messages[-1]["content"]
 
 
@@ -78,7 +78,7 @@ def pair_poems(split: Split, prefers: preferences.Predicate) -> list[Pair]:
     tutorial.
 
     Raises:
-        UserError: fewer than two preferred poems, or no other poem.
+        UserError: Fewer than two preferred poems, or no other poem.
     """
     preferred: list[Poem] = []
     others: list[Poem] = []

@@ -44,8 +44,8 @@ class DataOptions:
 
     corpus: str = field(
         metadata={
-            "help": "sample, tang, song, tang+song; a folder or a file (.json, .jsonl, .csv, .tsv, "
-            ".parquet, .txt); or the id of a data set on the Hub (owner/name)."
+            "help": "sample, tang, song or tang+song. Or a folder, a file (.json, .jsonl, .csv, "
+            ".tsv, .parquet, .txt), or the id of a data set on the Hub (owner/name)."
         }
     )
     preference: str = field(
@@ -118,7 +118,7 @@ def read_and_split(options: DataOptions) -> tuple[Corpus, Split]:
     """Returns the usable poems of the corpus and their three parts.
 
     Raises:
-        UserError: the poems are too few for three stages, or `read_corpus` fails.
+        UserError: The poems are too few for three stages, or `read_corpus` fails.
     """
     corpus = read_corpus(
         options.corpus,
@@ -169,7 +169,7 @@ def build_datasets(options: DataOptions, output_dir: str | Path) -> dict[str, An
     The folder is written as a whole or not at all. If it exists already, only the summary is read.
 
     Raises:
-        UserError: the folder holds the data of other options or of another corpus.
+        UserError: The folder holds the data of other options or of another corpus.
     """
     folder = Path(output_dir) / "data"
     made_from = {**asdict(options), "fingerprint": _fingerprint(options.corpus)}
@@ -283,7 +283,7 @@ def load_summary(output_dir: str | Path) -> dict[str, Any]:
     """Returns the summary that `build_datasets` wrote.
 
     Raises:
-        UserError: there is none, or it is broken.
+        UserError: There is none, or it is broken.
     """
     path = Path(output_dir) / "data" / "summary.json"
     try:
@@ -308,7 +308,7 @@ def load_stage(
     processes could write to it at once.
 
     Args:
-        streaming: reads the rows from the files while they are used, instead of all at once.
+        streaming: Reads the rows from the files while they are used, instead of all at once.
     """
     import datasets
     import pyarrow.parquet

@@ -1,4 +1,4 @@
-"""Sources of poems: which files a source names, and which columns of a record make a poem.
+"""Sources of poems: the files that a source names, and the columns of their poems.
 
 It knows files, folders and columns. It does not know which poems are usable.
 """
@@ -29,7 +29,7 @@ def read_fields(source: str, columns: dict[str, str | None]) -> Iterator[Fields]
     """Yields the title, couplets and author of each poem of a source, in the order of the files.
 
     Raises:
-        UserError: the source is missing or empty, a file is broken, or a column is missing.
+        UserError: The source is missing or empty, a file is broken, or a column is missing.
     """
     for place, record in _read_records(source):
         yield _fields_of(record, columns, place)

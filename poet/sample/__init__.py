@@ -1,1 +1,1 @@
-"""The embedded corpus: verse that this project's own model wrote (README.md beside this file)."""
+"""The embedded corpus: poems that this project's own model wrote (see README.md)."""

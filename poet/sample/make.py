@@ -1,9 +1,10 @@
-"""Makes the embedded corpus anew: poems that a checkpoint of the recipe `tang` writes for titles put together here.
+"""Makes the embedded corpus `poems.jsonl` with a checkpoint of the recipe `tang`.
 
     python -m poet.sample.make --model runs/tang/sft --corpus PATH_OF_THE_TANG_POEMS --poems 4200
 
-Their forms are as frequent as the poets'. Each keeps its form's rules, written under a mask (poet/prosody/forms.py): regulated verse
-all of them, old style its lengths and one rhyme. No line of any of them stands in the Tang corpus, and no text comes twice.
+The titles combine words of season, hour and place. The forms are as frequent as those of the Tang
+poets. A mask (poet/prosody) keeps their rules. Regulated verse follows all of them; old style keeps
+its line length and one rhyme. No poem repeats a line of the Tang corpus. No poem occurs twice.
 """
 
 import argparse
@@ -22,8 +23,12 @@ from poet.prosody.judge import judge
 from poet.text import poem_lines
 
 _TIMES = [a + b for a, b in itertools.product("春夏秋冬", ["日", "夜", "曉", "暮", "雨", "晴"])]
-_PLACES = "山居 江上 溪行 登樓 獨坐 送客 懷友 舟中 村居 寺中 聞鐘 望月 聽雨 對酒 閒步 早行 客舍 寄弟 池上 松下".split()
-# Of the poets, by `poet evaluate`; what is irregular is left out.
+_PLACES = (
+    "山居 江上 溪行 登樓 獨坐 送客 懷友 舟中 村居 寺中 "
+    "聞鐘 望月 聽雨 對酒 閒步 早行 客舍 寄弟 池上 松下"
+).split()
+TITLES = [time + place for time, place in itertools.product(_TIMES, _PLACES)]
+# The share of each form among the Tang poems, measured by `poet evaluate`, without irregular poems.
 SHARES = {
     "五言律詩": 0.272,
     "七言絕句": 0.196,
@@ -34,9 +39,8 @@ SHARES = {
     "五言絕句": 0.054,
     "七言排律": 0.004,
 }
-_RHYMES_OF_OLD_STYLE = (
-    "東 支 微 虞 先 陽 庚 尤 紙 語 有 月 屑 陌 職".split()
-)  # wide groups of all four tones
+# Rhyme groups of all four tones with many characters.
+_OLD_STYLE_RHYMES = "東 支 微 虞 先 陽 庚 尤 紙 語 有 月 屑 陌 職".split()
 _BATCH = 128
 
 
@@ -45,44 +49,42 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--model", default="runs/tang/sft")
-    parser.add_argument("--corpus", default="tang", help="the poems of which no line may come back")
+    parser.add_argument("--corpus", default="tang", help="poems whose lines must not be repeated")
     parser.add_argument("--poems", type=int, default=4200)
     parser.add_argument("--seed", type=int, default=0)
     parser.error = errors.refuse  # type: ignore[method-assign]
     options = parser.parse_args()
-    tang = read_corpus(options.corpus, min_couplets=1, equal_couplets=False, forbidden="").poems
-    known = {line for poem in tang for line in poem_lines(poem.text)}
+    known_lines = {
+        line for poem in read_corpus(options.corpus).poems for line in poem_lines(poem.text)
+    }
     model, tokenizer = load(options.model)
-    draw = random.Random(options.seed)
-    titles = [a + b for a, b in itertools.product(_TIMES, _PLACES)]
-    found: dict[str, str] = {}
+    rng = random.Random(options.seed)
+    title_of: dict[str, str] = {}  # poem -> title
     for form, share in SHARES.items():
-        wanted = len(found) + round(options.poems * share / sum(SHARES.values()))
+        target = len(title_of) + round(options.poems * share / sum(SHARES.values()))
         for batch in itertools.count():
-            rhyme = draw.choice(_RHYMES_OF_OLD_STYLE) if form.endswith("古體") else None
+            rhyme = rng.choice(_OLD_STYLE_RHYMES) if form.endswith("古體") else None
             request = read_form(form, rhyme=rhyme)
-            chosen = draw.choices(titles, k=_BATCH)
+            titles = rng.choices(TITLES, k=_BATCH)
             settings = {
                 "seed": options.seed + batch,
                 "max_new_tokens": request.tokens,
                 "form": request,
             }
-            for title, poem in zip(chosen, write(model, tokenizer, chosen, **settings)):
-                # What was meant as old style may come out as regulated verse with faults.
-                if (
-                    known.isdisjoint(poem_lines(poem))
-                    and judge(poem).form == form
-                    and len(found) < wanted
-                ):
-                    found.setdefault(poem, title)
-            print(f"{form}: {len(found)} poems in all", flush=True)
-            if len(found) >= wanted:
+            for title, poem in zip(titles, write(model, tokenizer, titles, **settings)):
+                # A poem in old style can turn out to be regulated verse with faults.
+                has_form = judge(poem).form == form
+                is_new = known_lines.isdisjoint(poem_lines(poem))
+                if has_form and is_new and len(title_of) < target:
+                    title_of.setdefault(poem, title)
+            print(f"{form}: {len(title_of)} poems in total", flush=True)
+            if len(title_of) >= target:
                 break
     rows = [
         {"title": title, "author": "", "paragraphs": poem.split("\n")}
-        for poem, title in found.items()
+        for poem, title in title_of.items()
     ]
-    draw.shuffle(rows)
+    rng.shuffle(rows)
     text = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
     write_text(Path(__file__).parent / "poems.jsonl", text)
 

@@ -146,7 +146,7 @@ def test_from_npm_where_the_repository_cannot_be_reached(npm, cache, capfd):
     said = capfd.readouterr()
     assert said.out == ""
     assert said.err.splitlines()[0].startswith("tang did not come from GitHub (")
-    assert "trying npm pack chinese-poetry@2.0.1" in said.err
+    assert "Trying npm pack chinese-poetry@2.0.1" in said.err
 
 
 def test_npm_completes_what_the_repository_began(server, npm, cache):
@@ -171,7 +171,7 @@ def test_with_neither_the_error_says_how_to_pass_a_copy(npm, cache):
     [
         (
             archive_of({**FILES, "poet.tang.1000.json": b"other"}),
-            "poet.tang.1000.json from npm is another file",
+            "poet.tang.1000.json from npm has the SHA-256 sum",
         ),
         (
             archive_of({"poet.tang.0.json": FILES["poet.tang.0.json"]}),
