@@ -1,25 +1,31 @@
 PYTHON := .venv/bin/python
 
-.PHONY: run test tang bench
+.PHONY: help run test tang bench
+.DEFAULT_GOAL := help
 
-# An interrupted set-up left no mark: it is done anew.
+help:  ## show this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-6s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+# Without the mark `ready`, the last set-up was interrupted, and the environment is made again.
 .venv/ready: pyproject.toml constraints.txt
-	@python3 -c 'import sys; sys.exit(sys.version_info < (3, 11) and f"Python 3.11 or newer is needed, and python3 is {sys.version.split()[0]}")'
+	@python3 -c 'import sys; v = sys.version.split()[0]; \
+		sys.exit(sys.version_info < (3, 11) and \
+		f"python3 is version {v}. Install Python 3.11 or newer.")'
 	python3 -m venv $(if $(wildcard .venv/ready),,--clear) .venv
 	.venv/bin/pip install -q -c constraints.txt -e ".[dev]"
 	touch .venv/ready
 
-run: .venv/ready  ## set up, then the whole journey on the embedded corpus
+run: .venv/ready  ## set up, then train all stages on the embedded poems (1 minute)
 	$(PYTHON) run.py --recipe sample
 
-test: .venv/ready  ## set up, then tests, lint, format and types
+test: .venv/ready  ## set up, then run the tests, ruff and mypy
 	$(PYTHON) -m pytest -q tests
 	.venv/bin/ruff check .
 	.venv/bin/ruff format --check .
 	.venv/bin/mypy
 
-tang: .venv/ready  ## the Tang poems; CORPUS=PATH for a local copy
+tang: .venv/ready  ## train on the Tang poems (20 minutes; CORPUS=PATH: a local copy)
 	$(PYTHON) run.py --recipe tang $(if $(CORPUS),--corpus $(CORPUS))
 
-bench: .venv/ready  ## what is measured against what; QUICK=1 for three minutes, CORPUS=PATH for a local copy
+bench: .venv/ready  ## measure the speed (30 minutes; QUICK=1: 3 minutes; CORPUS=PATH)
 	$(PYTHON) benchmarks/bench.py $(if $(QUICK),--quick) $(if $(CORPUS),--corpus $(CORPUS))
