@@ -1,10 +1,10 @@
-"""The whole journey in five narrated stages: poems, a configuration, pretraining, fine-tuning, alignment.
+"""Runs the whole journey in five narrated stages, from poems to an aligned model.
 
     python run.py --recipe sample
     python run.py --recipe tang --corpus PATH --output_dir runs/mine --stages data,pretrain
 
-Run it again and it goes on where it was cut off, and skips what is done. Stages three to five are the commands that a
-person would type (train_pretrain.py, train_sft.py, train_dpo.py, train_grpo.py, train_distill.py); the numbers are in configs/<recipe>/.
+Run the same command again to resume: finished stages are skipped. Stages 3 to 5 run the commands
+that you could type yourself, such as train_pretrain.py. The numbers are in configs/<recipe>/.
 """
 
 import argparse
@@ -14,7 +14,7 @@ import sys
 from dataclasses import asdict
 from pathlib import Path
 
-from poet import errors
+from poet import console, errors
 from poet.errors import UserError
 from poet.training import checkpoints
 from poet.training.stages import ALIGNED, JOURNEY
@@ -29,15 +29,15 @@ def main() -> int:
         ROOT / "configs" / options.recipe,
         Path(options.output_dir or f"runs/{options.recipe}"),
     )
-    say(1, "A folder of poems becomes three data sets")
+    console.heading(1, 5, "Data: a folder of poems becomes three data sets")
     make_data(recipe, run, options.corpus)
-    say(2, "The configuration")
+    console.heading(2, 5, "Configuration: the model and its training")
     print(describe_configuration(recipe, run, options.minutes), flush=True)
-    minutes = share_out(options.minutes, options.stages)
-    for stage, facts in JOURNEY.items():
+    minutes = split_minutes(options.minutes, options.stages)
+    for stage, info in JOURNEY.items():
         if stage in options.stages:
-            say(facts.number, facts.narrated)
-            code = train(stage, recipe, run, minutes[stage])
+            console.heading(info.number, 5, info.heading)
+            code = train(stage, recipe, run, minutes[stage], options.plain)
             if code:
                 return code
     if set(ALIGNED) & set(options.stages):
@@ -53,123 +53,116 @@ def parse_options() -> argparse.Namespace:
     parser.add_argument(
         "--recipe",
         default="sample",
-        help=f"one of {', '.join(recipes)}, or a folder of your own in configs/",
+        help=f"one of {', '.join(recipes)}, or a folder of your own in configs/ (%(default)s)",
     )
     parser.add_argument(
-        "--corpus", help="a folder, a file or a Hub id, in place of the recipe's corpus"
+        "--corpus", help="a folder, a file or a Hub id to use instead of the recipe's corpus"
     )
     parser.add_argument(
         "--stages",
-        help=f"the stages to run, of {','.join(STAGES)}; all that the recipe has if left out",
+        help=f"stages to run, of {','.join(STAGES)}, with commas; default: all of the recipe",
     )
-    parser.add_argument("--minutes", type=float, help="train so long in all, whatever the machine")
-    parser.add_argument("--output_dir", help="the run's folder; runs/RECIPE if left out")
+    parser.add_argument("--minutes", type=float, help="train for this many minutes in total")
+    parser.add_argument("--output_dir", help="folder of the run; default: runs/RECIPE")
+    parser.add_argument(
+        "--plain", action="store_true", help="train without the speed-ups in poet/speed"
+    )
     parser.error = errors.refuse  # type: ignore[method-assign]
     options = parser.parse_args()
     if options.recipe not in recipes:
         raise UserError(
-            f"there is no recipe {options.recipe} in configs/; there are {', '.join(recipes)}"
+            f"there is no recipe {options.recipe} in configs/. Recipes: {', '.join(recipes)}"
         )
-    there = [
-        stage for stage in STAGES if (ROOT / "configs" / options.recipe / f"{stage}.yaml").is_file()
-    ]
-    options.stages = there if options.stages is None else options.stages.split(",")
+    available = [s for s in STAGES if (ROOT / "configs" / options.recipe / f"{s}.yaml").is_file()]
+    options.stages = available if options.stages is None else options.stages.split(",")
     for stage in options.stages:
         if stage not in STAGES:
-            raise UserError(f"there is no stage {stage!r}; the stages are {', '.join(STAGES)}")
-        if stage not in there:
+            raise UserError(f"there is no stage {stage!r}. Stages: {', '.join(STAGES)}")
+        if stage not in available:
             raise UserError(
-                f"the recipe {options.recipe} has no stage {stage}; it has {', '.join(there)}"
+                f"the recipe {options.recipe} has no stage {stage}. It has {', '.join(available)}"
             )
     return options
 
 
-def share_out(minutes: float | None, stages: list[str]) -> dict[str, float | None]:
-    """What each of the stages that train gets of --minutes."""
-    shares = {stage: facts.share for stage, facts in JOURNEY.items() if stage in stages}
-    return {
-        stage: minutes and minutes * share / sum(shares.values()) for stage, share in shares.items()
-    }
-
-
-def say(number: int, what: str) -> None:
-    print(f"\n{'─' * 72}\n{number} of 5  {what}\n", flush=True)
+def split_minutes(minutes: float | None, stages: list[str]) -> dict[str, float | None]:
+    """Returns the minutes of each stage that trains, or None where there is no limit."""
+    shares = {stage: info.share for stage, info in JOURNEY.items() if stage in stages}
+    if minutes is None:
+        return dict.fromkeys(shares)
+    return {stage: minutes * share / sum(shares.values()) for stage, share in shares.items()}
 
 
 def make_data(recipe: Path, run: Path, corpus: str | None) -> None:
+    """Makes the data sets of the run and prints what they hold."""
     from poet.data.run_data import DataOptions, build_datasets, format_summary
-    from poet.training.options import parse
+    from poet.training.command_line import parse
 
     override = [] if corpus is None else ["--corpus", corpus]
-    (arguments,) = parse(DataOptions, argv=["--config", str(recipe / "data.yaml"), *override])
-    print(format_summary(build_datasets(arguments, run)), flush=True)
+    argv = ["--config", str(recipe / "data.yaml"), *override]
+    (options,) = parse(DataOptions, argv=argv)
+    print(format_summary(build_datasets(options, run)), flush=True)
 
 
 def describe_configuration(recipe: Path, run: Path, minutes: float | None) -> str:
-    """The model that the recipe asks for, and what each number means for it."""
+    """Returns the size of the model, where its parameters sit, and how long training takes."""
     from poet.data.run_data import characters
-    from poet.training.options import PretrainArguments
+    from poet.training.options import PretrainOptions
 
-    if origin(recipe):
-        return f"The model is that of {origin(recipe)}, fine-tuned already."
-    numbers = asdict(PretrainArguments()) | read(recipe / "pretrain.yaml")
-    shape = (
-        "The recipe, whose shape the minutes may change, has a"
-        if minutes and numbers["shapes"]
-        else "A"
-    )
+    if start_model(recipe):
+        return f"This recipe aligns a model that is already fine-tuned: {start_model(recipe)}."
+    numbers = asdict(PretrainOptions()) | read_recipe(recipe / "pretrain.yaml")
+    size = "The recipe asks for" if minutes and numbers["shapes"] else "The model is"
     return (
-        f"{shape} GPT-2 with {numbers['n_layer']} layers, {numbers['n_embd']} numbers a character, {numbers['n_head']} attention "
-        f"heads, and sight of {numbers['n_positions']} characters.\n"
-        f"It knows {len(characters(run)):,} characters; others are written in bytes."
+        f"{size} a GPT-2 with {numbers['n_layer']} layers, width {numbers['n_embd']}, "
+        f"{numbers['n_head']} attention heads and a context of {numbers['n_positions']} characters."
+        f"\nIts vocabulary has {len(characters(run)):,} characters. Other characters are written "
+        "in bytes."
     )
 
 
-def origin(recipe: Path) -> str | None:
-    """The model that a recipe which only aligns starts from."""
-    return read(recipe / "dpo.yaml").get("model_name_or_path")
+def start_model(recipe: Path) -> str | None:
+    """Returns the model that a recipe without pretraining starts from."""
+    return read_recipe(recipe / "dpo.yaml").get("model_name_or_path")
 
 
-def read(path: Path) -> dict:
-    """A stage's numbers; none where the recipe has not the stage."""
-    from poet.training.options import read_yaml
+def read_recipe(path: Path) -> dict:
+    """Returns the numbers of a stage, or {} where the recipe does not have the stage."""
+    from poet.training.command_line import read_yaml
 
     return read_yaml(path) if path.is_file() else {}
 
 
-def train(stage: str, recipe: Path, run: Path, minutes: float | None) -> int:
-    """Runs the stage's command; its exit code is ours."""
+def train(stage: str, recipe: Path, run: Path, minutes: float | None, plain: bool) -> int:
+    """Runs the command of a stage and returns its exit code."""
     if checkpoints.is_finished(run / stage):
-        print(f"done already: {run / stage}", flush=True)
+        print(f"already finished: {run / stage}", flush=True)
         return 0
-    command = [
-        sys.executable,
-        str(ROOT / f"train_{stage}.py"),
-        "--config",
-        str(recipe / f"{stage}.yaml"),
-    ]
-    command += ["--output_dir", str(run / stage)]
+    command = [sys.executable, str(ROOT / f"train_{stage}.py")]
+    command += ["--config", str(recipe / f"{stage}.yaml"), "--output_dir", str(run / stage)]
     if minutes is not None:
         command += ["--minutes", str(minutes)]
+    if plain:
+        command += ["--plain", "true"]
     process = subprocess.Popen(command)
-    signal.signal(
-        signal.SIGTERM, lambda *_: process.terminate()
-    )  # the stage ends with a checkpoint, as after Ctrl-C
+    # After SIGTERM, as after Ctrl-C, the stage ends with a checkpoint.
+    signal.signal(signal.SIGTERM, lambda *_: process.terminate())
     try:
         while True:
             try:
                 return process.wait()
-            except KeyboardInterrupt:  # the stage got the same Ctrl-C, and ends with a checkpoint
+            except KeyboardInterrupt:  # the stage got the same Ctrl-C
                 continue
     finally:
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
 
 def report(recipe: Path, run: Path) -> None:
+    """Evaluates the run on held-out titles and writes report.md."""
     from poet.evaluation.evaluate import evaluate
     from poet.evaluation.report import write_report
 
-    print(f"\nThe report: {write_report(run, evaluate(run, origin(recipe)))}", flush=True)
+    print(f"\nThe report: {write_report(run, evaluate(run, start_model(recipe)))}", flush=True)
 
 
 if __name__ == "__main__":

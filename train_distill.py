@@ -1,11 +1,11 @@
-"""Teaches the fine-tuned model the rules of regulated verse by itself under a mask: a third way of alignment, beside stage five.
+"""Distils the rules of regulated verse into the model from its own poems under a mask.
 
     python train_distill.py --config configs/tang-regulated/distill.yaml
-    accelerate launch train_distill.py --config configs/tang-regulated/distill.yaml --samples_per_round 3200
+    accelerate launch train_distill.py --config configs/tang-regulated/distill.yaml --rounds 2
 
-It starts from OUTPUT_DIR/../sft, which is also the teacher, and the titles of the data beside it; with `rounds` above 1 once more
-from what it has learned, with new poems of its own. Every option is a field of `DistillationArguments` (poet/training/options.py) or of
-trl's `SFTConfig`.
+Starts from output_dir/../sft, which is also the teacher, and the titles of the data next to it.
+With --rounds, each round starts from the model of the round before and writes new poems.
+Options: `DistillOptions` (poet/training/options.py) and TRL's `SFTConfig`.
 """
 
 import copy
@@ -16,129 +16,103 @@ from poet import errors
 if TYPE_CHECKING:
     from trl import SFTConfig
 
-    from poet.training.options import DistillationArguments
+    from poet.training.options import DistillOptions
 
 
 def main() -> None:
     from trl import SFTConfig
 
-    from poet.training.options import DistillationArguments, parse
+    from poet.training.command_line import parse
+    from poet.training.options import DistillOptions
 
-    stage_args, args = parse(DistillationArguments, SFTConfig)
+    options, args = parse(DistillOptions, SFTConfig)
 
     from poet.alignment.rounds import rounds
 
-    for stage_args_of_round, args_of_round, number in rounds(stage_args, args):
-        distill(stage_args_of_round, args_of_round, number, stage_args.model_name_or_path)
+    for round_options, round_args, number in rounds(options, args):
+        distill(round_options, round_args, number, options.model_name_or_path)
 
 
 def distill(
-    stage_args: "DistillationArguments", args: "SFTConfig", number: int, first: str | None
+    options: "DistillOptions", args: "SFTConfig", number: int, first_model: str | None
 ) -> None:
-    """One round, of which there is one unless `rounds` says otherwise: it begins, writes and trains as if by itself.
+    """Runs one round: the model writes poems, and then trains on them.
 
     Args:
-        number: of the round, from 0.
-        first: the checkpoint that the first round started from, if not the fine-tuned model beside.
+        number: the number of the round, from 0.
+        first_model: the model of the first round. Default: the fine-tuned model of the run.
     """
-    import torch
     from datasets import Dataset, concatenate_datasets
     from trl import SFTTrainer
 
     from poet.alignment import masked_poems, themes
     from poet.alignment.distillation import MaskedTeacher, distillation_loss
-    from poet.data import run_data
-    from poet.speed import hardware, scoring
-    from poet.training.callbacks import show_sample
-    from poet.training.stage import (
-        Stage,
-        begin,
-        choose_attention,
-        fit_lengths,
-        load_model,
-        locate,
-        train,
-    )
+    from poet.data.run_data import load_stage
+    from poet.generation.load import load
+    from poet.training.callbacks import ShowSample
+    from poet.training.stage import Stage
+    from poet.training.trainer import PoetTrainerMixin
 
-    loss = distillation_loss
-    if stage_args.compile_scoring and hardware.has_compiler():
-        loss = torch.compile(loss, dynamic=True)
-
-    class Distiller(Stage, SFTTrainer):
-        """trl.SFTTrainer with another loss, that of poet/alignment/distillation.py; evaluation is that of fine-tuning."""
+    class Distiller(PoetTrainerMixin, SFTTrainer):
+        """trl.SFTTrainer with the loss of poet/alignment/distillation.py in training."""
 
         def compute_loss(self, model, inputs, return_outputs=False, num_items_in_batch=None):
-            if not model.training:
+            if not model.training:  # held-out poems of the corpus have the loss of fine-tuning
                 return super().compute_loss(model, inputs, return_outputs, num_items_in_batch)
             batch = {name: inputs[name] for name in ("input_ids", "attention_mask")}
             target, kinds = teacher(**batch, labels=inputs["labels"])
-            logits = (
-                model(**batch).logits[:, :-1][inputs["labels"][:, 1:] != -100]
-                / stage_args.temperature
-            )
-            total, metrics = loss(
-                logits, target, kinds, stage_args.rule_weight, stage_args.ending_weight
-            )
+            is_label = inputs["labels"][:, 1:] != -100
+            logits = model(**batch).logits[:, :-1][is_label] / options.temperature
+            total, metrics = loss(logits, target, kinds, options.rule_weight, options.ending_weight)
             for name, value in metrics.items():
                 self._metrics["train"][name].append(value.item())
             if num_items_in_batch is None:
                 return total / len(logits)
             return total / num_items_in_batch * self.accelerator.num_processes
 
-    scoring.patch_trl_scoring(stage_args.compile_scoring)
-    run = locate(args)
-    start = run.folder / "sft"
-    model, tokenizer, origin = load_model(
-        stage_args.model_name_or_path or start, stage_args, stage_args.sample_title
-    )
+    stage = Stage("distill", options, args, is_last_round=number == options.rounds - 1)
+    model, tokenizer = stage.load_model("sft")
+    loss = stage.compile(distillation_loss)
 
-    # Data: titles of poems in a regulated form, or words of theirs in place of the title.
-    rows = run_data.load_stage(run.folder, "sft")
-    patterns = masked_poems.in_regulated_forms(rows["train"], stage_args.max_lines)[
-        : stage_args.samples_per_round
-    ]
+    # Data: titles, or words of a poem, of poems in a regulated form.
+    rows = load_stage(stage.run_folder, "sft")
     seed = args.seed + number
-    titled, themed = themes.part_by_theme(patterns, stage_args.theme_fraction, seed)
+    poems = masked_poems.in_regulated_forms(rows["train"])[: options.samples_per_round]
+    titled, themed = themes.part_by_theme(poems, options.theme_fraction, seed)
 
-    # Teachers: the model as it is now, under the mask of each poem's form; and of free verse as it was before the first round.
-    choose_attention(model, args)
+    # Teachers: this model under the mask, and without the mask the model of the first round.
     reference = copy.deepcopy(model).to(args.device)
-    before = load_model(first or start, stage_args)[0].to(args.device) if number else reference
-    choose_attention(before, args)
-    teacher = MaskedTeacher(reference, tokenizer, before)
+    first = reference
+    if number:
+        first, _ = load(first_model or stage.run_folder / "sft")
+        stage.prepare_model(first, tokenizer)
+        first.to(args.device)
+    teacher = MaskedTeacher(reference, tokenizer, first)
 
-    made_from = run_data.load_summary(run.folder)["made_from"]
-    if not begin("distill", args, stage_args, {"data": made_from, "model": origin}):
+    if not stage.begin():
         return
-
-    # The poems that it writes for these under the mask, beside some of the poets that keep to no form; the poets' own evaluate.
-    written = masked_poems.rows_in_forms(
-        reference, tokenizer, titled, stage_args.sampling_temperature, seed
+    # The model writes poems under the mask. Poems in old style come from the corpus.
+    samples = masked_poems.rows_in_forms(reference, tokenizer, titled, seed=seed)
+    samples += masked_poems.rows_in_forms(
+        reference, tokenizer, themed, seed=seed, instruction=themes.INSTRUCTION
     )
-    written += masked_poems.rows_in_forms(
-        reference, tokenizer, themed, stage_args.sampling_temperature, seed, themes.INSTRUCTION
-    )
-    free = masked_poems.in_no_form(rows["train"], stage_args.max_lines, stage_args.old_style_poems)
-    free = themes.ask_by_theme(free, stage_args.theme_fraction, seed)
-    rows["train"] = concatenate_datasets([Dataset.from_list(written, features=free.features), free])
-    rows = fit_lengths(rows, tokenizer, args, model.config.n_positions)
+    old_style = masked_poems.in_no_form(rows["train"], options.old_style_poems)
+    old_style = themes.ask_by_theme(old_style, options.theme_fraction, seed)
+    sampled = Dataset.from_list(samples, features=old_style.features)
+    rows["train"] = concatenate_datasets([sampled, old_style])
+    args.max_length = min(args.max_length or model.config.n_positions, model.config.n_positions)
+    rows = stage.drop_long_rows(rows, tokenizer, args.max_length)
 
     trainer = Distiller(
+        stage=stage,
         model=model,
         args=args,
         train_dataset=rows["train"],
         eval_dataset=rows["test"],
         processing_class=tokenizer,
+        callbacks=[ShowSample(stage, tokenizer, text=model)],
     )
-    trainer.stage_args = stage_args
-    trainer.add_callback(
-        show_sample(stage_args.sample_title, args.seed, run.samples, tokenizer, text=model)
-    )
-    train(
-        trainer,
-        {"stage": "distill", "corpus": made_from["corpus"]},
-        is_last_round=number == stage_args.rounds - 1,
-    )
+    stage.train(trainer)
 
 
 if __name__ == "__main__":

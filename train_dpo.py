@@ -1,121 +1,76 @@
-"""Aligns the fine-tuned model to a preference by pairs of poems: stage five of the journey.
+"""Aligns the fine-tuned model to a preference, with pairs of poems. This is stage 5 of the journey.
 
     python train_dpo.py --config configs/tang/dpo.yaml
     accelerate launch train_dpo.py --config configs/tang/dpo.yaml --beta 0.2
 
-It starts from OUTPUT_DIR/../sft, which is also its reference, and the data beside it; with `--rounds 3` it then samples, judges and
-trains anew from what it has become. Every option is a field of
-`AlignmentArguments` (poet/training/options.py) or of trl's `DPOConfig`.
+Starts from output_dir/../sft, which is also the reference model, and the data next to it.
+Options: `DPOOptions` (poet/training/options.py) and TRL's `DPOConfig`.
 """
 
 import copy
-from typing import TYPE_CHECKING
 
 from poet import errors
-
-if TYPE_CHECKING:
-    from trl import DPOConfig
-
-    from poet.training.options import AlignmentArguments
 
 
 def main() -> None:
     from trl import DPOConfig
 
-    from poet.training.options import AlignmentArguments, parse
+    from poet.training.command_line import parse
+    from poet.training.options import DPOOptions
 
-    stage_args, args = parse(AlignmentArguments, DPOConfig)
+    options, args = parse(DPOOptions, DPOConfig)
 
-    from poet.alignment.rounds import rounds
-
-    for stage_args_of_round, args_of_round, number in rounds(stage_args, args):
-        align(stage_args_of_round, args_of_round, number)
-
-
-def align(stage_args: "AlignmentArguments", args: "DPOConfig", number: int) -> None:
-    """One round, of which there is one unless `rounds` says otherwise: it begins, judges and trains as if by itself."""
     from trl import DPOTrainer
 
-    from poet.alignment import own_pairs
-    from poet.data import preferences, run_data
-    from poet.speed import scoring
-    from poet.training.callbacks import RefuseWrongReference, show_sample
-    from poet.training.stage import (
-        Stage,
-        begin,
-        choose_attention,
-        fit_lengths,
-        load_model,
-        locate,
-        train,
-    )
+    from poet.data import preferences
+    from poet.data.run_data import load_stage, training_poems
+    from poet.training.callbacks import RefuseWrongReference, ShowSample
+    from poet.training.stage import Stage
+    from poet.training.trainer import PoetTrainerMixin
 
-    class Aligner(Stage, DPOTrainer):
-        """trl.DPOTrainer, and what poet/training/stage.py adds to every stage."""
+    class Aligner(PoetTrainerMixin, DPOTrainer):
+        """trl.DPOTrainer with the corrections of poet/training/trainer.py."""
 
-    scoring.patch_trl_scoring(stage_args.compile_scoring)
-    run = locate(args)
-    model, tokenizer, origin = load_model(
-        stage_args.model_name_or_path or run.folder / "sft", stage_args, stage_args.sample_title
-    )
-
-    # Data: a title as the prompt, the preferred poem and another one.
-    rows = fit_lengths(
-        run_data.load_stage(run.folder, "dpo"), tokenizer, args, model.config.n_positions
-    )
-
-    # Reference: the model as it is now.
-    choose_attention(model, args)
+    # TRL lets one process write these scores into a folder that only this process reads.
+    args.precompute_ref_log_probs &= args.world_size == 1
+    stage = Stage("dpo", options, args)
+    model, tokenizer = stage.load_model("sft")
     reference = copy.deepcopy(model).to(args.device).eval()
 
-    made_from = run_data.load_summary(run.folder)["made_from"]
-    if not begin("dpo", args, stage_args, {"data": made_from, "model": origin}):
-        return
+    # Data: a title, the preferred poem and the rejected poem.
+    rows = load_stage(stage.run_folder, "dpo")
+    args.max_length = min(args.max_length or model.config.n_positions, model.config.n_positions)
+    rows = stage.drop_long_rows(rows, tokenizer, args.max_length)
 
-    # The model's own poems: its well-formed ones of the preferred kind against the others, title by title.
-    if stage_args.sampled_titles:
-        predicate = preferences.get(made_from["preference"], run_data.training_poems(run.folder))
+    if not stage.begin():
+        return
+    if options.sampled_titles:  # pairs of poems that the model writes itself
+        from poet.alignment import own_pairs
+
         rows["train"] = own_pairs.add_sampled_pairs(
             rows["train"],
             reference,
             tokenizer,
-            predicate,
-            sampled_titles=stage_args.sampled_titles,
-            samples_per_title=stage_args.samples_per_title,
-            corruptions=stage_args.corruptions,
-            corpus_pairs=stage_args.corpus_pairs,
+            preferences.get(stage.data["preference"], training_poems(stage.run_folder)),
+            sampled_titles=options.sampled_titles,
+            corruptions=options.corruptions,
             seed=args.seed,
-            round_number=number,
         )
-        rows = fit_lengths(rows, tokenizer, args, model.config.n_positions)
-
-    # trl has one process write these scores, to a file of a folder that each process has for itself.
-    args.precompute_ref_log_probs &= args.world_size == 1
+        rows = stage.drop_long_rows(rows, tokenizer, args.max_length)
     trainer = Aligner(
+        stage=stage,
         model=model,
         ref_model=reference,
         args=args,
         train_dataset=rows["train"],
         eval_dataset=rows["test"],
         processing_class=tokenizer,
+        callbacks=[
+            RefuseWrongReference(),
+            ShowSample(stage, tokenizer, text=model, reference=reference),
+        ],
     )
-    trainer.stage_args = stage_args
-    trainer.add_callback(RefuseWrongReference())
-    trainer.add_callback(
-        show_sample(
-            stage_args.sample_title,
-            args.seed,
-            run.samples,
-            tokenizer,
-            text=model,
-            reference=reference,
-        )
-    )
-    train(
-        trainer,
-        {"stage": "dpo", "corpus": made_from["corpus"]},
-        is_last_round=number == stage_args.rounds - 1,
-    )
+    stage.train(trainer)
 
 
 if __name__ == "__main__":

@@ -1,10 +1,10 @@
-"""Reinforces what a rule can verify, rhyme and tones among it: an alignment without pairs, beside stage five.
+"""Rewards the fine-tuned model for poems that keep rules: alignment without pairs.
 
     python train_grpo.py --config configs/tang-regulated/grpo.yaml
     accelerate launch train_grpo.py --config configs/tang-regulated/grpo.yaml --num_generations 16
 
-It starts from OUTPUT_DIR/../sft and the titles of the data beside it. Every option is a field of `RewardArguments`
-(poet/training/options.py) or of trl's `GRPOConfig`.
+Starts from output_dir/../sft and the titles of the data next to it.
+Options: `GRPOOptions` (poet/training/options.py) and TRL's `GRPOConfig`.
 """
 
 import logging
@@ -15,61 +15,62 @@ from poet import errors
 def main() -> None:
     from trl import GRPOConfig
 
-    from poet.training.options import RewardArguments, parse
+    from poet.training.command_line import parse
+    from poet.training.options import GRPOOptions
 
-    stage_args, args = parse(RewardArguments, GRPOConfig)
+    options, args = parse(GRPOOptions, GRPOConfig)
 
     from trl import GRPOTrainer
 
     from poet.alignment import rewards
-    from poet.data import run_data
-    from poet.speed import scoring
-    from poet.training.callbacks import WarnOfEqualRewards, show_sample
-    from poet.training.stage import Stage, begin, fit_titles, load_model, locate, train
+    from poet.data.run_data import load_stage
+    from poet.errors import UserError
+    from poet.training.callbacks import ShowSample, WarnOfEqualRewards
+    from poet.training.stage import Stage
+    from poet.training.trainer import PoetTrainerMixin
 
-    class Reinforcer(Stage, GRPOTrainer):
-        """trl.GRPOTrainer, and what poet/training/stage.py adds to every stage."""
+    class Reinforcer(PoetTrainerMixin, GRPOTrainer):
+        """trl.GRPOTrainer with the corrections of poet/training/trainer.py."""
 
-    if args.entropy_coef or args.use_adaptive_entropy:
-        stage_args.compile_scoring = False  # compiled, the entropy has no gradient
-    scoring.patch_trl_scoring(stage_args.compile_scoring)
-    run = locate(args)
-    model, tokenizer, origin = load_model(
-        stage_args.model_name_or_path or run.folder / "sft", args, stage_args.sample_title
+    stage = Stage("grpo", options, args)
+    model, tokenizer = stage.load_model("sft")
+
+    # Data: only titles. The poems are the model's own.
+    room = model.config.n_positions - (args.max_completion_length or model.config.n_positions)
+    if room <= 0:
+        raise UserError(
+            f"max_completion_length {args.max_completion_length} leaves no room for a title in "
+            f"{model.config.n_positions} positions. Lower it"
+        )
+    rows = load_stage(stage.run_folder, "sft")
+    rows = stage.drop_long_titles(rows, tokenizer, room)
+
+    # Samples: the model may not draw what it never writes, such as half a character.
+    suppressed = {"suppress_tokens": model.generation_config.suppress_tokens}
+    args.generation_kwargs = {**suppressed, **(args.generation_kwargs or {})}
+
+    # Rewards: one function per rule. `reward_weights` weighs them.
+    reward_functions, args.reward_weights = rewards.get_all(
+        options.rewards, args.reward_weights, tokenizer.eos_token_id, with_form_baseline=True
     )
 
-    # Data: titles alone; the poems are the model's own.
-    rows = fit_titles(
-        run_data.load_stage(run.folder, "sft"), tokenizer, args, model.config.n_positions
-    )
-
-    # Rewards: one function a rule, weighed by `reward_weights`.
-    judges, args.reward_weights = rewards.get_all(
-        stage_args.rewards, args.reward_weights, tokenizer.eos_token_id, stage_args.form_baseline
-    )
-
-    made_from = run_data.load_summary(run.folder)["made_from"]
-    if not begin("grpo", args, stage_args, {"data": made_from, "model": origin}):
+    if not stage.begin():
         return
-
-    # trl asks for max_new_tokens beside the checkpoint's own max_length, of which transformers would warn at each step.
+    # TRL passes max_new_tokens, and the checkpoint has max_length: transformers warns in each step.
     logging.getLogger("transformers.generation.utils").addFilter(
         lambda record: "max_new_tokens" not in record.msg
     )
     trainer = Reinforcer(
+        stage=stage,
         model=model,
-        reward_funcs=judges,
+        reward_funcs=reward_functions,
         args=args,
         train_dataset=rows["train"],
         eval_dataset=rows["test"],
         processing_class=tokenizer,
+        callbacks=[WarnOfEqualRewards(), ShowSample(stage, tokenizer, text=model)],
     )
-    trainer.stage_args = stage_args
-    trainer.add_callback(WarnOfEqualRewards())
-    trainer.add_callback(
-        show_sample(stage_args.sample_title, args.seed, run.samples, tokenizer, text=model)
-    )
-    train(trainer, {"stage": "grpo", "corpus": made_from["corpus"]})
+    stage.train(trainer)
 
 
 if __name__ == "__main__":

@@ -162,24 +162,14 @@ def unused_gpus() -> str:
     return f"; one of {count} GPUs: `accelerate launch` uses all, see configs/accelerate/"
 
 
-def describe(bf16: bool, compiled: bool, scoring: bool = False) -> str:
-    """Returns one line that names the device, the number format and the compiler, for the log."""
+def describe(bf16: bool) -> str:
+    """Returns the device and the number format, for the log and the model card."""
     import torch
 
-    device = (
-        torch.cuda.get_device_name()
-        if torch.cuda.is_available()
-        else f"CPU, {torch.get_num_threads()} threads"
-    )
-    precision = (
-        "bfloat16"
-        if bf16
-        else "float32" + ("" if has_fast_bfloat16() else " (no bfloat16 hardware)")
-    )
-    if compiled:
-        path = "torch.compile"
-    elif has_compiler():
-        path = "eager, scores compiled" if scoring else "eager"
+    if torch.cuda.is_available():
+        name = torch.cuda.get_device_name()
     else:
-        path = "eager (no compiler that works was found, with one and Python's headers training is about a third faster)"
-    return f"{device}; {precision}; {path}"
+        name = f"CPU, {torch.get_num_threads()} threads"
+    if bf16:
+        return f"{name}; bfloat16"
+    return f"{name}; float32" + ("" if has_fast_bfloat16() else " (no bfloat16 hardware)")

@@ -23,7 +23,6 @@ from poet.training import checkpoints
 if TYPE_CHECKING:
     import datasets
     import peft
-    from transformers import PreTrainedModel
 
 MIN_POEMS = 20  # an adapter would memorise fewer
 
@@ -137,55 +136,22 @@ def find_author_of(adapter: Path) -> AuthorSplit | None:
     return find_author(adapter.parent, author)
 
 
-def adapter_config(
-    model: "PreTrainedModel",
-    *,
-    rank: int,
-    alpha: int,
-    dropout: float,
-    layers: list[str],
-    optimizer: str,
-    seed: int,
-) -> "peft.LoraConfig":
-    """Returns PEFT's configuration of an adapter for `model`.
+def adapter_config(*, rank: int, seed: int) -> "peft.LoraConfig":
+    """Returns PEFT's configuration of an adapter for a GPT-2.
 
     Args:
-        rank: Width of the adapter's matrices.
-        alpha: The output of the adapter is multiplied by `alpha / rank`.
-        dropout: Dropout on the input of the adapter.
-        layers: Names of the layers of `model` that get an adapter.
-        optimizer: Name of the optimizer. "muon" is refused.
+        rank: Width of the adapter's matrices. The output of the adapter is multiplied by two.
         seed: Seed for the first weights of the adapter.
-
-    Raises:
-        UserError: A layer is missing, the optimizer is Muon, or PEFT is not installed.
     """
-    layers_of_model = {name.rpartition(".")[2] for name, _ in model.named_modules()}
-    missing = set(layers) - layers_of_model
-    if missing:
-        raise UserError(
-            f"lora_target_modules: the model has no layer {min(missing)}; "
-            "GPT-2 has c_attn, c_proj, c_fc"
-        )
-    if optimizer == "muon":
-        raise UserError(
-            "muon does not train adapters: it is for whole matrices, and an adapter holds the two "
-            "factors of a matrix. Use --optimizer adamw"
-        )
-    try:
-        from peft import LoraConfig
-    except ImportError as error:
-        raise UserError(
-            "an adapter needs PEFT, which is not installed: pip install peft"
-        ) from error
+    from peft import LoraConfig
     from transformers import set_seed
 
     set_seed(seed)  # PEFT samples the first weights before Trainer sets the seed
     return LoraConfig(
         task_type="CAUSAL_LM",
         r=rank,
-        lora_alpha=alpha,
-        lora_dropout=dropout,
-        target_modules=layers,
+        lora_alpha=2 * rank,
+        lora_dropout=0.1,
+        target_modules=["c_attn", "c_proj", "c_fc"],  # all matrices of GPT-2's blocks
         fan_in_fan_out=True,  # GPT-2 stores its weights as (in, out)
     )

@@ -21,10 +21,11 @@ from poet.generation import write
 from poet.prosody.forms import FormLogitsProcessor, read_form, regulated_form
 from poet.prosody.judge import judge
 
+MAX_LINES = 12  # longer poems are rare, and each length is a form of its own
 _ROWS_PER_BATCH = 256  # more than for pairs: these batches are written and not scored again
 
 
-def in_regulated_forms(rows: Dataset, max_lines: int) -> list[Poem]:
+def in_regulated_forms(rows: Dataset, max_lines: int = MAX_LINES) -> list[Poem]:
     """Returns the poems that have the line length and the number of lines of a regulated form.
 
     Tones and rhyme are not looked at, because the model writes new poems in these forms.
@@ -44,13 +45,12 @@ def in_regulated_forms(rows: Dataset, max_lines: int) -> list[Poem]:
         raise UserError(
             f"none of the {len(poems)} poems has the length of regulated verse. It has 5 or 7 "
             f"characters per line, and 4, 8, 10 or more lines, here at most {max_lines}. "
-            "Distillation takes titles and forms from such poems. Raise max_lines, or use another "
-            "corpus"
+            "Distillation takes titles and forms from such poems. Use another corpus"
         )
     return regulated
 
 
-def in_no_form(rows: Dataset, max_lines: int, count: int) -> Dataset:
+def in_no_form(rows: Dataset, count: int, max_lines: int = MAX_LINES) -> Dataset:
     """Returns the first `count` rows whose poem is in old style (gutishi) or has irregular lines.
 
     Args:
@@ -71,14 +71,15 @@ def rows_in_forms(
     model: PreTrainedModel,
     tokenizer: PreTrainedTokenizerFast,
     poems: Sequence[Poem],
-    temperature: float,
     seed: int,
     instruction: str | None = None,
+    temperature: float = 1.0,
 ) -> list[Row]:
     """Writes a new poem for each of `poems` in a regulated form, with its title and its form.
 
     Args:
         instruction: The request, if the "titles" are themes (`poet.alignment.themes.INSTRUCTION`).
+        temperature: Below 1.0 the poems become less varied.
 
     Returns:
         Rows {"prompt", "completion"}, form by form.

@@ -101,11 +101,9 @@ def add_sampled_pairs(
     predicate: Predicate,
     *,
     sampled_titles: int,
-    samples_per_title: int,
     corruptions: int,
-    corpus_pairs: bool,
     seed: int,
-    round_number: int,
+    samples_per_title: int = 4,
 ) -> Dataset:
     """Adds pairs of the model's own poems to the pairs of the corpus, for some of their titles.
 
@@ -114,20 +112,15 @@ def add_sampled_pairs(
 
     Args:
         sampled_titles: Number of titles for which the model writes.
-        samples_per_title: Number of poems per title. It has no effect with `corruptions`.
         corruptions: Above 0, the pairs are poems and their corrupted copies
-            (`poet.alignment.corruptions`) instead of two sampled poems.
-        corpus_pairs: Whether the pairs of the corpus are kept.
-        round_number: Number of the round, from 0. Each round takes other titles.
+            (`poet.alignment.corruptions`). They replace the pairs of the corpus.
+        samples_per_title: Number of poems per title. It has no effect with `corruptions`.
 
     Raises:
         UserError: No pair is left to train on.
     """
-    seed += round_number
     poems = {content(row["prompt"]): content(row["chosen"]) for row in pairs}
-    titles = list(poems)
-    first = round_number * sampled_titles % len(titles)
-    titles = (titles[first:] + titles[:first])[:sampled_titles]
+    titles = list(poems)[:sampled_titles]
     if corruptions:
         patterns = [poem_from_text(title, poems[title]) for title in titles]
         rows = corruption_pairs(model, tokenizer, patterns, corruptions, seed)
@@ -144,12 +137,11 @@ def add_sampled_pairs(
             f"the model's own poems: {sampled.preferred:,} of {sampled.poems:,} are preferred"
         )
         rows = sampled.rows
-    kept = pairs if corpus_pairs else pairs.select([])
+    kept = pairs.select([]) if corruptions else pairs
     _print_once(f"pairs: {len(rows):,} of the model's own poems, {len(kept):,} of the corpus")
     if not rows and not len(kept):
         raise UserError(
-            f"the model's poems for {sampled_titles} titles gave no pair. Raise sampled_titles, "
-            "or set corpus_pairs"
+            f"the model's poems for {sampled_titles} titles gave no pair. Raise sampled_titles"
         )
     if not rows:
         return kept

@@ -21,6 +21,7 @@ from poet.data.poems import Corpus, Poem, Split, part_ends, read_corpus, split_p
 from poet.data.rows import (
     Pair,
     Row,
+    content,
     dpo_row,
     hold_out,
     pair_poems,
@@ -347,6 +348,12 @@ def characters(output_dir: str | Path) -> list[str]:
                 texts = column if is_text else pc.struct_field(pc.list_flatten(column), "content")
                 seen.update(*texts.to_pylist())
     return sorted(seen)
+
+
+def sample_title(output_dir: str | Path) -> str:
+    """Returns the held-out title for which training shows samples: the first short one."""
+    titles = [content(row["prompt"]) for row in load_stage(output_dir, "sft")["test"]]
+    return next((title for title in titles if 2 <= len(title) <= 8), min(titles, key=len))
 
 
 def format_summary(summary: dict[str, Any]) -> str:

@@ -77,7 +77,7 @@ def of_run(run: Path) -> HeldOut:
 
 def of_corpus(corpus: str) -> HeldOut:
     """The evaluation parts of a corpus, cut as the recipe `tang` cuts it; UserErrors are those of `read_corpus`."""
-    from poet.training.options import parse
+    from poet.training.command_line import parse
 
     recipe = Path(__file__).resolve().parents[2] / "configs" / "tang" / "data.yaml"
     (arguments,) = parse(run_data.DataOptions, argv=["--config", str(recipe), "--corpus", corpus])

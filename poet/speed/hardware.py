@@ -9,17 +9,7 @@ import statistics
 import time
 from typing import TYPE_CHECKING
 
-# TODO(lead): stage.py and options.py still take these from here.
-from poet.device import (  # noqa: F401
-    check_world_size,
-    describe,
-    fastest_device,
-    has_accelerator,
-    has_compiler,
-    has_fast_bfloat16,
-    undisturbed_random_numbers,
-    unused_gpus,
-)
+from poet.device import has_accelerator
 
 if TYPE_CHECKING:
     import torch
@@ -64,18 +54,6 @@ def use_all_cores() -> bool:
         cores = os.cpu_count() or 1
     torch.set_num_threads(max(1, cores // processes))
     return True
-
-
-def keep_freed_memory() -> str:
-    """Lets the C library keep what one step frees for the next, in place of giving it back and getting it zeroed anew.
-
-    Only glibc does otherwise and can be asked; elsewhere nothing happens. Says what came of it.
-    """
-    return (
-        "freed memory is kept"
-        if keep_memory()
-        else "the allocator as it is (only glibc's was tried)"
-    )
 
 
 def keep_memory() -> bool:

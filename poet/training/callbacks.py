@@ -1,90 +1,79 @@
-"""What happens beside training: the model's verse is shown and kept, Ctrl-C ends at a whole checkpoint.
+"""Callbacks of training: a sample at each evaluation, an orderly stop at Ctrl-C, two checks.
 
-Knows Trainer's events; changes neither losses nor the random numbers that training draws.
+They change neither losses nor the random numbers that training draws.
 """
 
 import json
-import os
 import signal
-from collections.abc import Callable
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import torch
-from tqdm import tqdm
-from transformers import PreTrainedModel, PreTrainedTokenizerFast, TrainerCallback
+from transformers import PreTrainedModel, PreTrainedTokenizerBase, TrainerCallback
 
-from poet import device
+from poet import console, device
 from poet.files import write_text
-from poet.generation.write import write
+from poet.generation.write import continue_text, write
+
+if TYPE_CHECKING:
+    from poet.training.stage import Stage
 
 
 class ShowSample(TrainerCallback):
-    """At each evaluation the model writes; what it wrote is printed beside the losses and kept in samples.jsonl.
+    """Lets the model write at each evaluation, prints the poem, and keeps it in samples.jsonl.
 
-    A line there is {"step", "prompt", "text", "eval_loss"}, and "reference" where a second model writes beside it.
+    A line of that file is {"step", "prompt", "text", "eval_loss"}, and "reference" in alignment.
+
+    Args:
+        models: "text", the model in training, and in alignment also "reference".
     """
 
-    def __init__(self, prompt: str, write: Callable[[], dict[str, str]], path: Path):
-        self.prompt, self.write, self.path = prompt, write, path
+    def __init__(
+        self, stage: "Stage", tokenizer: PreTrainedTokenizerBase, **models: PreTrainedModel
+    ):
+        self.stage, self.tokenizer, self.models = stage, tokenizer, models
+        self.path, self.prompt = stage.samples, stage.sample_title
 
     def on_train_begin(self, args, state, control, **kwargs):
-        """Forgets what a killed run showed after the checkpoint that this one goes on from."""
+        """Drops samples of a killed run that are later than the checkpoint it resumes from."""
         if state.is_world_process_zero and self.path.is_file():
             lines = self.path.read_text(encoding="utf-8").splitlines(keepends=True)
-            whole = [
-                line for line in lines if line.endswith("\n")
-            ]  # a power cut may leave half a line
-            # From step 0 on, that of `eval_on_start` is shown again.
-            kept = [
-                line
-                for line in whole
-                if state.global_step and json.loads(line)["step"] <= state.global_step
-            ]
+            whole = [line for line in lines if line.endswith("\n")]  # a power cut may leave half
+            step = state.global_step  # at 0 the first evaluation is shown again
+            kept = [line for line in whole if step and json.loads(line)["step"] <= step]
             write_text(self.path, "".join(kept))
 
-    def on_evaluate(self, args, state, control, metrics, model, **kwargs):
-        # A sharded model writes by all its processes together, or not at all.
-        if (
-            not state.is_world_process_zero
-            or args.fsdp
-            or os.environ.get("ACCELERATE_USE_FSDP") == "true"
-        ):
+    def on_evaluate(self, args, state, control, metrics, **kwargs):
+        if not state.is_world_process_zero:
             return
         # Dropout draws from the same generator.
         with device.undisturbed_random_numbers(args.device), torch.no_grad():
-            written = self.write()
+            texts = {name: self._write(model, args.seed) for name, model in self.models.items()}
         loss = metrics["eval_loss"]
-        record = {"step": state.global_step, "prompt": self.prompt, **written, "eval_loss": loss}
+        sample = {"step": state.global_step, "prompt": self.prompt, **texts, "eval_loss": loss}
         with self.path.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(record, ensure_ascii=False) + "\n")
+            file.write(json.dumps(sample, ensure_ascii=False) + "\n")
+        facts = [f"step {state.global_step} of {state.max_steps}"]
         train = next((log["loss"] for log in reversed(state.log_history) if "loss" in log), None)
-        heading = f"step {state.global_step}" + (
-            f", train loss {train:.4f}" if train is not None else ""
-        )
-        heading += f", eval loss {loss:.4f}"
+        if train is not None:
+            facts.append(f"train loss {train:.4f}")
+        facts.append(f"held-out loss {loss:.4f}")
         if "eval_rewards/margins" in metrics:
-            heading += f", reward margin {metrics['eval_rewards/margins']:.3f}"
-        tqdm.write("\n".join(["", heading, *_columns(written)]))
+            facts.append(f"reward margin {metrics['eval_rewards/margins']:.3f}")
+        printed = "\n".join(["", "  ".join(facts), f"  {self.prompt}", *_columns(texts)])
+        console.stdout().print(printed)
+
+    def _write(self, model: PreTrainedModel, seed: int) -> str:
+        plain = self.stage.options.plain
+        if self.stage.name == "pretrain":  # a pretrained model knows no titles
+            return continue_text(model, self.tokenizer, self.prompt, seed=seed)
+        return write(model, self.tokenizer, self.prompt, seed=seed, plain=plain)[0]
 
 
-def show_sample(
-    title: str, seed: int, path: Path, tokenizer: PreTrainedTokenizerFast, **models: PreTrainedModel
-) -> ShowSample:
-    """Shows what each of `models`, "text" and maybe "reference", writes for a title with the same seed."""
-    return ShowSample(
-        title,
-        lambda: {
-            name: write(model, tokenizer, title, seed=seed)[0] for name, model in models.items()
-        },
-        path,
-    )
-
-
-def _columns(written: dict[str, str]) -> list[str]:
-    """One text as it is, two side by side: the aligned model's beside its reference's."""
-    if "reference" not in written:
-        return ["  " + line for line in written["text"].splitlines()]
-    left, right = written["text"].splitlines(), written["reference"].splitlines()
+def _columns(texts: dict[str, str]) -> list[str]:
+    """Returns the lines of one text, or of two texts side by side. A character is two columns."""
+    if "reference" not in texts:
+        return ["  " + line for line in texts["text"].splitlines()]
+    left, right = texts["text"].splitlines(), texts["reference"].splitlines()
     width = max([len("aligned"), *(2 * len(line) for line in left)]) + 4
     rows = ["  " + "aligned".ljust(width) + "reference"]
     for i in range(max(len(left), len(right))):
@@ -94,50 +83,51 @@ def _columns(written: dict[str, str]) -> list[str]:
 
 
 class SetEpoch(TrainerCallback):
-    """Says the epoch to the training set and to what draws its rows, each of which has an order of its own in every epoch.
+    """Sets the epoch of the training set and its sampler, so that each epoch has its own order.
 
-    accelerate looks for them one wrapping deep, and where an epoch is gone on with, or where processes share it, there are more.
+    accelerate looks only one wrapper deep. A resumed loader, or one of several processes, has more.
     """
 
     def on_epoch_begin(self, args, state, control, train_dataloader, **kwargs):
         batches = train_dataloader.batch_sampler
         while hasattr(batches, "batch_sampler"):
             batches = batches.batch_sampler
-        for each in (train_dataloader.dataset, getattr(batches, "sampler", None)):
-            if hasattr(each, "set_epoch"):
-                each.set_epoch(int(state.epoch))
+        for ordered in (train_dataloader.dataset, getattr(batches, "sampler", None)):
+            if hasattr(ordered, "set_epoch"):
+                ordered.set_epoch(int(state.epoch))
 
 
 class StopOnSignal(TrainerCallback):
-    """The first Ctrl-C (or SIGTERM) ends training at the next step with a checkpoint to go on from; a second one at once."""
+    """Stops at the end of the step after Ctrl-C or SIGTERM, with a checkpoint to resume from.
+
+    A second signal stops at once.
+    """
 
     def __init__(self):
-        self.asked = False
+        self.requested = False
 
     def on_train_begin(self, args, state, control, **kwargs):
         for number in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(number, self._ask)
+            signal.signal(number, self._request)
 
-    def _ask(self, number, frame):
-        if self.asked:
+    def _request(self, number, frame):
+        if self.requested:
             raise KeyboardInterrupt
-        self.asked = True
-        tqdm.write("\nstopping after this step, with a checkpoint (once more: at once)")
+        self.requested = True
+        print("\nstopping after this step, with a checkpoint (once more: at once)", flush=True)
 
     def on_step_end(self, args, state, control, **kwargs):
-        if (
-            args.world_size > 1
-        ):  # the signal reaches processes in different steps, and all have to stop behind the same
-            asked = torch.tensor(float(self.asked), device=args.device)
-            torch.distributed.all_reduce(asked, torch.distributed.ReduceOp.MAX)
-            self.asked = bool(asked)
-        if self.asked:
+        if args.world_size > 1:  # processes get the signal in different steps and must agree
+            requested = torch.tensor(float(self.requested), device=args.device)
+            torch.distributed.all_reduce(requested, torch.distributed.ReduceOp.MAX)
+            self.requested = bool(requested)
+        if self.requested:
             control.should_save = control.should_training_stop = True
         return control
 
     def on_epoch_end(self, args, state, control, **kwargs):
-        """Where the epoch has not ended, what an ended one asks for is left out: the checkpoint is written already."""
-        if self.asked and abs(state.epoch - round(state.epoch)) > 1e-6:
+        """Skips what Trainer does at the end of an epoch where the epoch has not ended."""
+        if self.requested and abs(state.epoch - round(state.epoch)) > 1e-6:
             control.should_evaluate = control.should_save = control.should_log = False
         return control
 
@@ -147,29 +137,32 @@ class StopOnSignal(TrainerCallback):
 
 
 class WarnOfEqualRewards(TrainerCallback):
-    """Says once, where all poems of each title earn the same, that such a step of reinforcement teaches nothing."""
+    """Warns once where all poems of each title earn the same reward: nothing is learned then."""
 
     def __init__(self):
-        self.said = False
+        self.has_warned = False
 
     def on_log(self, args, state, control, logs, **kwargs):
-        if logs.get("frac_reward_zero_std") == 1 and not self.said and state.is_world_process_zero:
-            self.said = True
-            tqdm.write(
-                f"step {state.global_step}: all poems of a title earn the same, for every title, so nothing is learned here; if it "
-                "stays so, raise num_generations, or add a reward that tells them apart"
+        is_equal = logs.get("frac_reward_zero_std") == 1
+        if is_equal and not self.has_warned and state.is_world_process_zero:
+            self.has_warned = True
+            console.stdout().print(
+                f"step {state.global_step}: for each title, all poems earn the same reward. "
+                "Nothing is learned in such a step. If it stays so, raise num_generations, or add "
+                "a reward that differs between poems"
             )
 
 
 class RefuseWrongReference(TrainerCallback):
-    """Before the first step policy and reference are one model: rewards are 0 and DPO's loss is ln 2.
+    """Checks that policy and reference are one model before the first step of DPO.
 
-    Anything else means that the reference is another model than the one that training starts from.
+    All rewards are then 0 and the loss is ln 2.
     """
 
     def on_evaluate(self, args, state, control, metrics, **kwargs):
-        margin = abs(metrics["eval_rewards/margins"]) + abs(metrics["eval_rewards/chosen"])
-        if state.global_step == 0 and margin > 1e-3:
+        rewards = abs(metrics["eval_rewards/margins"]) + abs(metrics["eval_rewards/chosen"])
+        if state.global_step == 0 and rewards > 1e-3:
             raise RuntimeError(
-                f"the reference is not the model that training starts from: rewards {margin:.4f}, not 0"
+                f"the reference is not the model that training starts from: the rewards are "
+                f"{rewards:.4f}, not 0"
             )

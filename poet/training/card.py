@@ -1,7 +1,6 @@
-"""A stage's log history and facts -> the model card, README.md of its checkpoint.
+"""Writes the model card of a stage, the README.md of its checkpoint.
 
-Knows the Hub's card format; knows nothing of how the checkpoint was made beyond what it is told. A card is read far from
-this machine: it holds no path, and no link that leads nowhere.
+It knows the card format of the Hub. A card is read far from this machine, so it holds no path.
 """
 
 import math
@@ -23,18 +22,18 @@ _TANG = (
     "which has errors, gaps and variants of its own"
 )
 _CORPORA = {
-    "sample": "The training poems are themselves the work of a language model that was trained on the Tang corpus; "
-    "they show the journey and are no literature.",
+    "sample": "The training poems were written by a language model that was trained on the Tang "
+    "corpus. They serve as an example and are no literature.",
     "tang": f"The training poems are the Tang corpus of {_TANG}.",
     "song": f"The training poems are the Song corpus of {_TANG}.",
     "tang+song": f"The training poems are the Tang and Song corpora of {_TANG}.",
 }
 _LIMITS = """\
-- A small model: it has learned form, diction and the commonplaces of its corpus, hardly sense. A poem may break the rules
-  of its form, lose sight of its title, or repeat itself.
-- It may repeat lines of the poems that it was trained on. Look a line up before you call it new.
-- It knows traditional characters and the world of its corpus, with the prejudices of that world. Nobody filtered what it
-  writes."""
+- The model is small. It has learned the form and the diction of its corpus, but its poems make
+  little sense. A poem may break the rules of its form, forget its title, or repeat itself.
+- It may repeat lines of the poems that it was trained on. Search for a line before you call it new.
+- It knows traditional characters and the world of its corpus, with the prejudices of that world.
+  Nobody filtered its output."""
 _NAMES = {"seconds": "training time"}
 
 
@@ -42,21 +41,21 @@ def write_card(folder: Path, log_history: list[dict], facts: dict[str, Any]) -> 
     """Writes `folder`/README.md.
 
     Args:
-        log_history: `trainer.state.log_history`; its last values are the results.
-        facts: `stage` (pretrain, sft, author, dpo, grpo or distill), and where they are known `corpus` (a source's name or a Hub id),
-            `author`, `base_model`, `dataset` (Hub ids), `license`, `parameters`, `seconds`, `device`. Anything else becomes a row
-            of the table under its own name, `_` read as a space; a path is left out.
+        log_history: `trainer.state.log_history`. The results are its last values.
+        facts: `stage` (pretrain, sft, author, dpo, grpo or distill), and where known `corpus` (the
+            name of a source, or a Hub id), `author`, `base_model` (a Hub id), `parameters`,
+            `seconds`, `device`. Each becomes a row of the table. Paths and None are left out.
     """
     stage, corpus = facts["stage"], facts.get("corpus")
     results = measured(stage, log_history)
     header = ModelCardData(
         language="zh",
-        license=facts.get("license") or ("mit" if corpus in _CORPORA else None),
+        license="mit" if corpus in _CORPORA else None,
         library_name="peft" if stage == "author" else "transformers",
         pipeline_tag="text-generation",
         tags=["poetry", "classical-chinese", stage] + (["trl"] if stage != "pretrain" else []),
         base_model=_hub_id(facts.get("base_model")),
-        datasets=_hub_id(facts.get("dataset")) or _hub_id(corpus),
+        datasets=_hub_id(corpus),
         model_name=f"poet-{stage}",
         eval_results=[
             EvalResult(
@@ -71,16 +70,11 @@ def write_card(folder: Path, log_history: list[dict], facts: dict[str, Any]) -> 
         ]
         or None,
     )
-    told = {key: _shown(value) for key, value in facts.items() if key not in ("stage", "license")}
-    told |= {"seconds": duration(facts["seconds"])} if "seconds" in facts else {}
-    rows = {
-        **results,
-        **{
-            _NAMES.get(key, key.replace("_", " ")): value
-            for key, value in told.items()
-            if value is not None
-        },
-    }
+    rows: dict[str, Any] = dict(results)
+    for key, fact in facts.items():
+        value = duration(fact) if key == "seconds" else _shown(fact)
+        if key != "stage" and value is not None:
+            rows[_NAMES.get(key, key.replace("_", " "))] = value
     text = [
         f"---\n{header.to_yaml()}\n---",
         f"# A poet in classical Chinese ({stage})",
@@ -100,7 +94,10 @@ def write_card(folder: Path, log_history: list[dict], facts: dict[str, Any]) -> 
 
 
 def add_evaluation(folder: Path, evaluation: str) -> None:
-    """Puts the Markdown of an evaluation into `folder`/README.md, above its limits and in place of the one before."""
+    """Puts an evaluation in Markdown into `folder`/README.md, above the limits.
+
+    It replaces an earlier evaluation.
+    """
     above, heading, limits = (
         (folder / "README.md").read_text(encoding="utf-8").partition("## Limits")
     )
@@ -109,7 +106,7 @@ def add_evaluation(folder: Path, evaluation: str) -> None:
 
 
 def measured(stage: str, log_history: list[dict]) -> dict[str, float]:
-    """What the last evaluation found, by name; perplexity is a character's, so alignment's loss has none."""
+    """Returns the results of the last evaluation by name. A DPO loss has no perplexity."""
     last = last_evaluation(log_history)
     if last is None:
         return {}
@@ -119,26 +116,30 @@ def measured(stage: str, log_history: list[dict]) -> dict[str, float]:
 
 
 def last_evaluation(log_history: list[dict]) -> dict[str, float] | None:
-    """The log of the last evaluation, or None before the first."""
+    """Returns the log of the last evaluation, or None before the first."""
     return next((log for log in reversed(log_history) if "eval_loss" in log), None)
 
 
 def seconds_trained(log_history: list[dict]) -> float:
-    """Seconds of training up to the last log, evaluation and samples included, compilation too; 0 before the first."""
+    """Returns the seconds of training up to the last log, or 0 before the first.
+
+    They include compilation, evaluations and samples.
+    """
     return next((log["seconds"] for log in reversed(log_history) if "seconds" in log), 0.0)
 
 
 def of_earlier_rounds(folder: Path) -> tuple[float, int]:
-    """Seconds of training and steps of the rounds before the last, if `folder` holds the last of several."""
-    rounds = arguments_of(folder).get("rounds", 1)
-    histories = list(
-        filter(None, (log_history(round_folder(folder, number)) for number in range(1, rounds)))
-    )
-    return sum(map(seconds_trained, histories)), sum(history[-1]["step"] for history in histories)
+    """Returns seconds of training and steps of the rounds before `folder`, the last of several."""
+    seconds, steps = 0.0, 0
+    for number in range(1, arguments_of(folder).get("rounds", 1)):
+        if history := log_history(round_folder(folder, number)):
+            seconds += seconds_trained(history)
+            steps += history[-1]["step"]
+    return seconds, steps
 
 
 def duration(seconds: float) -> str:
-    """Seconds as a person says them: 48 s, 12 min 5 s, 1 h 3 min."""
+    """Returns seconds in words: 48 s, 12 min 5 s, 1 h 3 min."""
     minutes, rest = divmod(round(seconds), 60)
     if minutes == 0:
         return f"{rest} s"
@@ -151,16 +152,18 @@ def _usage(stage: str) -> str:
     loaded = 'from transformers import pipeline\n\npoet = pipeline("text-generation", model=".")'
     if stage == "author":
         loaded = (
-            "from peft import PeftModel\nfrom transformers import AutoModelForCausalLM, AutoTokenizer, pipeline\n\n"
-            'base = AutoModelForCausalLM.from_pretrained("../sft")  # the fine-tuned model that it was trained on\n'
+            "from peft import PeftModel\n"
+            "from transformers import AutoModelForCausalLM, AutoTokenizer, pipeline\n\n"
+            'base = AutoModelForCausalLM.from_pretrained("../sft")  # the fine-tuned model\n'
             'model = PeftModel.from_pretrained(base, ".").merge_and_unload()\n'
-            'poet = pipeline("text-generation", model=model, tokenizer=AutoTokenizer.from_pretrained("."))'
+            'tokenizer = AutoTokenizer.from_pretrained(".")\n'
+            'poet = pipeline("text-generation", model=model, tokenizer=tokenizer)'
         )
     return f"{loaded}  # this folder, or its id on a hub\nprint(poet({given})[0]{taken})"
 
 
 def _hub_id(value: Any) -> str | None:
-    """`value` where it can only be an id on a hub, owner/name, and not a folder here."""
+    """Returns `value` if it can only be an id on a hub, owner/name, and not a folder."""
     known = (
         isinstance(value, str)
         and re.fullmatch(r"[\w-][\w.-]*/[\w-][\w.-]*", value)
@@ -170,7 +173,7 @@ def _hub_id(value: Any) -> str | None:
 
 
 def _shown(value: Any) -> Any:
-    """`value` as a card may show it: a path becomes None."""
+    """Returns `value` as a card may show it: None instead of a path."""
     is_path = isinstance(value, os.PathLike) or (
         isinstance(value, str)
         and (

@@ -1,7 +1,7 @@
-"""A stage's folder: who it belongs to, where its training stopped, whether it is finished.
+"""Keeps the folder of a stage: whose it is, where its training stopped, whether it is finished.
 
-Knows names of files; knows nothing of what is inside them. Whole things only: a checkpoint is written under
-`unfinished/` and renamed, a finished stage gets `trainer_state.json` as its last file.
+It knows names of files, not their contents. A checkpoint is written under `unfinished/` and renamed.
+A finished stage gets `trainer_state.json` as its last file.
 """
 
 import errno
@@ -16,12 +16,12 @@ from poet.errors import UserError, first_line
 from poet.files import FREE_SPACE, refuse_another, write_text
 
 UNFINISHED = "unfinished"
-_ARGUMENTS = (
-    "_arguments.json"  # may name folders of this machine: a push leaves out what begins with _
-)
+_ARGUMENTS = "_arguments.json"  # names folders of this machine: a push leaves out files with _
+_HUB_ID = "_hub_id"
 _DONE = "trainer_state.json"
-_PARTS = ("optimizer.[pb]*", "scheduler.pt", "trainer_state.json", "rng_state*.pth")
-_NOT_WRITTEN = (
+_PARTS = ("optimizer.pt", "scheduler.pt", "trainer_state.json", "rng_state*.pth")
+_WEIGHTS = ("model.safetensors", "adapter_model.safetensors")
+_DISK_ERRORS = (
     errno.ENOSPC,
     errno.EDQUOT,
     errno.EFBIG,
@@ -30,109 +30,107 @@ _NOT_WRITTEN = (
     errno.EPERM,
     errno.EIO,
 )
-_WEIGHTS = (
-    "model.safetensors",
-    "adapter_model.safetensors",
-)  # of a whole model; of an adapter, which needs its base
 
 
 def is_finished(folder: Path) -> bool:
-    """Whether a stage ended and left its checkpoint in `folder`."""
+    """Returns whether a stage ended and left its checkpoint in `folder`."""
     return (folder / _DONE).is_file()
 
 
 def log_history(folder: Path) -> list[dict]:
-    """What a finished stage logged, step after step; nothing of one that is not."""
-    return (
-        json.loads((folder / _DONE).read_text(encoding="utf-8"))["log_history"]
-        if is_finished(folder)
-        else []
-    )
+    """Returns the logs of a finished stage, in order, or an empty list."""
+    if not is_finished(folder):
+        return []
+    return json.loads((folder / _DONE).read_text(encoding="utf-8"))["log_history"]
 
 
 def has_weights(folder: Path) -> bool:
+    """Returns whether `folder` holds the weights of a model or of an adapter."""
     return any((folder / name).is_file() for name in _WEIGHTS)
 
 
 def arguments_of(folder: Path) -> dict:
-    """What a stage was trained with; empty where the folder came from elsewhere."""
+    """Returns the options that a stage was trained with, or {} for a folder from elsewhere."""
     record = folder / _ARGUMENTS
     return json.loads(record.read_text(encoding="utf-8")) if record.is_file() else {}
 
 
 def round_folder(output: str | Path, number: int) -> Path:
-    """Where the round of this number, from 1, leaves its model, if it is not the last: that one writes OUTPUT_DIR itself."""
+    """Returns the folder of a round, counted from 1. The last round writes `output` itself."""
     return Path(f"{output}-round-{number}")
 
 
 def claim(folder: Path, arguments: dict) -> None:
-    """Makes `folder` this run's, or finds that it already is; what a killed run left half-written goes.
+    """Makes `folder` the folder of this run, and removes what a killed run left half-written.
 
     Raises:
-        UserError: where the folder holds a run with other arguments, naming those that differ.
+        UserError: the folder holds another run or other files. The message names what differs.
     """
     if folder.exists() and not folder.is_dir():
-        raise UserError(
-            f"{folder} is a file, and a folder for the checkpoints is wanted; pass another --output_dir"
-        )
+        raise UserError(f"{folder} is a file, not a folder. Pass another --output_dir")
     record = folder / _ARGUMENTS
     arguments = json.loads(json.dumps(arguments, default=str))
     if earlier := arguments_of(folder):
         refuse_another(folder, earlier, arguments)
     elif folder.is_dir() and any(folder.iterdir()):
-        raise UserError(
-            f"{folder} holds files that are no run of this project; pass another --output_dir"
-        )
+        raise UserError(f"{folder} holds files of something else. Pass another --output_dir")
     shutil.rmtree(folder / UNFINISHED, ignore_errors=True)
     folder.mkdir(parents=True, exist_ok=True)
     write_text(record, json.dumps(arguments, ensure_ascii=False, indent=2, sort_keys=True))
 
 
 def last_checkpoint(folder: Path) -> Path | None:
-    """The newest checkpoint to go on from, or None. One that lacks a part would resume silently wrong: it is passed over."""
-    steps = {
-        int(m[1]): p
-        for p in folder.glob("checkpoint-*")
-        if (m := re.fullmatch(r"checkpoint-(\d+)", p.name))
-    }
-    sharded = any(
-        p.name.startswith("global_step") for p in folder.glob("checkpoint-*/*")
-    )  # by DeepSpeed
+    """Returns the newest whole checkpoint, or None.
+
+    A checkpoint that lacks a part is passed over: training would resume with other random numbers
+    or without the state of the optimizer.
+    """
+    steps = {}
+    for path in folder.glob("checkpoint-*"):
+        if match := re.fullmatch(r"checkpoint-(\d+)", path.name):
+            steps[int(match[1])] = path
     for step in sorted(steps, reverse=True):
-        if (
-            sharded
-            or has_weights(steps[step])
-            and all(_holds(steps[step], part) for part in _PARTS)
-        ):
+        if has_weights(steps[step]) and all(_has_part(steps[step], part) for part in _PARTS):
             return steps[step]
     return None
 
 
-def _holds(folder: Path, name: str) -> bool:
-    """Whether a file of this name or pattern is there, and not empty, as a power cut may leave it."""
-    return any(path.stat().st_size for path in folder.glob(name))
+def _has_part(folder: Path, pattern: str) -> bool:
+    """Returns whether a file exists and is not empty, as a power cut may leave it."""
+    return any(path.stat().st_size for path in folder.glob(pattern))
 
 
 def publish(source: Path, folder: Path) -> None:
-    """Moves the finished stage's files from `source` into `folder`, the mark of completion last."""
+    """Moves the files of a finished stage into `folder`, the mark of completion last."""
     for path in sorted(source.iterdir(), key=lambda p: p.name == _DONE):
         path.replace(folder / path.name)
     source.rmdir()
 
 
+def remember_hub_id(folder: Path, hub_id: str) -> None:
+    """Records under which id a stage was pushed, for the cards of the stages after it."""
+    write_text(folder / _HUB_ID, hub_id)
+
+
+def hub_id_of(folder: Path) -> str | None:
+    """Returns the id under which a stage was pushed, or None."""
+    path = folder / _HUB_ID
+    return path.read_text(encoding="utf-8") if path.is_file() else None
+
+
 @contextmanager
 def writing(folder: Path) -> Iterator[None]:
-    """Makes one sentence of a disk that is full or may not be written, in the words of whichever library met it.
+    """Turns the error of a full or read-only disk into one message.
 
-    Only OSError says so by its type: safetensors and torch have errors of their own for it.
+    Only OSError shows it by its type. safetensors and torch have errors of their own.
     """
     try:
         yield
     except Exception as error:
-        if not (
-            getattr(error, "errno", None) in _NOT_WRITTEN
-            or re.search("os error|PytorchStreamWriter|inline_container", str(error))
-        ):
+        is_disk_error = getattr(error, "errno", None) in _DISK_ERRORS or re.search(
+            "os error|PytorchStreamWriter|inline_container", str(error)
+        )
+        if not is_disk_error:
             raise
         shutil.rmtree(folder / UNFINISHED, ignore_errors=True)
         reason = getattr(error, "strerror", None) or first_line(error)

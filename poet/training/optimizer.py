@@ -1,26 +1,30 @@
-"""Muon for the hidden matrices, AdamW for embeddings, head and vectors, as one optimizer that Trainer can save.
+"""Muon for the hidden matrices and AdamW for all other weights, in one optimizer.
 
-Knows parameters and their shapes; knows nothing of Trainer, data or schedules.
+Muon: K. Jordan et al., https://kellerjordan.github.io/posts/muon/. It makes the update of a matrix
+orthogonal, so that every direction of the matrix learns at the same rate.
+AdamW: https://arxiv.org/abs/1711.05101.
 
-Muon: K. Jordan et al., https://kellerjordan.github.io/posts/muon/; the update of a matrix is orthogonalized, so that
-every direction of it learns at the same rate. AdamW: https://arxiv.org/abs/1711.05101.
+docs/speed.md says why `torch.optim.Muon` does not serve.
 """
 
 import torch
 from torch import Tensor, nn
 
+MOMENTUM = 0.95  # as in the Muon post
+
 
 def orthogonalize(matrices: Tensor, steps: int = 5, dtype: torch.dtype = torch.float32) -> Tensor:
-    """Pushes all singular values of each matrix towards one, (n, rows, columns) -> (n, rows, columns).
+    """Moves all singular values of each matrix towards one, (n, rows, columns) -> the same shape.
 
-    Newton-Schulz iteration with the quintic coefficients of the Muon post; the values end between 0.7 and 1.2. They begin at
-    most at one: the norm of the Gram matrix bounds the largest more closely than the matrix's own, so that fewer stay small.
+    This is the Newton-Schulz iteration with the coefficients of the Muon post. The singular values
+    end between 0.7 and 1.2. They must start at one or below. The norm of the Gram matrix is a
+    closer bound for the largest than the norm of the matrix, so fewer of them stay small.
 
     Args:
-        dtype: of the products; bfloat16 is enough where the hardware has it.
+        dtype: type of the products. bfloat16 is precise enough.
     """
-    tall = matrices.size(-2) > matrices.size(-1)
-    x = matrices.mT if tall else matrices
+    is_tall = matrices.size(-2) > matrices.size(-1)
+    x = matrices.mT if is_tall else matrices
     x = (x / x.norm(dim=(-2, -1), keepdim=True).clamp(min=1e-7)).to(dtype)
     for step in range(steps):
         gram = x @ x.mT
@@ -29,14 +33,15 @@ def orthogonalize(matrices: Tensor, steps: int = 5, dtype: torch.dtype = torch.f
             x, gram = x / bound.sqrt(), gram / bound
         factor = torch.baddbmm(gram, gram, gram, beta=-4.7750, alpha=2.0315)
         x = torch.baddbmm(x, factor, x, beta=3.4445)
-    return (x.mT if tall else x).to(matrices.dtype)
+    return (x.mT if is_tall else x).to(matrices.dtype)
 
 
 class MuonAdamW(torch.optim.Optimizer):
     """Muon for the groups marked `muon`, AdamW for the others.
 
-    A GPT-2 block stores its weights as (in, out), and query, key and value side by side in one (width, 3 width)
-    matrix: the three are orthogonalized apart. Updates are scaled by sqrt(max(1, out / in)), so one rate serves all.
+    A GPT-2 block stores its weights as (in, out), and query, key and value next to each other in
+    one (width, 3 width) matrix. Each of the three is made orthogonal on its own. Updates are scaled
+    by sqrt(max(1, out / in)), so that one learning rate serves all shapes.
     """
 
     def __init__(
@@ -44,7 +49,6 @@ class MuonAdamW(torch.optim.Optimizer):
         model: nn.Module,
         lr: float,
         muon_lr: float,
-        momentum: float,
         betas: tuple[float, float],
         weight_decay: float,
         bf16: bool = False,
@@ -57,13 +61,7 @@ class MuonAdamW(torch.optim.Optimizer):
         self._adamw = torch.optim.AdamW(
             others, lr=lr, betas=betas, eps=eps, weight_decay=0.0, fused=True
         )
-        muon = {
-            "params": hidden,
-            "muon": True,
-            "lr": muon_lr,
-            "momentum": momentum,
-            "weight_decay": weight_decay,
-        }
+        muon = {"params": hidden, "muon": True, "lr": muon_lr, "weight_decay": weight_decay}
         super().__init__([muon, {**self._adamw.param_groups[0], "muon": False}], {"lr": lr})
 
     @torch.no_grad()
@@ -72,7 +70,7 @@ class MuonAdamW(torch.optim.Optimizer):
         for group in self.param_groups:
             if group["muon"]:
                 self._muon(group)
-        # Both halves share one state, which is what `state_dict` saves and a resumed run loads.
+        # Both share one state: `state_dict` saves it, and a resumed run loads it.
         self._adamw.state = self.state
         self._adamw.param_groups = [group for group in self.param_groups if not group["muon"]]
         self._adamw.step()
@@ -84,16 +82,16 @@ class MuonAdamW(torch.optim.Optimizer):
             state = self.state[p]
             if not state:
                 state["momentum"] = torch.zeros_like(p)
-            state["momentum"].lerp_(p.grad, 1 - group["momentum"])
-            update = p.grad.lerp(state["momentum"], group["momentum"])  # Nesterov
+            state["momentum"].lerp_(p.grad, 1 - MOMENTUM)
+            update = p.grad.lerp(state["momentum"], MOMENTUM)  # Nesterov
             p.mul_(1 - group["lr"] * group["weight_decay"])
-            columns = p.size(0) if p.size(1) == 3 * p.size(0) else p.size(1)
-            for weight, part in zip(p.split(columns, dim=1), update.split(columns, dim=1)):
+            is_query_key_value = p.size(1) == 3 * p.size(0)
+            columns = p.size(0) if is_query_key_value else p.size(1)
+            parts = zip(p.split(columns, dim=1), update.split(columns, dim=1), strict=True)
+            for weight, part in parts:
                 updates.setdefault(part.shape, []).append((weight, part))
-        for shape, pairs in updates.items():  # matrices of one shape in one batched product
+        for shape, pairs in updates.items():  # one batched product for all matrices of one shape
             scale = max(1.0, shape[1] / shape[0]) ** 0.5
-            stacked = torch.stack([part for _, part in pairs])
-            for (weight, _), step in zip(
-                pairs, orthogonalize(stacked, dtype=self._dtype), strict=True
-            ):
-                weight.add_(step, alpha=-group["lr"] * scale)
+            stacked = orthogonalize(torch.stack([part for _, part in pairs]), dtype=self._dtype)
+            for (weight, _), direction in zip(pairs, stacked, strict=True):
+                weight.add_(direction, alpha=-group["lr"] * scale)

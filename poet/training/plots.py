@@ -1,8 +1,7 @@
-"""A trainer's log history -> curves in a PNG; measures of verse -> bars in a PNG.
+"""Draws the curves of a training and the rates of an evaluation into PNG files.
 
-Knows matplotlib and the names under which Trainer, trl and `poet evaluate` give figures; knows nothing of folders.
-Labels are English, so that no font with Chinese characters is needed, and `Figure` is used without pyplot, which keeps
-state and asks for a display.
+It knows the names of values in the logs of Trainer, TRL and `poet evaluate`. Labels are in English,
+so no font with Chinese characters is needed. pyplot is not used: it keeps state and needs a display.
 """
 
 import math
@@ -38,10 +37,12 @@ _FORMS = {
 
 
 def draw_curves(log_history: list[dict], path: Path) -> None:
-    """One stage: train and evaluation loss and the learning rate against steps; of DPO also reward margin and accuracy.
+    """Draws the losses and the learning rate of one stage against steps.
+
+    DPO also has panels for the reward margin and the reward accuracy.
 
     Args:
-        log_history: `trainer.state.log_history`; what was never logged leaves a panel that says so.
+        log_history: `trainer.state.log_history`.
     """
     panels = [("loss", "loss"), ("learning_rate", "learning rate")]
     if any("rewards/margins" in log or "eval_rewards/margins" in log for log in log_history):
@@ -56,7 +57,10 @@ def draw_curves(log_history: list[dict], path: Path) -> None:
 
 
 def draw_stages(histories: dict[str, list[dict]], path: Path) -> None:
-    """The losses of several stages side by side, {stage: log history} -> PNG; each has a loss of its own kind, or a reward."""
+    """Draws the losses of several stages side by side, {stage: log history} -> PNG.
+
+    Each stage has its own kind of loss, or a reward.
+    """
     figure = Figure(figsize=(4.2 * len(histories), 3.4), layout=_layout())
     for axes, (stage, history) in zip(
         figure.subplots(1, len(histories), squeeze=False).flat, histories.items()
@@ -67,9 +71,9 @@ def draw_stages(histories: dict[str, list[dict]], path: Path) -> None:
 
 
 def draw_verse(rows: dict[str, dict[str, Any]], path: Path) -> None:
-    """What each writer's verse is like, {writer: row of `poet evaluate`} -> PNG: shares of poems, with 95 % intervals.
+    """Draws rates and forms of poems, {writer: row of `poet evaluate`} -> PNG, with 95 % intervals.
 
-    A row without verse, such as a pretrained model's, is left out; one named "poets" or "the poets" is grey.
+    Rows without poems, such as those of a pretrained model, are left out. The poets are grey.
     """
     rows = {name: row for name, row in rows.items() if "forms" in row}
     intervals = {name: row.get("interval", {}) for name, row in rows.items()}
@@ -89,13 +93,13 @@ def draw_verse(rows: dict[str, dict[str, Any]], path: Path) -> None:
 
 
 def series(log_history: list[dict], key: str) -> tuple[list[int], list[float]]:
-    """The steps at which `key` was logged and its values there; what is not finite is left out."""
-    found = [
+    """Returns the steps at which `key` was logged, and its finite values there."""
+    points = [
         (log["step"], float(log[key]))
         for log in log_history
         if key in log and math.isfinite(float(log[key]))
     ]
-    return [step for step, _ in found], [value for _, value in found]
+    return [step for step, _ in points], [value for _, value in points]
 
 
 def _layout() -> ConstrainedLayoutEngine:
@@ -104,7 +108,7 @@ def _layout() -> ConstrainedLayoutEngine:
 
 def _draw(axes: Axes, log_history: list[dict], key: str, label: str) -> None:
     steps, values = series(log_history, key)
-    if len(values) > 100:  # a noisy curve: pale as it is, and its running mean
+    if len(values) > 100:  # a noisy curve is drawn pale, with its running mean on top
         axes.plot(steps, values, color=_BLUE, alpha=0.25, linewidth=0.8)
         values = _running_mean(values, len(values) // 50)
     if steps:
@@ -146,7 +150,11 @@ def _draw_shares(
     labels: dict[str, str],
     writers: dict[str, tuple[dict[str, float], dict[str, Sequence[float]]]],
 ) -> None:
-    """A group of bars a label, in it one a writer, {writer: (shares, their intervals)}; a whisker is an interval."""
+    """Draws a group of bars per label, with one bar per writer and the interval as a whisker.
+
+    Args:
+        writers: {writer: (shares, intervals)}.
+    """
     colours = iter(_WRITERS * len(writers))
     height = 0.75 / max(1, len(writers))
     for number, (name, (shares, intervals)) in enumerate(writers.items()):
@@ -184,6 +192,6 @@ def _dress(axes: Axes) -> None:
 
 
 def _running_mean(values: Sequence[float], width: int) -> list[float]:
-    """(n) -> (n): each value's mean with as many neighbours on either side, `width` or what the nearer end allows."""
+    """Returns means over `width` neighbours on each side, (n) -> (n), fewer near the ends."""
     reach = [min(width, i, len(values) - 1 - i) for i in range(len(values))]
     return [sum(values[i - r : i + r + 1]) / (2 * r + 1) for i, r in enumerate(reach)]

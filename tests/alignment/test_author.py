@@ -19,8 +19,9 @@ from poet.evaluation import evaluate
 from poet.generation.adapter import base_of
 from poet.generation.load import generation_defaults, load
 from poet.generation.write import write
-from poet.training.options import AuthorArguments, FinetuningArguments, parse
-from poet.training.stage import load_model
+from poet.training.command_line import parse
+from poet.training.options import SFTOptions
+from poet.training.stage import Stage
 from poet_tokenizer import build_tokenizer
 
 POSITIONS = 64
@@ -218,27 +219,13 @@ def test_an_author_without_enough_poems_or_without_the_corpus_is_refused(
     [
         ("author", [], "go together"),
         ("sft", ["--author", "李白"], "go together"),
-        ("author", ["--author", "李白", "--lora_dropout", "1"], "lora_dropout must be at least 0"),
+        ("author", ["--author", "李白", "--muon_learning_rate", "0.01"], "whole matrices"),
     ],
 )
 def test_options_of_an_adapter_that_clash_are_refused(recipe, options, message):
     argv = ["--config", f"configs/tang/{recipe}.yaml", *options]
     with pytest.raises(UserError, match=message):
-        parse(FinetuningArguments, SFTConfig, AuthorArguments, argv=argv)
-
-
-@pytest.mark.parametrize(
-    ("options", "message"),
-    [
-        ({"layers": ["c_attn", "q_proj"]}, "has no layer q_proj"),
-        ({"optimizer": "muon"}, "muon does not train adapters"),
-    ],
-)
-def test_an_adapter_that_the_model_cannot_have_is_refused(options, message):
-    model = random_model(build_tokenizer("春", 32), 32)
-    settings = {"rank": 4, "alpha": 8, "dropout": 0.0, "layers": ["c_attn"], "optimizer": "adamw"}
-    with pytest.raises(UserError, match=message):
-        author.adapter_config(model, **settings | options, seed=0)
+        parse(SFTOptions, SFTConfig, argv=argv)
 
 
 def test_an_adapter_that_does_not_fit_is_refused(run, adapter, tmp_path):
@@ -263,8 +250,10 @@ def test_an_adapter_that_does_not_fit_is_refused(run, adapter, tmp_path):
         with pytest.raises(UserError, match=message) as raised:
             load(folder, base)
         assert "\n" not in str(raised.value)
-    with pytest.raises(UserError, match="training starts from a whole model"):
-        load_model(adapter, FinetuningArguments())
+    options = SFTOptions(model_name_or_path=str(adapter))
+    args = SFTConfig(output_dir=str(run / "more"), use_cpu=True, bf16=False)
+    with pytest.raises(UserError, match="Training starts from a whole model"):
+        Stage("sft", options, args).load_model("pretrain")
 
 
 def resize(folder: Path, **size) -> None:

@@ -104,9 +104,7 @@ OPTIONS = {
     "sampled_titles": 2,
     "samples_per_title": 4,
     "corruptions": 0,
-    "corpus_pairs": True,
     "seed": 5,
-    "round_number": 0,
 }
 
 
@@ -128,20 +126,18 @@ def record_titles(monkeypatch, rows) -> list[tuple[list[str], int]]:
     return calls
 
 
-def test_each_round_samples_for_other_titles(poet, corpus_pairs, monkeypatch):
+def test_sampled_pairs_join_those_of_the_corpus(poet, corpus_pairs, monkeypatch):
     calls = record_titles(monkeypatch, [corpus_pairs[0]])
-    for number in range(3):
-        options = OPTIONS | {"round_number": number}
-        rows = add_sampled_pairs(corpus_pairs, *poet, begins_with_spring, **options)
-        assert len(rows) == 5 and rows.features == corpus_pairs.features
-    assert calls == [(["甲", "乙"], 5), (["丙", "丁"], 6), (["甲", "乙"], 7)]
+    rows = add_sampled_pairs(corpus_pairs, *poet, begins_with_spring, **OPTIONS)
+    assert len(rows) == 5 and rows.features == corpus_pairs.features
+    assert calls == [(["甲", "乙"], 5)]
 
 
-def test_pairs_of_the_corpus_can_be_left_out(poet, corpus_pairs, monkeypatch):
-    options = OPTIONS | {"corpus_pairs": False}
-    record_titles(monkeypatch, [corpus_pairs[0]])
+def test_corrupted_poems_replace_the_pairs_of_the_corpus(poet, corpus_pairs, monkeypatch):
+    options = OPTIONS | {"corruptions": 2}
+    monkeypatch.setattr(own_pairs, "corruption_pairs", lambda *_: [corpus_pairs[0]])
     assert len(add_sampled_pairs(corpus_pairs, *poet, begins_with_spring, **options)) == 1
-    record_titles(monkeypatch, [])
+    monkeypatch.setattr(own_pairs, "corruption_pairs", lambda *_: [])
     with pytest.raises(UserError, match="2 titles gave no pair. Raise sampled_titles"):
         add_sampled_pairs(corpus_pairs, *poet, begins_with_spring, **options)
 
@@ -150,6 +146,6 @@ def test_a_preferred_poem_must_also_be_well_formed(poet, corpus_pairs, monkeypat
     title = [corpus_pairs[0]["prompt"][0]["content"]]
     assert title == ["甲"]
     let_model_write(monkeypatch, poet, ["春", GOOD])  # the preference likes both
-    options = OPTIONS | {"sampled_titles": 1, "samples_per_title": 2, "corpus_pairs": False}
-    (row,) = add_sampled_pairs(corpus_pairs, *poet, begins_with_spring, **options)
+    options = OPTIONS | {"sampled_titles": 1, "samples_per_title": 2}
+    row = add_sampled_pairs(corpus_pairs, *poet, begins_with_spring, **options)[-1]
     assert texts(row) == (GOOD, "春")

@@ -19,7 +19,7 @@ def test_a_loaded_state_goes_on_bit_for_bit():
     torch.manual_seed(0)
     size = {"vocab_size": 50, "n_embd": 16, "n_layer": 1, "n_head": 2, "n_positions": 16}
     model = GPT2LMHeadModel(GPT2Config(**size, resid_pdrop=0, embd_pdrop=0, attn_pdrop=0))
-    optimizer = MuonAdamW(model, 3e-3, 0.02, 0.95, (0.9, 0.95), 0.1)
+    optimizer = MuonAdamW(model, 3e-3, 0.02, (0.9, 0.95), 0.1)
     x = torch.randint(50, (4, 16))
 
     def step(model, optimizer):

@@ -4,6 +4,7 @@ import copy
 import itertools
 import math
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -19,14 +20,17 @@ from transformers import (
 )
 from trl import DPOConfig, DPOTrainer, SFTConfig, SFTTrainer
 
+from poet import device
 from poet.data.blocks import Blocks, eval_blocks, stream_blocks
 from poet.data.rows import POEM_SEPARATOR
 from poet.errors import UserError
-from poet.speed import hardware, scoring
+from poet.speed import scoring
+from poet.speed.apply import apply_speedups
 from poet.training import clock
 from poet.training.callbacks import ShowSample
-from poet.training.options import PretrainArguments
-from poet.training.stage import NonFiniteLoss, Run, Stage, tokenizer_for
+from poet.training.options import PretrainOptions
+from poet.training.stage import Stage
+from poet.training.trainer import UNKNOWN_STEPS, NonFiniteLoss, PoetTrainerMixin
 from poet_tokenizer import build_tokenizer, encode_text
 
 CHARACTERS = [chr(0x5000 + i) for i in range(40)]
@@ -40,15 +44,22 @@ QUIET = {
 QUIET |= {"logging_steps": 1, "logging_nan_inf_filter": False, "learning_rate": 1e-2}
 
 
-class Pretrainer(Stage, Trainer):
+def stage(muon_learning_rate: float | None = None) -> SimpleNamespace:
+    """What a trainer reads of its stage."""
+    return SimpleNamespace(
+        name="pretrain", options=PretrainOptions(muon_learning_rate=muon_learning_rate)
+    )
+
+
+class Pretrainer(PoetTrainerMixin, Trainer):
     pass
 
 
-class Tuner(Stage, SFTTrainer):
+class Tuner(PoetTrainerMixin, SFTTrainer):
     pass
 
 
-class Aligner(Stage, DPOTrainer):
+class Aligner(PoetTrainerMixin, DPOTrainer):
     pass
 
 
@@ -81,16 +92,15 @@ def text(count: int, seed: int = 0) -> list[int]:
     return torch.randint(10, 40, (count,), generator=generator).tolist()
 
 
-def pretrainer(model, folder: Path, optimizer: str = "adamw", **settings) -> Pretrainer:
+def pretrainer(model, folder: Path, muon: float | None = None, **settings) -> Pretrainer:
     args = TrainingArguments(output_dir=str(folder), **{**QUIET, "max_steps": 2, **settings})
-    trainer = Pretrainer(
+    return Pretrainer(
         model,
         args,
+        stage=stage(muon),
         train_dataset=Blocks(text(2000), 48, 0),
         eval_dataset=eval_blocks(text(400, 1), 48),
     )
-    trainer.stage_args = PretrainArguments(optimizer=optimizer)
-    return trainer
 
 
 def logged(trainer: Trainer, key: str) -> list[float]:
@@ -159,8 +169,8 @@ def test_fine_tuning_counts_each_character_of_the_poems_once_and_nothing_else(
         train_dataset=rows,
         eval_dataset=rows,
         processing_class=tokenizer,
+        stage=stage(),
     )
-    trainer.stage_args = PretrainArguments()
     nats = tokens = 0.0
     for row in rows:
         ids = tokenizer.apply_chat_template(row["prompt"] + row["completion"])["input_ids"]
@@ -189,8 +199,8 @@ def test_alignment_begins_at_ln_2_with_rewards_of_zero(model, tokenizer, tmp_pat
         train_dataset=rows,
         eval_dataset=rows,
         processing_class=tokenizer,
+        stage=stage(),
     )
-    trainer.stage_args = PretrainArguments()
     before = trainer.evaluate()
     assert before["eval_loss"] == pytest.approx(math.log(2), abs=1e-3)
     assert before["eval_rewards/chosen"] == before["eval_rewards/rejected"] == 0
@@ -223,8 +233,8 @@ def test_pairs_that_are_padded_alike_are_batched_together(model, tokenizer, tmp_
         args=args,
         train_dataset=rows,
         processing_class=tokenizer,
+        stage=stage(),
     )
-    trainer.stage_args = PretrainArguments()
     widths = [batch["input_ids"].shape[1] for batch in trainer.get_train_dataloader()]
     # 64 pairs are sorted 16 at a time, so at most one batch of each of those four groups mixes short with long.
     assert len(widths) == 32 and widths.count(min(widths)) >= 12
@@ -241,12 +251,12 @@ def test_the_global_batch_alone_decides_not_how_it_is_accumulated(model, tmp_pat
         assert other == pytest.approx(found[0], abs=1e-5)
 
 
-@pytest.mark.parametrize("optimizer", ["adamw", "muon"])
-def test_bfloat16_and_the_loss_alone_keep_the_losses_of_the_slow_path(model, tmp_path, optimizer):
-    settings = {"max_steps": 8, "optimizer": optimizer, "per_device_train_batch_size": 4}
+@pytest.mark.parametrize("muon", [None, 0.02])
+def test_bfloat16_and_the_loss_alone_keep_the_losses_of_the_slow_path(model, tmp_path, muon):
+    settings = {"max_steps": 8, "muon": muon, "per_device_train_batch_size": 4}
     slow = pretrainer(copy.deepcopy(model), tmp_path, **settings)
-    scoring.patch_forward_to_return_loss(model)
     fast = pretrainer(model, tmp_path, bf16=True, **settings)
+    apply_speedups(model, fast.args, stage="pretrain")
     for trainer in (slow, fast):
         trainer.train()
     assert (
@@ -277,7 +287,7 @@ def test_the_first_loss_that_is_no_number_stops_the_run_and_is_not_saved(model, 
 def test_a_gradient_that_is_none_ends_the_run_where_nothing_is_clipped(model, tmp_path):
     trainer = pretrainer(model, tmp_path, max_steps=2, max_grad_norm=0.0)
     model.transformer.wpe.weight.register_hook(lambda gradient: gradient * torch.nan)
-    with pytest.raises(NonFiniteLoss, match="the gradient's norm at step 1"):
+    with pytest.raises(NonFiniteLoss, match="the gradient norm at step 1"):
         trainer.train()
 
 
@@ -302,7 +312,8 @@ def test_samples_with_half_a_line_are_gone_on_with(tmp_path):
         '{"step": 2, "text": "春"}\n{"step": 4, "text": "夏"}\n{"step": 3, "te', encoding="utf-8"
     )
     state = TrainerState(global_step=2)
-    ShowSample("春", dict, path).on_train_begin(None, state, None)
+    shown = SimpleNamespace(samples=path, sample_title="春")
+    ShowSample(shown, None).on_train_begin(None, state, None)
     assert path.read_text(encoding="utf-8") == '{"step": 2, "text": "春"}\n'
 
 
@@ -315,9 +326,9 @@ def test_the_oldest_checkpoints_go(model, tmp_path):
     assert not list(tmp_path.rglob("training_args.bin"))
 
 
-@pytest.mark.parametrize("optimizer", ["adamw", "muon"])
-def test_a_second_start_repeats_the_first(model, tmp_path, optimizer):
-    settings = {"max_steps": 10, "save_strategy": "steps", "save_steps": 7, "optimizer": optimizer}
+@pytest.mark.parametrize("muon", [None, 0.02])
+def test_a_second_start_repeats_the_first(model, tmp_path, muon):
+    settings = {"max_steps": 10, "save_strategy": "steps", "save_steps": 7, "muon": muon}
     whole = pretrainer(copy.deepcopy(model), tmp_path, **settings)
     whole.train()
     again = pretrainer(copy.deepcopy(model), tmp_path, **settings)
@@ -356,7 +367,7 @@ def test_compilation_happens_once_for_training_and_once_for_evaluation(model, tm
     assert (
         len(graphs) == 4
         and graphs[0] == graphs[-1]
-        and (graphs[0] > 0 or not hardware.has_compiler())
+        and (graphs[0] > 0 or not device.has_compiler())
     )
 
 
@@ -395,10 +406,10 @@ def test_the_clock_takes_the_row_that_its_budget_is_enough_for(
     tmp_path, monkeypatch, minutes, words, layers
 ):
     monkeypatch.setattr("sys.argv", ["train_pretrain.py", *words])
-    stage_args = PretrainArguments(n_layer=2, minutes=minutes, shapes=SHAPES)
+    options = PretrainOptions(n_layer=2, minutes=minutes, shapes=SHAPES)
     args = TrainingArguments(output_dir=str(tmp_path), **QUIET)
-    clock.choose_shape(stage_args, args)
-    assert stage_args.n_layer == layers
+    clock.choose_shape(options, args)
+    assert options.n_layer == layers
     assert args.learning_rate == (0.5 if layers == 1 else 1e-2)
 
 
@@ -411,9 +422,9 @@ def test_the_clock_takes_the_row_that_its_budget_is_enough_for(
     ],
 )
 def test_a_row_that_cannot_be_trained_is_named(tmp_path, row, sentence):
-    stage_args = PretrainArguments(minutes=1.0, shapes=[{"teraflop": 0, **row}])
+    options = PretrainOptions(minutes=1.0, shapes=[{"teraflop": 0, **row}])
     with pytest.raises(UserError, match=sentence):
-        clock.choose_shape(stage_args, TrainingArguments(output_dir=str(tmp_path), **QUIET))
+        clock.choose_shape(options, TrainingArguments(output_dir=str(tmp_path), **QUIET))
     assert not list(tmp_path.iterdir())
 
 
@@ -421,10 +432,10 @@ def test_a_run_by_the_clock_goes_on_in_its_own_shape(tmp_path):
     (tmp_path / "_arguments.json").write_text(
         '{"n_layer": 1, "learning_rate": 0.25}', encoding="utf-8"
     )
-    stage_args = PretrainArguments(n_layer=2, minutes=1.0, shapes=SHAPES)
+    options = PretrainOptions(n_layer=2, minutes=1.0, shapes=SHAPES)
     args = TrainingArguments(output_dir=str(tmp_path), **QUIET)
-    clock.choose_shape(stage_args, args)
-    assert (stage_args.n_layer, args.learning_rate) == (1, 0.25)
+    clock.choose_shape(options, args)
+    assert (options.n_layer, args.learning_rate) == (1, 0.25)
 
 
 class Watch(TrainerCallback):
@@ -457,7 +468,7 @@ def test_by_the_clock_training_ends_on_time_with_a_rate_of_zero(model, tmp_path,
     }
 
     def run(watch, checkpoint=None, planned=None):
-        trainer = pretrainer(copy.deepcopy(model), tmp_path, max_steps=clock.UNKNOWN, **shape)
+        trainer = pretrainer(copy.deepcopy(model), tmp_path, max_steps=UNKNOWN_STEPS, **shape)
         trainer.seconds_so_far = lambda before=watch.seconds: before
         trainer.add_callback(watch)
         trainer.add_callback(clock.TrainByTheClock(trainer, minutes=5, planned=planned, now=watch))
@@ -476,10 +487,9 @@ def test_by_the_clock_training_ends_on_time_with_a_rate_of_zero(model, tmp_path,
     assert all(after < before for before, after in itertools.pairwise(rates[20:]))
 
 
-def test_a_tokenizer_of_ones_own_without_a_padding_mark_pads_with_its_end_mark(tmp_path):
+def test_a_tokenizer_without_a_padding_mark_pads_with_its_end_mark(tmp_path):
     tokenizer = build_tokenizer("春夜喜雨", 32)
     tokenizer.pad_token = None
     tokenizer.save_pretrained(tmp_path / "own")
-    asked = PretrainArguments(tokenizer_name_or_path=str(tmp_path / "own"))
-    own = tokenizer_for(asked, Run(tmp_path, tmp_path / "samples.jsonl"))
-    assert own.pad_token == own.eos_token and own.get_vocab() == tokenizer.get_vocab()
+    loaded = Stage.load_tokenizer(SimpleNamespace(), str(tmp_path / "own"), 32)
+    assert loaded.pad_token == loaded.eos_token and loaded.get_vocab() == tokenizer.get_vocab()

@@ -7,10 +7,12 @@ from pathlib import Path
 
 import pytest
 from transformers import TrainingArguments
+from trl import SFTConfig
 
 from poet.data.run_data import DataOptions
 from poet.errors import UserError
-from poet.training.options import AuthorArguments, PretrainArguments, parse
+from poet.training.command_line import parse
+from poet.training.options import PretrainOptions, SFTOptions
 
 CONFIGS = Path(__file__).resolve().parents[2] / "configs"
 
@@ -36,28 +38,26 @@ def test_a_recipe_is_read_as_utf_8_whatever_the_machine_prefers(monkeypatch, spe
     [
         ("n_layer:\n", "the key n_layer has no value"),
         ("n_layers: 2\n", "there is no key n_layers; the nearest is n_layer"),
-        ("env: 1\n", "env must hold lines"),
         ("- n_layer\n", "must hold lines of `key: value`"),
         ("n_layer: 'a\n", "is not YAML"),
         ("n_layer: [2, 3]\n", "n_layer takes one value"),
         ("n_layer: 2.5\n", "n_layer is a whole number"),
-        ("muon_momentum: 1.0\n", "muon_momentum is at least 0 and below 1"),
+        ("dropout: 1.0\n", "dropout must be below 1"),
         ("muon_learning_rate: -0.1\n", "muon_learning_rate is at least 0"),
     ],
 )
 def test_a_broken_recipe_is_refused_in_one_sentence(tmp_path, text, sentence):
     (tmp_path / "pretrain.yaml").write_text(text, encoding="utf-8")
     with pytest.raises(UserError, match=sentence):
-        parse(PretrainArguments, argv=["--config", str(tmp_path / "pretrain.yaml")])
+        argv = ["--config", str(tmp_path / "pretrain.yaml"), "--output_dir", str(tmp_path)]
+        parse(PretrainOptions, TrainingArguments, argv=argv)
 
 
-def test_numbers_and_lists_of_a_recipe_are_taken_as_on_the_command_line(tmp_path):
-    (tmp_path / "author.yaml").write_text(
-        "author: 李白\nlora_r: 8.0\nlora_target_modules: c_attn\n", encoding="utf-8"
-    )
-    (arguments,) = parse(AuthorArguments, argv=["--config", str(tmp_path / "author.yaml")])
-    assert (arguments.lora_r, arguments.lora_target_modules) == (8, ["c_attn"])
-    assert isinstance(arguments.lora_r, int)
+def test_numbers_and_lists_of_a_recipe_are_read_as_on_the_command_line(tmp_path):
+    recipe = f"author: 李白\nlora_r: 8.0\nloss_type: nll\noutput_dir: {tmp_path}\n"
+    (tmp_path / "author.yaml").write_text(recipe, encoding="utf-8")
+    options, args = parse(SFTOptions, SFTConfig, argv=["--config", str(tmp_path / "author.yaml")])
+    assert options.lora_r == 8 and isinstance(options.lora_r, int) and args.seed == 0
 
 
 @pytest.mark.parametrize(
@@ -76,13 +76,11 @@ def test_who_wants_the_cpu_is_not_shown_a_gpu(tmp_path, monkeypatch, argv, hidde
     assert os.environ["CUDA_VISIBLE_DEVICES"] == ("" if hidden else "3")
 
 
-def test_what_stands_under_env_is_set_and_a_key_may_be_none_where_that_means_something(
-    tmp_path, monkeypatch
-):
-    monkeypatch.setenv("POET_TRIED", "0")
-    (tmp_path / "pretrain.yaml").write_text("env:\n  POET_TRIED: 1\nminutes:\n", encoding="utf-8")
-    (arguments,) = parse(PretrainArguments, argv=["--config", str(tmp_path / "pretrain.yaml")])
-    assert arguments.minutes is None and os.environ["POET_TRIED"] == "1"
+def test_a_key_may_be_empty_where_none_has_a_meaning(tmp_path):
+    (tmp_path / "pretrain.yaml").write_text("minutes:\n", encoding="utf-8")
+    argv = ["--config", str(tmp_path / "pretrain.yaml"), "--output_dir", str(tmp_path)]
+    options, _ = parse(PretrainOptions, TrainingArguments, argv=argv)
+    assert options.minutes is None
 
 
 def test_a_machine_with_two_gpus_trains_on_one_unless_they_are_launched(tmp_path, monkeypatch):
@@ -93,5 +91,5 @@ def test_a_machine_with_two_gpus_trains_on_one_unless_they_are_launched(tmp_path
         self._n_gpu = 2  # as on a machine with two, of one process
 
     monkeypatch.setattr(TrainingArguments, "__post_init__", make)
-    _, args = parse(PretrainArguments, TrainingArguments, argv=["--output_dir", str(tmp_path)])
+    _, args = parse(PretrainOptions, TrainingArguments, argv=["--output_dir", str(tmp_path)])
     assert (args.n_gpu, args.train_batch_size) == (1, args.per_device_train_batch_size)

@@ -1,0 +1,55 @@
+"""Prints lines and progress: with bars and colours on a terminal, as plain lines elsewhere."""
+
+import sys
+from collections.abc import Iterable, Iterator
+from typing import TypeVar
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.text import Text
+
+T = TypeVar("T")
+
+
+def on_terminal() -> bool:
+    """Returns whether stdout is a terminal that can show a bar."""
+    return sys.stdout.isatty()
+
+
+def stdout() -> Console:
+    """Returns a console on the present stdout, which tests and notebooks may replace."""
+    return Console(file=sys.stdout, highlight=False, soft_wrap=True, markup=False, emoji=False)
+
+
+def bar(console: Console, *columns: str) -> Progress:
+    """Returns a progress bar; `columns` name fields of the task that stand behind the bar."""
+    fields = [TextColumn(f"{{task.fields[{name}]}}") for name in columns]
+    return Progress(
+        TextColumn("{task.description}"),
+        BarColumn(bar_width=30),
+        MofNCompleteColumn(),
+        *fields,
+        TimeRemainingColumn(),
+        TextColumn("left"),
+        console=console,
+    )
+
+
+def track(items: Iterable[T], description: str, total: int | None = None) -> Iterator[T]:
+    """Yields the items; on a terminal a bar on stderr counts them and goes away at the end."""
+    if not sys.stderr.isatty():
+        yield from items
+        return
+    with Progress(console=Console(stderr=True), transient=True) as progress:
+        yield from progress.track(items, total=total, description=description)
+
+
+def heading(number: int, of: int, text: str) -> None:
+    """Prints the heading of a stage."""
+    console = stdout()
+    console.print()
+    if on_terminal():
+        console.rule(Text.assemble((f"{number} of {of}", "bold"), f"  {text}"), align="left")
+    else:
+        console.print(f"== {number} of {of}  {text}")
+    console.print()

@@ -1,0 +1,172 @@
+"""Refuses options that cannot work, before anything is read or written.
+
+All refusals of options are in this file. Each is one message that says what to change.
+"""
+
+import math
+from typing import Any
+
+from transformers import TrainingArguments
+
+from poet.errors import UserError
+from poet.training.options import DistillOptions, DPOOptions, Options, PretrainOptions, SFTOptions
+
+_AT_LEAST = {
+    "seed": 0,
+    "per_device_train_batch_size": 1,
+    "per_device_eval_batch_size": 1,
+    "gradient_accumulation_steps": 1,
+    "n_positions": 2,
+    "n_embd": 1,
+    "n_layer": 1,
+    "n_head": 1,
+    "learning_rate": 0,
+    "muon_learning_rate": 0,
+    "weight_decay": 0,
+    "adam_epsilon": 0,
+    "dropout": 0,
+    "adam_beta1": 0,
+    "adam_beta2": 0,
+    "sampled_titles": 0,
+    "corruptions": 0,
+    "theme_fraction": 0,
+    "rounds": 1,
+    "later_steps": 0,
+    "samples_per_round": 1,
+    "old_style_poems": 0,
+    "rule_weight": 0,
+    "ending_weight": 0,
+    "lora_r": 0,
+}
+_AT_MOST = {"theme_fraction": 1, "corruptions": 20}  # the shortest form has 20 characters
+_BELOW = {"dropout": 1, "adam_beta1": 1, "adam_beta2": 1}
+
+
+def check_options(options: Options, args: TrainingArguments) -> None:
+    """Raises a UserError for the first option, ours or the library's, that cannot work."""
+    for holder in (options, args):
+        _check_ranges(holder)
+    _check_library_options(options.stage, args)
+    _check_minutes(options, args)
+    if options.muon_learning_rate is not None:
+        for name in ("optim", "optim_args"):
+            if getattr(args, name) != _default(args, name):
+                raise UserError(f"--{name} and --muon_learning_rate both choose an optimizer")
+    if isinstance(options, SFTOptions):
+        _check_author(options)
+    if isinstance(options, PretrainOptions):
+        check_shape(options)
+        if options.streaming and options.minutes is None and args.max_steps <= 0:
+            raise UserError("streaming has no end: add --max_steps or --minutes")
+    if isinstance(options, DPOOptions) and options.corruptions and not options.sampled_titles:
+        raise UserError("--corruptions needs --sampled_titles above 0")
+    if isinstance(options, DistillOptions):
+        _check_distillation(args)
+
+
+def _check_author(options: SFTOptions) -> None:
+    if bool(options.author) != (options.lora_r > 0):
+        raise UserError(
+            "--author and lora_r above 0 go together: python train_sft.py "
+            "--config configs/tang/author.yaml --author 李白"
+        )
+    if options.author and options.muon_learning_rate is not None:
+        raise UserError(
+            "--muon_learning_rate does not work with --author: Muon trains whole matrices, and an "
+            "adapter holds two factors of each matrix"
+        )
+
+
+def check_shape(options: PretrainOptions) -> None:
+    """Raises a UserError for a model that cannot be built."""
+    _check_ranges(options)
+    if options.n_embd % options.n_head:
+        raise UserError(
+            f"n_embd {options.n_embd} is not a multiple of n_head {options.n_head}: "
+            "all heads have the same width"
+        )
+    for row in options.shapes:
+        if not isinstance(row, dict) or not isinstance(row.get("teraflop"), (int, float)):
+            raise UserError(f"shapes: {row} must be a table of options with a number `teraflop`")
+
+
+def _check_ranges(holder: Any) -> None:
+    def value(name: str) -> Any:
+        number = getattr(holder, name, None)
+        return number if isinstance(number, (int, float)) else None
+
+    for name, least in _AT_LEAST.items():
+        if (number := value(name)) is not None and not number >= least:
+            raise UserError(f"{name} is at least {least}, not {number}")
+    for name, most in _AT_MOST.items():
+        if (number := value(name)) is not None and number > most:
+            raise UserError(f"{name} is at most {most}, not {number}")
+    for name, bound in _BELOW.items():
+        if (number := value(name)) is not None and number >= bound:
+            raise UserError(f"{name} must be below {bound}, not {number}")
+    number = value("temperature")
+    if number is not None and not (number > 0 and math.isfinite(number)):
+        raise UserError(f"temperature must be a number above 0, not {number}")
+
+
+def _check_library_options(stage: str, args: TrainingArguments) -> None:
+    if args.hub_strategy != "end":
+        raise UserError(
+            f"hub_strategy {args.hub_strategy.value} is not supported: only a finished stage is "
+            "pushed, which is `end`"
+        )
+    if args.save_only_model:
+        raise UserError(
+            "save_only_model is not supported: a run cannot resume from such checkpoints"
+        )
+    if str(args.resume_from_checkpoint).lower() not in ("none", "true"):
+        raise UserError(
+            f"resume_from_checkpoint {args.resume_from_checkpoint} is not supported: a run resumes "
+            "from the last whole checkpoint in output_dir. To resume from an earlier one, delete "
+            "the later ones"
+        )
+    if args.train_sampling_strategy == "group_by_length" and stage in ("pretrain", "grpo"):
+        raise UserError(
+            f"train_sampling_strategy group_by_length: the rows of {stage} have no lengths"
+        )
+    if getattr(args, "padding_free", False):
+        raise UserError(
+            "padding_free is not supported: a packed batch can be longer than n_positions"
+        )
+
+
+def _check_minutes(options: Options, args: TrainingArguments) -> None:
+    if options.minutes is None:
+        return
+    if not options.minutes > 0:
+        raise UserError(f"minutes must be above 0, not {options.minutes}")
+    if args.lr_scheduler_type in ("reduce_lr_on_plateau", "greedy"):
+        raise UserError(
+            f"--minutes does not work with lr_scheduler_type {args.lr_scheduler_type.value}: it "
+            "has to plan the learning rate to the end"
+        )
+    for name in ("logging_steps", "eval_steps", "save_steps"):
+        if 0 < (getattr(args, name) or 0) < 1:
+            raise UserError(
+                f"{name} {getattr(args, name)} is a fraction of the steps, and --minutes does not "
+                "know their number. Give a whole number"
+            )
+
+
+def _check_distillation(args: TrainingArguments) -> None:
+    for name in (
+        "loss_type",
+        "label_smoothing_factor",
+        "packing",
+        "average_tokens_across_devices",
+    ):
+        if getattr(args, name) != _default(args, name):
+            raise UserError(
+                f"{name} {getattr(args, name)} has no effect: distillation has a loss of its own"
+            )
+    if args.completion_only_loss is False:
+        raise UserError("completion_only_loss false: the teacher scores only the poem")
+
+
+def _default(args: TrainingArguments, name: str) -> Any:
+    return type(args).__dataclass_fields__[name].default

@@ -1,0 +1,192 @@
+"""Reads the command line of a training script: `--config RECIPE.yaml` and options after it.
+
+It knows dataclasses, YAML and argparse; it does not know what an option does. The dataclasses are the
+command line, as in TRL's own scripts.
+"""
+
+import difflib
+import os
+import sys
+from collections.abc import Iterable, Mapping
+from dataclasses import MISSING, Field, fields
+from pathlib import Path
+from typing import Any
+
+from poet.errors import UserError, refuse
+
+_YES = ("true", "t", "yes", "y", "1")  # as transformers' parser reads them
+
+# The same in every recipe. A recipe or the command line may still change them.
+_DEFAULTS = {
+    "activation_checkpointing": False,  # TRL turns it on, and these models are small
+    "gradient_checkpointing": False,  # its name before transformers 5.20
+    "logging_nan_inf_filter": False,  # a loss of NaN must stop the run, not look like zero
+    "hub_strategy": "end",
+    "report_to": "none",
+    "seed": 0,
+    "adam_beta2": 0.95,
+    "lr_scheduler_type": "linear",
+    "per_device_train_batch_size": 16,
+    "per_device_eval_batch_size": 32,
+    "eval_strategy": "steps",
+    "save_strategy": "steps",
+    "save_total_limit": 2,
+}
+_STAGE_DEFAULTS: dict[str, dict[str, Any]] = {
+    "pretrain": {"dataloader_drop_last": True},  # one shape, so one compilation
+    "sft": {"train_sampling_strategy": "group_by_length"},  # less padding
+    "dpo": {"train_sampling_strategy": "group_by_length", "eval_on_start": True},
+    "distill": {"train_sampling_strategy": "group_by_length", "eval_on_start": True},
+}
+
+
+def parse(*types: type, argv: list[str] | None = None):
+    """Returns one instance of each of `types`, read from `--config FILE` and the options after it.
+
+    Raises:
+        UserError: a file is missing or broken, a value has the wrong kind, or an option does not
+            exist. The message names the nearest option.
+    """
+    argv = list(sys.argv[1:] if argv is None else argv)
+    known = {f.name: f for t in types for f in fields(t)}
+    if {"-h", "--help", "--help-all"} & set(argv):
+        _show_help(types, whole="--help-all" in argv)
+    recipe, argv = _take_recipe(argv)
+    config = {} if recipe is None else _read_config(recipe, known)
+    if _is_on("use_cpu", argv, config):
+        os.environ["CUDA_VISIBLE_DEVICES"] = ""  # must be set before torch looks for a GPU
+
+    from trl import TrlParser
+
+    from poet import device
+    from poet.training import checks
+
+    for name in given(argv):
+        if name not in known and name.removeprefix("no_") not in known:
+            raise UserError(f"there is no option --{name}{_nearest(name, known, '--')}")
+    parser = TrlParser(types)
+    parser.error = refuse
+    stage = next((t.stage for t in types if hasattr(t, "stage")), "")
+    if stage:
+        parser.set_defaults_with_config(
+            bf16=device.has_fast_bfloat16(),
+            use_cpu=not device.has_accelerator(),
+            **_DEFAULTS,
+            **_STAGE_DEFAULTS.get(stage, {}),
+        )
+    parser.set_defaults_with_config(**config)
+    try:
+        parsed = parser.parse_args_and_config(args=argv)
+    except (ValueError, TypeError) as error:
+        raise UserError(f"the options do not fit together: {error}") from error
+    for holder in parsed:
+        # One process uses one GPU: Trainer would take DataParallel, which TRL refuses. Several
+        # GPUs are for `accelerate launch`.
+        if getattr(holder, "n_gpu", 1) > 1:
+            holder._n_gpu = 1
+    if stage:
+        checks.check_options(*parsed)
+    return parsed
+
+
+def given(argv: list[str] | None = None) -> list[str]:
+    """Returns the names of the options on the command line."""
+    words = sys.argv[1:] if argv is None else argv
+    return [word[2:].split("=")[0].replace("-", "_") for word in words if word.startswith("--")]
+
+
+def read_yaml(path: Path) -> dict:
+    """Returns the keys and values of a recipe's file.
+
+    Raises:
+        UserError: the file is not YAML, or does not hold `key: value` lines.
+    """
+    import yaml
+
+    try:
+        config = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise UserError(f"{path} is not YAML: {' '.join(str(error).split())}") from error
+    if not isinstance(config, dict):
+        raise UserError(f"{path} must hold lines of `key: value`")
+    return config
+
+
+def _show_help(types: tuple[type, ...], whole: bool) -> None:
+    """Prints the options of this project and exits. `whole` adds those of the libraries."""
+    script = sys.modules["__main__"].__doc__ or ""
+    ours = [t for t in types if t.__module__.startswith("poet.")]
+    theirs = [t for t in types if t not in ours]
+    print(script.strip(), "\n\noptions of this script:")
+    print("  --config FILE\n      Recipe to read; the options after it override its values.")
+    for item in (f for t in ours for f in fields(t)):
+        default = [] if item.default is MISSING else item.default
+        print(f"  --{item.name} (default: {default})\n      {item.metadata.get('help', '')}")
+    for library in theirs:
+        print(f"\nEvery field of {library.__name__} is an option too (--help-all lists them).")
+    if whole:
+        from trl import TrlParser
+
+        TrlParser(theirs).print_help()
+    sys.exit(0)
+
+
+def _is_on(name: str, argv: list[str], config: Mapping) -> bool:
+    """Returns whether a switch is on, by the command line or else by the recipe."""
+    on = str(config.get(name, False)).lower() in _YES
+    for word, after in zip(argv, [*argv[1:], "--"], strict=True):
+        key, _, value = word.partition("=")
+        if key.replace("-", "_") == f"__{name}":
+            on = (value or ("true" if after.startswith("--") else after)).lower() in _YES
+    return on
+
+
+def _take_recipe(argv: list[str]) -> tuple[Path | None, list[str]]:
+    """Returns the file of `--config FILE` or `--config=FILE`, and the other words.
+
+    TRL's parser takes only the first form, and reads the file in the encoding of the machine.
+    """
+    for index, word in enumerate(argv):
+        if word == "--config":
+            if index + 1 == len(argv):
+                raise UserError("--config needs a file, like configs/sample/pretrain.yaml")
+            return Path(argv[index + 1]), argv[:index] + argv[index + 2 :]
+        if word.startswith("--config="):
+            return Path(word.removeprefix("--config=")), argv[:index] + argv[index + 1 :]
+    return None, argv
+
+
+def _read_config(path: Path, known: Mapping[str, Field]) -> dict:
+    if not path.is_file():
+        recipes = sorted(p.parent.name for p in Path("configs").glob("*/data.yaml"))
+        names = ", ".join(recipes) or "none"
+        raise UserError(f"there is no recipe file {path}. Recipes in configs/: {names}")
+    config = read_yaml(path)
+    for key, value in config.items():
+        if key not in known:
+            raise UserError(f"{path}: there is no key {key}{_nearest(str(key), known)}")
+        kind = str(known[key].type)
+        if value is None and known[key].default not in (None, MISSING) and "None" not in kind:
+            raise UserError(f"{path}: the key {key} has no value")
+        config[key] = _as_on_the_command_line(key, value, kind, path)
+    return config
+
+
+def _as_on_the_command_line(key: str, value: Any, kind: str, path: Path) -> Any:
+    """Returns a value of YAML as the command line would give it: whole numbers, and lists."""
+    takes_many = any(word in kind for word in ("list", "List", "dict", "Dict", "Any"))
+    if isinstance(value, (list, dict)) and not takes_many and key != "fsdp":
+        raise UserError(f"{path}: {key} takes one value, not {value}")
+    is_whole = kind in ("<class 'int'>", "int", "int | None", "typing.Optional[int]")
+    if isinstance(value, float) and is_whole:
+        if not value.is_integer():
+            raise UserError(f"{path}: {key} is a whole number, not {value}")
+        return int(value)
+    if kind.startswith("list[") and value is not None and not isinstance(value, (list, dict)):
+        return [value]
+    return value
+
+
+def _nearest(name: str, known: Iterable[str], prefix: str = "") -> str:
+    near = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
+    return f"; the nearest is {prefix}{near[0]}" if near else ""

@@ -1,0 +1,166 @@
+"""A wrong option gets one message and leaves no folder."""
+
+from pathlib import Path
+
+import pytest
+from helpers import ROOT, SMALL, run_in_process
+
+from poet.errors import UserError
+
+
+@pytest.fixture(autouse=True)
+def in_the_repository(monkeypatch):
+    monkeypatch.chdir(ROOT)
+
+
+def refused(script: str, *options: str, folder: Path, message: str) -> None:
+    with pytest.raises(UserError) as error:
+        run_in_process(script, *options, "--output_dir", str(folder))
+    assert message in str(error.value) and "\n" not in str(error.value)
+    assert not folder.exists()
+
+
+@pytest.mark.parametrize(
+    ("script", "options", "sentence"),
+    [
+        (
+            "train_pretrain.py",
+            ["--config", "configs/tang/pretrain.yaml", "--learning_rat", "1"],
+            "--learning_rate",
+        ),
+        ("train_sft.py", ["--config", "configs/nowhere/sft.yaml"], "there is no recipe file"),
+        (
+            "train_pretrain.py",
+            ["--config", "configs/tang/pretrain.yaml", "--learning_rate", "fast"],
+            "learning_rate",
+        ),
+        ("run.py", ["--recipe", "song"], "there is no recipe song"),
+        ("run.py", ["--recipe", "tang", "--corpus", "nowhere"], "nowhere"),
+        (
+            "run.py",
+            ["--recipe", "tang-regulated", "--stages", "data,sft"],
+            "the recipe tang-regulated has no stage sft",
+        ),
+    ],
+)
+def test_a_mistake_gets_one_sentence_and_exit_code_2(script, options, sentence, tmp_path):
+    refused(script, *options, folder=tmp_path / "x", message=sentence)
+
+
+@pytest.mark.parametrize(
+    ("options", "sentence"),
+    [
+        (["--temperature", "0"], "temperature must be a number above 0"),
+        (
+            ["--tokenizer_name_or_path", "nowhere/at-all"],
+            "no tokenizer could be loaded from nowhere/at-all",
+        ),
+        (["--n_positions", "4096"], "add poems or lower n_positions"),
+        (["--per_device_train_batch_size", "500"], "or per_device_train_batch_size"),
+        (
+            ["--per_device_train_batch_size", "0"],
+            "per_device_train_batch_size is at least 1, not 0",
+        ),
+        (["--n_head", "3"], "n_embd 32 is not a multiple of n_head 3"),
+        (["--n_layer", "-1"], "n_layer is at least 1"),
+        (["--dropout", "1.5"], "dropout must be below 1"),
+        (["--seed", "-1"], "seed is at least 0"),
+        (["--report_to", "tensorbord"], "report_to tensorbord"),
+        (["--hub_strategy", "every_save"], "hub_strategy every_save"),
+        (["--minutes", "0"], "minutes must be above 0"),
+        (
+            ["--minutes", "1", "--lr_scheduler_type", "reduce_lr_on_plateau"],
+            "does not work with lr_scheduler_type reduce_lr_on_plateau",
+        ),
+        (["--save_only_model", "true"], "a run cannot resume from such checkpoints"),
+        (
+            ["--resume_from_checkpoint", "runs/other"],
+            "a run resumes from the last whole checkpoint",
+        ),
+        (["--train_sampling_strategy", "group_by_length"], "the rows of pretrain have no lengths"),
+        (["--optim", "adafactor"], "both choose an optimizer"),
+        (["--streaming", "true", "--max_steps", "-1"], "streaming has no end"),
+        (["--minutes", "1", "--eval_steps", "0.1"], "eval_steps 0.1 is a fraction of the steps"),
+        (["--adam_beta2", "1"], "adam_beta2 must be below 1"),
+    ],
+)
+def test_a_mistake_behind_the_command_line_leaves_no_folder(run, options, sentence):
+    config = ["--config", "configs/tang/pretrain.yaml", *SMALL]
+    refused("train_pretrain.py", *config, *options, folder=run / "mistake", message=sentence)
+
+
+@pytest.mark.parametrize(
+    ("script", "config", "options", "sentence"),
+    [
+        (
+            "train_dpo.py",
+            "tang/dpo",
+            ["--sampled_titles", "-1"],
+            "sampled_titles is at least 0",
+        ),
+        (
+            "train_dpo.py",
+            "tang/dpo",
+            ["--sampled_titles", "0", "--corruptions", "2"],
+            "--corruptions needs --sampled_titles",
+        ),
+        ("train_distill.py", "tang-regulated/distill", ["--rounds", "0"], "rounds is at least 1"),
+        ("train_dpo.py", "tang/dpo", ["--corruptions", "30"], "corruptions is at most 20"),
+        (
+            "train_distill.py",
+            "tang-regulated/distill",
+            ["--samples_per_round", "0"],
+            "samples_per_round is at least 1",
+        ),
+        (
+            "train_distill.py",
+            "tang-regulated/distill",
+            ["--old_style_poems", "-1"],
+            "old_style_poems is at least 0",
+        ),
+        (
+            "train_distill.py",
+            "tang-regulated/distill",
+            ["--later_steps", "-1"],
+            "later_steps is at least 0",
+        ),
+        (
+            "train_distill.py",
+            "tang-regulated/distill",
+            ["--packing", "true"],
+            "packing True has no effect",
+        ),
+        (
+            "train_dpo.py",
+            "tang/dpo",
+            ["--padding_free", "true"],
+            "padding_free is not supported",
+        ),
+        ("train_grpo.py", "tang-regulated/grpo", ["--rewards", "fame"], "there is no reward fame"),
+        (
+            "train_grpo.py",
+            "tang-regulated/grpo",
+            ["--reward_weights", "1"],
+            "there are 4 rewards and 1 reward_weights",
+        ),
+        ("train_grpo.py", "tang-regulated/grpo", ["--num_generations", "7"], "num_generations"),
+        (
+            "train_grpo.py",
+            "tang-regulated/grpo",
+            ["--model_name_or_path", "nowhere"],
+            "no checkpoint folder nowhere",
+        ),
+        (
+            "train_grpo.py",
+            "tang-regulated/grpo",
+            ["--max_completion_length", "95"],
+            "leaves no room",
+        ),
+    ],
+)
+def test_a_mistake_about_alignment_leaves_no_folder(trained, script, config, options, sentence):
+    small = ["--max_completion_length", "40"] if "grpo" in script else []
+    if config.startswith("tang-regulated"):
+        small += ["--model_name_or_path", str(trained / "sft")]
+    words = ["--config", f"configs/{config}.yaml", *small, *options]
+    refused(script, *words, folder=trained / "mistake", message=sentence)
