@@ -134,7 +134,7 @@ def _show_help(types: tuple[type, ...], whole: bool) -> None:
 def _is_on(name: str, argv: list[str], config: Mapping) -> bool:
     """Returns whether a switch is on, by the command line or else by the recipe."""
     on = str(config.get(name, False)).lower() in _YES
-    for word, after in zip(argv, [*argv[1:], "--"], strict=True):
+    for word, after in zip(argv, [*argv[1:], "--"], strict=False):
         key, _, value = word.partition("=")
         if key.replace("-", "_") == f"__{name}":
             on = (value or ("true" if after.startswith("--") else after)).lower() in _YES
