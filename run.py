@@ -159,10 +159,11 @@ def train(stage: str, recipe: Path, run: Path, minutes: float | None, plain: boo
 
 def report(recipe: Path, run: Path) -> None:
     """Evaluates the run on held-out titles and writes report.md."""
-    from poet.evaluation.evaluate import evaluate
+    from poet.evaluation.checkpoints import evaluate_run
     from poet.evaluation.report import write_report
 
-    print(f"\nThe report: {write_report(run, evaluate(run, start_model(recipe)))}", flush=True)
+    rates = evaluate_run(run, start_model(recipe))
+    print(f"\nThe report: {write_report(run, rates)}", flush=True)
 
 
 if __name__ == "__main__":

@@ -285,28 +285,29 @@ def _evaluate(options: argparse.Namespace) -> None:
         )
     import json
 
-    from poet.evaluation import evaluate
+    from poet.evaluation.checkpoints import evaluate_checkpoints
+    from poet.evaluation.held_out import find_held_out, read_poems
+    from poet.evaluation.table import table
     from poet.training import plots
 
     _quiet()
-    result = evaluate.evaluate_checkpoints(
+    result = evaluate_checkpoints(
         options.checkpoints,
-        evaluate.find_held_out(options.corpus, options.checkpoints),
+        find_held_out(options.corpus, options.checkpoints),
         options.titles,
         options.seed,
-        evaluate.read_poems(options.poems) if options.poems else (),
+        read_poems(options.poems) if options.poems else (),
     )
     if options.json:
-        print(json.dumps(result, ensure_ascii=False, indent=1))
+        print(json.dumps(result.to_json(), ensure_ascii=False, indent=1))
     else:
-        print(evaluate.table(evaluate.columns(result)))
+        print(table(result.columns()))
     if figure is not None:
+        rows = {name: row.to_json() for name, row in result.columns().items()}
         try:
-            plots.draw_verse(evaluate.columns(result), figure)
+            plots.draw_verse(rows, figure)
         except OSError as error:
-            raise UserError(
-                f"the figure {figure} could not be written ({error.strerror})"
-            ) from error
+            raise UserError(f"cannot write the figure {figure} ({error.strerror})") from error
 
 
 if __name__ == "__main__":

@@ -6,10 +6,10 @@ Knows the files that the stages leave; trains and measures nothing. Links are re
 import json
 import re
 from pathlib import Path
-from typing import Any
 
 from poet.data.run_data import format_summary, load_summary
-from poet.evaluation.evaluate import table
+from poet.evaluation.row import Row
+from poet.evaluation.table import table
 from poet.files import write_text
 from poet.training import plots
 from poet.training.card import (
@@ -34,7 +34,7 @@ _RATES = (
 )
 
 
-def write_report(run_dir: Path, rates: dict[str, dict[str, Any]]) -> Path:
+def write_report(run_dir: Path, rates: dict[str, Row]) -> Path:
     """Writes `run_dir`/report.md, report.png and verse.png, and returns the first; a stage that has not ended is left out.
 
     The model cards of the evaluated stages get their rates too.
@@ -59,7 +59,7 @@ def write_report(run_dir: Path, rates: dict[str, dict[str, Any]]) -> Path:
         ]
     if rates:
         rows = {_COLUMNS.get(name, name): row for name, row in rates.items()}
-        plots.draw_verse(rows, run_dir / "verse.png")
+        plots.draw_verse({name: row.to_json() for name, row in rows.items()}, run_dir / "verse.png")
         for stage in rates.keys() & histories.keys():
             columns = {"this model": rates[stage], "the poets": rates["poets"]}
             add_evaluation(run_dir / stage, f"{table(columns)}\n\n{_RATES}")

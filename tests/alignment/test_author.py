@@ -15,7 +15,9 @@ from trl import SFTConfig
 from poet.alignment import author
 from poet.data import run_data
 from poet.errors import UserError
-from poet.evaluation import evaluate
+from poet.evaluation.checkpoints import evaluate_checkpoints
+from poet.evaluation.held_out import load_from_run
+from poet.evaluation.table import table
 from poet.generation.adapter import base_of
 from poet.generation.load import generation_defaults, load
 from poet.generation.write import write
@@ -140,21 +142,19 @@ def test_poems_with_the_adapter_are_those_of_plain_peft(run, adapter, poet):
 
 
 def test_evaluation_attributes_poems_with_the_adapter_to_its_author(run, adapter):
-    result = evaluate.evaluate_checkpoints([run / "sft", adapter], evaluate.of_run(run), titles=20)
-    before, row = result["checkpoints"].values()
-    assert row["voice_auc"] > row["interval"]["voice_auc"][0] > 0.8
-    assert (
-        row["author_loss"] < row["author_loss_before"]
-        and row["others_loss"] > row["others_loss_before"]
-    )
+    result = evaluate_checkpoints([run / "sft", adapter], load_from_run(run), titles=20)
+    before, row = result.checkpoints.values()
+    assert row.voice_auc.value > row.voice_auc.interval[0] > 0.8
+    assert row.author_loss.value < row.author_loss_before.value
+    assert row.others_loss.value > row.others_loss_before.value
     history = json.loads((adapter / "trainer_state.json").read_text("utf-8"))["log_history"]
-    assert row["author_loss"] == pytest.approx(
-        [log["eval_loss"] for log in history if "eval_loss" in log][-1], abs=1e-4
-    )
-    assert row["own_poems_taken_for_author"] == 1 and row["others_poems_taken_for_author"] == 0
-    assert row["taken_for_author"] > row["taken_for_author_before"]
-    assert row.keys() > before.keys() and "voice_auc" not in before
-    assert "| voice auc |  | " in evaluate.table(evaluate.columns(result))
+    last_loss = [log["eval_loss"] for log in history if "eval_loss" in log][-1]
+    assert row.author_loss.value == pytest.approx(last_loss, abs=1e-4)
+    assert row.own_poems_taken_for_author.value == 1
+    assert row.others_poems_taken_for_author.value == 0
+    assert row.taken_for_author.value > row.taken_for_author_before.value
+    assert before.voice_auc is None
+    assert "| author told from others (AUC) | higher |  | " in table(result.columns())
 
 
 @pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="there is no SIGKILL on this system")
@@ -261,12 +261,3 @@ def resize(folder: Path, **size) -> None:
     config = AutoConfig.from_pretrained(folder)
     config.update(size)
     AutoModelForCausalLM.from_config(config).save_pretrained(folder)
-
-
-def test_the_area_under_the_curve_is_the_share_of_pairs_in_order():
-    assert evaluate.area_under_curve([3, 2, 1], [2, 0])[0] == 4.5 / 6
-    area, (low, high) = evaluate.area_under_curve([1] * 20, [0] * 30)
-    assert area == high == 1 and 0.8 < low < 1
-    assert evaluate.area_under_curve([1], [0])[1] == pytest.approx(evaluate.wilson(1.0, 1))
-    low, high = evaluate.area_under_curve(list(range(50)), list(range(50)))[1]
-    assert low + high == pytest.approx(1) and 0.3 < low < 0.5

@@ -1,0 +1,296 @@
+"""Measures checkpoints: one row of measures for each, and one for the poets whose poems are held out.
+
+It knows how to load checkpoints and to let them write. It does not train.
+"""
+
+import itertools
+import random
+import sys
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from transformers import PreTrainedModel, PreTrainedTokenizerFast
+
+from poet import device
+from poet.alignment import themes
+from poet.alignment.attribution import AuthorClassifier
+from poet.alignment.author import AuthorSplit, find_author_of
+from poet.data.rows import POEM_SEPARATOR
+from poet.errors import UserError
+from poet.evaluation.copies import TrainingPoems
+from poet.evaluation.held_out import HeldOut, TitledPoem, load_from_run, stage_folder
+from poet.evaluation.intervals import Estimate, area_under_curve, fraction, ratio, share
+from poet.evaluation.losses import poem_costs, text_measures, title_measures
+from poet.evaluation.rates import rates
+from poet.evaluation.row import Row, merge
+from poet.generation.adapter import base_of
+from poet.generation.load import check_template, checkpoint_kind, load
+from poet.generation.write import write, write_ids
+from poet.training.checkpoints import is_finished
+from poet.training.stages import ALIGNED
+
+TITLES = 500  # poems that each checkpoint writes
+THEMES = 100  # poems that it writes for theme words
+MAX_TITLE = 40  # characters; a longer title is a preface
+
+
+@dataclass
+class Evaluation:
+    """The rows of measures that `poet evaluate` prints."""
+
+    seed: int
+    titles: int = 0
+    checkpoints: dict[str, Row] = field(default_factory=dict)
+    poets: Row | None = None
+    poems: Row | None = None
+
+    def columns(self) -> dict[str, Row]:
+        """Returns the rows by name: the checkpoints, then "poems" and "poets" if there are any."""
+        others = {"poems": self.poems, "poets": self.poets}
+        return self.checkpoints | {name: row for name, row in others.items() if row is not None}
+
+    def to_json(self) -> dict[str, Any]:
+        """Returns the object that `poet evaluate --json` prints."""
+        columns = {name: row.to_json() for name, row in self.columns().items()}
+        checkpoints = {name: columns.pop(name) for name in self.checkpoints}
+        return {"checkpoints": checkpoints, "titles": self.titles, "seed": self.seed, **columns}
+
+
+def evaluate_checkpoints(
+    checkpoints: Sequence[str | Path],
+    held_out: HeldOut | None,
+    titles: int = TITLES,
+    seed: int = 0,
+    poems: Sequence[str] = (),
+) -> Evaluation:
+    """Returns the measures of checkpoints, of the poets and of other poems.
+
+    A checkpoint that only continues text gets its losses of text and nothing else. An adapter of
+    one author gets measures of the author's voice too.
+
+    Args:
+        held_out: the poems to measure on. Without them only `poems` are measured.
+        titles: the number of poems that each checkpoint writes, for titles of held-out poems.
+            The row "poets" measures the real poems of the same titles.
+        seed: the seed of the titles and of the sampling.
+        poems: poems from elsewhere, for the row "poems".
+
+    Raises:
+        UserError: a checkpoint cannot be loaded, or no held-out poem has a usable title.
+    """
+    # Every checkpoint is loaded first: a broken one is refused before the first is measured.
+    loaded = {path: load(path) for path in checkpoints}
+    writers = [path for path in checkpoints if checkpoint_kind(path) == "answers titles"]
+    for path in writers:
+        check_template(loaded[path][1], path)
+    authors = {path: find_author_of(stage_folder(path)) for path in checkpoints}
+
+    training = None
+    result = Evaluation(seed)
+    if held_out is not None:
+        sample = _sample(held_out.poems, titles, seed)
+        training = TrainingPoems(held_out.training)
+        theme_test = None
+        if writers:
+            theme_test = ThemeTest([poem.text for poem in sample], held_out.training, seed)
+        for path in checkpoints:
+            model, tokenizer = loaded[path]
+            model.to(device.fastest_device())
+            _print_progress(f"{path}: the loss of held-out text")
+            held_out_poems = held_out.text.split(POEM_SEPARATOR)
+            row = text_measures(model, tokenizer, held_out_poems, training)
+            if theme_test is not None and path in writers:
+                _print_progress(f"{path}: the loss of held-out poems, and {len(sample)} new poems")
+                losses = title_measures(model, tokenizer, held_out.poems, sample, training)
+                written = write_whole_poems(model, tokenizer, _titles(sample), seed)
+                theme_rates = theme_test.measures(model, tokenizer, seed)
+                row = merge(row, losses, theme_rates, rates(written, training))
+                author = authors[path]
+                if author is not None:
+                    _print_progress(f"{path}: whether it sounds like {author.author}")
+                    voice = author_measures(path, model, tokenizer, author, sample, written, seed)
+                    row = merge(row, voice)
+            result.checkpoints[str(path)] = row
+        result.titles = len(sample)
+        result.poets = rates([poem.text for poem in sample], training)
+    if poems:
+        result.poems = rates(poems, training)
+    return result
+
+
+def evaluate_run(
+    run: Path, start_model: str | Path | None = None, titles: int = TITLES, seed: int = 0
+) -> dict[str, Row]:
+    """Returns the rows "sft" and "poets", and one row for each way in which a run was aligned.
+
+    Args:
+        start_model: the fine-tuned model that was aligned, if it is not the run's own.
+    """
+    aligned = {stage: run / stage for stage in ALIGNED if is_finished(run / stage)}
+    folders = {"sft": start_model or run / "sft", **aligned}
+    result = evaluate_checkpoints(list(folders.values()), load_from_run(run), titles, seed)
+    rows = {name: result.checkpoints[str(folder)] for name, folder in folders.items()}
+    return rows if result.poets is None else {**rows, "poets": result.poets}
+
+
+def write_whole_poems(
+    model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, titles: list[str], seed: int
+) -> list[str]:
+    """Returns one poem per title.
+
+    A poem that was cut off at the model's last position ends in "…", so it is not well formed.
+    """
+    written = write_ids(model, tokenizer, titles, seed=seed)
+    texts = tokenizer.batch_decode(written, skip_special_tokens=True)
+    return [
+        text if ids[-1:] == [tokenizer.eos_token_id] else text + "…"
+        for text, ids in zip(texts, written, strict=True)
+    ]
+
+
+class ThemeTest:
+    """Theme words from held-out poems, and whether a model's poems use them.
+
+    The rates by chance are those of a poem that was written for another theme.
+    """
+
+    def __init__(self, poems: Sequence[str], training: Sequence[str], seed: int):
+        lexicon, rng = themes.Lexicon(training), random.Random(seed)
+        candidates = (lexicon.theme(poem, rng) for poem in poems)
+        self.themes = list(itertools.islice(filter(None, candidates), THEMES))
+        self.related = lexicon.related_words(
+            {word for theme in self.themes for word in theme.split()}
+        )
+
+    def measures(
+        self, model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, seed: int
+    ) -> Row:
+        """Writes one poem per theme. Returns an empty row for a corpus without repeated words."""
+        if not self.themes:
+            return Row()
+        poems = write(
+            model,
+            tokenizer,
+            self.themes,
+            seed=seed,
+            instruction=themes.INSTRUCTION,
+            guidance_scale=themes.GUIDANCE,
+        )
+        return self.rates(poems)
+
+    def rates(self, poems: list[str]) -> Row:
+        """Takes one poem per theme."""
+        words, words_or_kin = self._words_used(poems)
+        words_by_chance, words_or_kin_by_chance = self._words_used(poems[1:] + poems[:1])
+        return Row(
+            theme_words=words,
+            theme_words_or_kin=words_or_kin,
+            theme_words_by_chance=words_by_chance,
+            theme_words_or_kin_by_chance=words_or_kin_by_chance,
+        )
+
+    def _words_used(self, poems: list[str]) -> tuple[Estimate, Estimate]:
+        """Returns the share of theme words in the poems, and of words that are there or related."""
+        used, used_or_related = [], []
+        for poem, theme in zip(poems, self.themes, strict=True):
+            size = len(theme.split())
+            words, words_or_related = themes.count_used_words(poem, theme, self.related)
+            used.append((words, size))
+            used_or_related.append((words_or_related, size))
+        return fraction(used), fraction(used_or_related)
+
+
+def author_measures(
+    adapter: str | Path,
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerFast,
+    author: AuthorSplit,
+    sample: Sequence[TitledPoem],
+    written: Sequence[str],
+    seed: int,
+) -> Row:
+    """Returns the measures of an author's adapter against the base model without the adapter.
+
+    Args:
+        model: the base model with the adapter.
+        written: the poems that `model` wrote for the titles of `sample`.
+    """
+    base, _ = load(base_of(Path(adapter)))
+    base.to(model.device)
+    # Both models sample alike, so only the weights make a difference.
+    base.generation_config = model.generation_config
+    written_before = write_whole_poems(base, tokenizer, _titles(sample), seed)
+    return merge(
+        _author_losses(model, base, tokenizer, author, seed),
+        _author_rates(author, written, written_before, seed),
+    )
+
+
+def _author_losses(
+    model: PreTrainedModel,
+    base: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerFast,
+    author: AuthorSplit,
+    seed: int,
+) -> Row:
+    """Returns how much the adapter lowers the loss of the author's poems and of others' poems."""
+    own = [TitledPoem(p.title, p.text) for p in author.held_out if len(p.title) <= MAX_TITLE]
+    others = [
+        TitledPoem(p.title, p.text) for p in author.others_held_out if len(p.title) <= MAX_TITLE
+    ]
+    if not own or not others:
+        return Row()
+    others = random.Random(seed).sample(others, min(len(others), max(len(own), TITLES)))
+    after = poem_costs(model, tokenizer, own + others)
+    before = poem_costs(base, tokenizer, own + others)
+    saved = [
+        (nats_before - nats) / max(1, count)
+        for (nats, count), (nats_before, _) in zip(after, before, strict=True)
+    ]
+    n = len(own)
+    return Row(
+        voice_auc=area_under_curve(saved[:n], saved[n:]),
+        author_loss=ratio(after[:n]),
+        author_loss_before=ratio(before[:n]),
+        others_loss=ratio(after[n:]),
+        others_loss_before=ratio(before[n:]),
+    )
+
+
+def _author_rates(
+    author: AuthorSplit, written: Sequence[str], written_before: Sequence[str], seed: int
+) -> Row:
+    """Returns the shares of poems that a classifier takes for the author's."""
+    classifier = AuthorClassifier(author, seed)
+
+    def taken(poems: Iterable[str]) -> Estimate:
+        return share(map(classifier.is_by_author, poems))
+
+    return Row(
+        taken_for_author=taken(written),
+        taken_for_author_before=taken(written_before),
+        own_poems_taken_for_author=taken(poem.text for poem in author.held_out),
+        others_poems_taken_for_author=taken(poem.text for poem in author.others_held_out),
+    )
+
+
+def _sample(poems: Sequence[TitledPoem], n: int, seed: int) -> list[TitledPoem]:
+    """Returns up to n held-out poems with short titles, in random order."""
+    usable = [poem for poem in poems if len(poem.title) <= MAX_TITLE]
+    if not usable:
+        raise UserError(
+            f"no held-out poem has a title of at most {MAX_TITLE} characters. "
+            "Shorten the titles of the corpus, or choose another corpus."
+        )
+    random.Random(seed).shuffle(usable)
+    return usable[:n]
+
+
+def _titles(poems: Sequence[TitledPoem]) -> list[str]:
+    return [poem.title for poem in poems]
+
+
+def _print_progress(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)

@@ -1,0 +1,173 @@
+"""Finds the poems that models are measured on.
+
+It knows run folders and corpora. It does not know models.
+"""
+
+import re
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from poet.data import run_data
+from poet.data.poems import read_corpus
+from poet.data.rows import (
+    POEM_SEPARATOR,
+    Row,
+    content,
+    dpo_row,
+    hold_out,
+    pretraining_rows,
+    pretraining_text,
+    sft_row,
+    training_texts,
+)
+from poet.errors import UserError
+from poet.text import LINE_END
+
+_WIDE_MARKS = str.maketrans(",.?!;", "，。？！；")
+
+
+class TitledPoem(NamedTuple):
+    """A title and its poem, one couplet per row of `text`."""
+
+    title: str
+    text: str
+
+
+@dataclass(frozen=True)
+class HeldOut:
+    """The held-out poems of a corpus, and the poems that the models were trained on.
+
+    `poems` are held out from fine-tuning and `text` is held out from pretraining. `training` has
+    the poems of all three training parts, which a model may have copied.
+    """
+
+    poems: list[TitledPoem]
+    text: str
+    training: list[str]
+
+
+def load_from_run(run: Path) -> HeldOut:
+    """Returns the held-out parts of a run folder.
+
+    Raises:
+        UserError: the run has no data.
+    """
+    parts = {}
+    for stage in run_data.STAGES:
+        rows = run_data.load_stage(run, stage)
+        parts[stage] = list(rows["train"]), list(rows["test"])
+    return _from_parts(parts)
+
+
+def load_from_corpus(corpus: str) -> HeldOut:
+    """Returns the held-out parts of a corpus, which is split as the recipe `tang` splits it.
+
+    Raises:
+        UserError: the corpus cannot be read, or it has too few poems.
+    """
+    options = run_data.DataOptions(corpus=corpus)
+    _, split = run_data.read_and_split(options)
+    text = pretraining_text(split.pretrain)
+    answers = [sft_row(poem) for poem in split.sft]
+    # A poem stands on both sides of its pair: which poem a pair rejects changes nothing here.
+    aligned, _ = hold_out(split.dpo, options.held_out)
+    return _from_parts(
+        {
+            "pretrain": pretraining_rows(text, options.held_out),
+            "sft": hold_out(answers, options.held_out),
+            "dpo": ([dpo_row((poem, poem)) for poem in aligned], []),
+        }
+    )
+
+
+def find_held_out(corpus: str | None, checkpoints: Sequence[str | Path]) -> HeldOut | None:
+    """Returns the held-out parts of `corpus`, or else of the run of the first checkpoint.
+
+    Returns None when there is neither a corpus nor a checkpoint.
+
+    Raises:
+        UserError: the run has no data, or the checkpoints come from runs with different data.
+    """
+    if corpus is not None:
+        return load_from_corpus(corpus)
+    if not checkpoints:
+        return None
+    runs = [stage_folder(checkpoint).parent for checkpoint in checkpoints]
+    if not _has_data(runs[0]):
+        raise UserError(
+            f"there is no folder {runs[0] / 'data'} to measure {checkpoints[0]} on. "
+            "Name a corpus with --corpus."
+        )
+    identity = _data_identity(runs[0])
+    for checkpoint, run in zip(checkpoints, runs, strict=True):
+        if _has_data(run) and _data_identity(run) != identity:
+            raise UserError(
+                f"{checkpoints[0]} and {checkpoint} were trained on different data, so a poem "
+                "held out from one may have trained the other. Evaluate them in two commands."
+            )
+    return load_from_run(runs[0])
+
+
+def read_poems(path: str) -> list[str]:
+    """Returns the poems of a corpus file, with or without titles, one couplet per row.
+
+    The rows and the width of the marks in the file do not matter.
+
+    Raises:
+        UserError: the file cannot be read, has no poem, or has no marks at the ends of lines.
+    """
+    corpus = read_corpus(path)
+    poems = [poem.text for poem in corpus.poems]
+    if corpus.dropped:  # the rates below are shares of the other poems only
+        reasons = ", ".join(f"{count} {reason}" for reason, count in corpus.dropped.items())
+        print(f"{path}: not judged: {reasons}", file=sys.stderr, flush=True)
+    if not any(map(LINE_END.search, poems)):
+        raise UserError(
+            f"{path}: no line ends in ， or 。 or another mark, so no line can be found. "
+            "Add the marks at the ends of lines."
+        )
+    return [_one_couplet_per_row(poem) for poem in poems]
+
+
+def stage_folder(checkpoint: str | Path) -> Path:
+    """Returns the stage's folder: runs/tang/dpo, also for runs/tang/dpo/checkpoint-100."""
+    folder = Path(checkpoint).resolve()
+    return folder.parent if re.fullmatch(r"checkpoint-\d+", folder.name) else folder
+
+
+def _one_couplet_per_row(poem: str) -> str:
+    text = "".join(poem.translate(_WIDE_MARKS).split())
+    return re.sub("(?<=[。？！；])(?=[^。？！；])", "\n", text)
+
+
+def _has_data(run: Path) -> bool:
+    return (run / "data" / "summary.json").is_file()
+
+
+def _data_identity(run: Path) -> dict[str, Any]:
+    """Returns what decides which poems a run holds out.
+
+    The path of the corpus and the preference of alignment are left out: they change no poem.
+    """
+    made_from = run_data.load_summary(run)["made_from"]
+    return {key: value for key, value in made_from.items() if key not in ("corpus", "preference")}
+
+
+def _from_parts(parts: dict[str, tuple[list[Row], list[Row]]]) -> HeldOut:
+    """Takes {stage: (training rows, held-out rows)}."""
+    texts, held_out_texts = parts["pretrain"]
+    answers, held_out_answers = parts["sft"]
+    pairs, _ = parts["dpo"]
+    training = list(training_texts(texts, answers))
+    training += [content(pair[side]) for pair in pairs for side in ("chosen", "rejected")]
+    return HeldOut(
+        poems=[
+            TitledPoem(content(row["prompt"]), content(row["completion"]))
+            for row in held_out_answers
+        ],
+        text=POEM_SEPARATOR.join(row["text"] for row in held_out_texts),
+        training=list(dict.fromkeys(training)),
+    )
