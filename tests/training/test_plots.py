@@ -120,9 +120,7 @@ def test_bars_are_as_long_as_the_rates(figures, tmp_path: Path) -> None:
     plots.draw_verse(rows, tmp_path / "verse.png")
     left, right = figures[0].axes
     # The font has no Chinese characters, and a pretrained model writes no poems.
-    assert bars(left) == dict.fromkeys(
-        ["runs/tang/sft", "writer 2", "poets"], list(RATES.values())
-    )
+    assert bars(left) == dict.fromkeys(["runs/tang/sft", "writer 2", "poets"], list(RATES.values()))
     assert bars(right) == {"runs/tang/sft": [0.4], "writer 2": [1.0], "poets": []}
     whiskers = [list(line.get_xdata()) for line in left.lines[:5]]
     assert whiskers == [[rate * 0.9, rate * 0.9 + 0.1] for rate in RATES.values()]
@@ -138,7 +136,9 @@ def test_any_number_of_writers_is_drawn(writers: int, figures, tmp_path: Path) -
 
 
 def test_every_form_of_the_judge_has_a_name_in_the_figure() -> None:
-    forms = {length + form for length in "五七" for form in ("言絕句", "言律詩", "言排律", "言古體")}
+    forms = {
+        length + form for length in "五七" for form in ("言絕句", "言律詩", "言排律", "言古體")
+    }
     assert plots._FORMS.keys() == forms | {"irregular"}
     assert all(name.isascii() or "ü" in name for name in plots._FORMS.values())
 
