@@ -1,7 +1,10 @@
 """Preferences: functions that decide which poems alignment prefers.
 
-It knows poems. It does not know rows, pairs or models. To add a preference, write a function
-`Poem -> bool`. Add it to `PREFERENCES`, or name it as `module:function`.
+To add one, write a function `Poem -> bool`, for example `moon`. Add it to `PREFERENCES` and name it
+in data.yaml: `preference: moon`. Or keep it in a file of the working folder, for example
+my_rules.py, and name it as `module:function`: `preference: my_rules:moon`.
+
+It knows poems. It does not know rows, pairs or models.
 """
 
 from collections.abc import Callable, Iterable
