@@ -3,6 +3,7 @@
 It knows run.py and the training scripts. It does not know which figures are compared.
 """
 
+import itertools
 import json
 import os
 import resource
@@ -135,7 +136,7 @@ def read_log(folder: Path) -> Log:
     logs = logs[len(logs) // 4 :]  # the first steps compile
     step_seconds = [
         (later["seconds"] - earlier["seconds"]) / (later["step"] - earlier["step"])
-        for earlier, later in zip(logs, logs[1:], strict=False)
+        for earlier, later in itertools.pairwise(logs)
     ]
     first, last = logs[0], logs[-1]
     tokens = last.get("num_tokens", 0) - first.get("num_tokens", 0)

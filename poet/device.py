@@ -6,6 +6,7 @@ Every run needs this file, also a plain one. Files that only make training faste
 """
 
 import functools
+import itertools
 import os
 import re
 import shutil
@@ -142,7 +143,7 @@ def _requested_processes() -> int:
     words: list[str] = []
     for word in command:
         words += word.split("=", 1) if word.startswith("--") else [word]
-    options = {name.replace("-", "_"): value for name, value in zip(words, words[1:])}
+    options = {name.replace("-", "_"): value for name, value in itertools.pairwise(words)}
     if "__num_processes" in options:
         return int(options["__num_processes"])
     config = Path(options.get("__config_file", default_yaml_config_file))

@@ -36,5 +36,6 @@ def test_the_prompt_and_the_mask_of_the_answer(tmp_path):
     assert loaded.apply_chat_template(system, tokenize=False) == "<INS>寫<INP>春夜喜雨<RES>"
     answered = [*chat, {"role": "assistant", "content": "好雨。"}]
     row = loaded.apply_chat_template(answered, return_assistant_tokens_mask=True, return_dict=True)
-    answer = [id for id, mask in zip(row["input_ids"], row["assistant_masks"]) if mask]
+    marked = zip(row["input_ids"], row["assistant_masks"], strict=True)
+    answer = [id for id, mask in marked if mask]
     assert loaded.decode(answer) == "好雨。<end>"

@@ -65,7 +65,10 @@ class TrainingPoems:
             for poem, start in starts.get(text[text_start : text_start + _SHORTEST_COPY], ()):
                 run = poem[start:]
                 if text.startswith(run[: longest + 1], text_start):
-                    same = commonprefix([run, text[text_start : text_start + len(run)]])
+                    # Strings are compared by character, which is wrong for paths and right here.
+                    same = commonprefix(  # noqa: RUF071
+                        [run, text[text_start : text_start + len(run)]]
+                    )
                     longest = max(longest, len(same))
         return longest
 

@@ -71,7 +71,8 @@ def main() -> None:
                 "max_new_tokens": request.tokens,
                 "form": request,
             }
-            for title, poem in zip(titles, write(model, tokenizer, titles, **settings)):
+            poems = write(model, tokenizer, titles, **settings)
+            for title, poem in zip(titles, poems, strict=True):
                 # A poem in old style can turn out to be regulated verse with faults.
                 has_form = judge(poem).form == form
                 is_new = known_lines.isdisjoint(poem_lines(poem))

@@ -63,7 +63,7 @@ def draw_stages(histories: dict[str, list[dict]], path: Path) -> None:
     """
     figure = Figure(figsize=(4.2 * len(histories), 3.4), layout=_layout())
     for axes, (stage, history) in zip(
-        figure.subplots(1, len(histories), squeeze=False).flat, histories.items()
+        figure.subplots(1, len(histories), squeeze=False).flat, histories.items(), strict=True
     ):
         _draw(axes, history, *STAGES[stage].curve)
         axes.set_title(STAGES[stage].name, fontsize=11)

@@ -62,7 +62,7 @@ def test_a_reward_may_be_a_function_in_the_working_folder(tmp_path, monkeypatch)
     (tmp_path / "own_rules.py").write_text("def moon(poem):\n    return '月' in poem\n", "utf-8")
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "path", list(sys.path))
-    (moon, tones), weights = rewards.get_all(["own_rules:moon", "tones"], None, END)
+    (moon, _), weights = rewards.get_all(["own_rules:moon", "tones"], None, END)
     assert moon(**batch("明月", "明日")) == [1.0, 0.0] and weights == [1.0, 1.0]
     assert moon(**batch("明月", ends=False)) == [0.0]
     assert moon.__name__ == "moon"  # the name of its curve

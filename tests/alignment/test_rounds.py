@@ -45,7 +45,7 @@ def test_rounds_before_a_finished_last_round_are_not_repeated(tmp_path):
     with pytest.raises(UserError, match="dpo-round-2, the round before it, is missing"):
         list(rounds(Options(), training(tmp_path / "dpo")))
     finish(tmp_path / "dpo-round-2")
-    ((own, args, number),) = rounds(Options(), training(tmp_path / "dpo"))
+    ((own, _, number),) = rounds(Options(), training(tmp_path / "dpo"))
     assert (own.model_name_or_path, number) == (str(tmp_path / "dpo-round-2"), 2)
 
 

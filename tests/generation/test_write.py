@@ -93,7 +93,7 @@ def test_of_several_poems_the_likeliest_comes_first(tmp_path):
     repeated = [title for title in titles for _ in range(5)]
     assert sorted(poems) == sorted(write(model, tokenizer, repeated, seed=1))
     for title, group in zip(titles, (poems[:5], poems[5:]), strict=True):
-        ids = [encode_text(tokenizer, poem) + [tokenizer.eos_token_id] for poem in group]
+        ids = [[*encode_text(tokenizer, poem), tokenizer.eos_token_id] for poem in group]
         scores = mean_log_probabilities(model, tokenizer, title, ids)
         assert scores == sorted(scores, reverse=True) and scores[0] > scores[-1]
 

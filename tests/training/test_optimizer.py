@@ -35,5 +35,5 @@ def test_a_loaded_state_goes_on_bit_for_bit():
     for _ in range(3):
         step(model, optimizer)
         step(twin, resumed)
-    for a, b in zip(model.parameters(), twin.parameters()):
+    for a, b in zip(model.parameters(), twin.parameters(), strict=True):
         assert torch.equal(a, b)

@@ -120,7 +120,8 @@ def test_bars_are_as_long_as_the_rates(figures, tmp_path: Path) -> None:
     plots.draw_verse(rows, tmp_path / "verse.png")
     left, right = figures[0].axes
     # The font has no Chinese characters, and a pretrained model writes no poems.
-    assert bars(left) == dict.fromkeys(["runs/tang/sft", "writer 2", "poets"], list(RATES.values()))
+    names = ["runs/tang/sft", "writer 2", "poets"]
+    assert bars(left) == {name: list(RATES.values()) for name in names}
     assert bars(right) == {"runs/tang/sft": [0.4], "writer 2": [1.0], "poets": []}
     whiskers = [list(line.get_xdata()) for line in left.lines[:5]]
     assert whiskers == [[rate * 0.9, rate * 0.9 + 0.1] for rate in RATES.values()]

@@ -15,7 +15,7 @@ class Hub(BaseHTTPRequestHandler):
 
     received: dict[str, bytes]
 
-    def do_POST(self):  # noqa: N802
+    def do_POST(self):
         body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
         if self.path.endswith("/repos/create"):
             self.answer({"url": f"{self.server.url}/me/poet", "name": "me/poet"})
@@ -39,7 +39,7 @@ class Hub(BaseHTTPRequestHandler):
         else:
             self.answer({})
 
-    def do_GET(self):  # noqa: N802
+    def do_GET(self):
         self.answer({})
 
     def answer(self, value):
@@ -64,14 +64,14 @@ def hub():
     server.shutdown()
 
 
-def push(run, folder, endpoint):  # noqa: F811
+def push(run, folder, endpoint):
     config = ["--config", "configs/tang/pretrain.yaml", *SMALL, "--output_dir", str(run / folder)]
     environment = os.environ | {"HF_ENDPOINT": endpoint, "HF_HUB_OFFLINE": "0", "HF_TOKEN": "hf_x"}
     asked = ["--push_to_hub", "true", "--hub_model_id", "me/poet"]
     return call("train_pretrain.py", *config, *asked, env=environment)
 
 
-def test_the_checkpoint_goes_to_the_hub_and_nothing_of_this_machine(run, hub):  # noqa: F811
+def test_the_checkpoint_goes_to_the_hub_and_nothing_of_this_machine(run, hub):
     done = push(run, "pushed", hub.url)
     assert done.returncode == 0, done.stderr
     assert {
@@ -87,7 +87,7 @@ def test_the_checkpoint_goes_to_the_hub_and_nothing_of_this_machine(run, hub):  
     assert Hub.received["README.md"].startswith(b"---\nlanguage: zh\n")
 
 
-def test_without_a_hub_the_wish_to_push_is_refused_at_the_start(run):  # noqa: F811
+def test_without_a_hub_the_wish_to_push_is_refused_at_the_start(run):
     done = push(run, "alone", "http://127.0.0.1:9")
     assert done.returncode == 2, done.stderr
     assert "push_to_hub" in done.stderr and "Traceback" not in done.stderr
