@@ -11,7 +11,6 @@ import argparse
 import signal
 import subprocess
 import sys
-from dataclasses import asdict
 from pathlib import Path
 
 from poet import console, errors
@@ -105,20 +104,44 @@ def make_data(recipe: Path, run: Path, corpus: str | None) -> None:
 
 
 def describe_configuration(recipe: Path, run: Path, minutes: float | None) -> str:
-    """Returns the size of the model, where its parameters sit, and how long training takes."""
-    from poet.data.run_data import characters
-    from poet.training.options import PretrainOptions
-
+    """Returns the size of the model, where its parameters are, and the length of pretraining."""
     if start_model(recipe):
         return f"This recipe aligns a model that is already fine-tuned: {start_model(recipe)}."
-    numbers = asdict(PretrainOptions()) | read_recipe(recipe / "pretrain.yaml")
-    size = "The recipe asks for" if minutes and numbers["shapes"] else "The model is"
-    return (
-        f"{size} a GPT-2 with {numbers['n_layer']} layers, width {numbers['n_embd']}, "
-        f"{numbers['n_head']} attention heads and a context of {numbers['n_positions']} characters."
-        f"\nIts vocabulary has {len(characters(run)):,} characters. Other characters are written "
-        "in bytes."
-    )
+    from poet import device
+    from poet.data.run_data import characters, load_summary
+    from poet.speed.hardware import matmul_gflops
+    from poet.training import size
+    from poet.training.card import duration
+    from poet.training.command_line import recipe_numbers
+    from poet.training.options import PretrainOptions
+    from poet_tokenizer import build_tokenizer
+
+    options, numbers = recipe_numbers(PretrainOptions, recipe / "pretrain.yaml")
+    vocabulary = len(build_tokenizer(characters(run), options.n_positions))
+    parts = size.parameters(options, vocabulary)
+    total = sum(parts.values())
+    lines = [
+        f"GPT-2: {options.n_layer} layers, width {options.n_embd}, {options.n_head} attention "
+        f"heads, a context of {options.n_positions} tokens.",
+        f"Vocabulary: {vocabulary:,} tokens, one per character. Other characters become bytes.",
+        f"Parameters: {total:,}",
+        *(f"  {count / total:>4.0%}  {name}" for name, count in parts.items()),
+    ]
+    if minutes and options.shapes:
+        return "\n".join([*lines, "With --minutes, pretraining may choose another size."])
+    batch = int(numbers["per_device_train_batch_size"])
+    steps = int(numbers["max_steps"])
+    tokens = steps * batch * options.n_positions
+    passes = tokens / load_summary(run)["pretrain_characters"]
+    speed = matmul_gflops(device.fast_dtype())
+    seconds = size.training_seconds(options, vocabulary, tokens, speed)
+    lines += [
+        f"Pretraining: {steps:,} steps of {batch} x {options.n_positions} tokens, "
+        f"{passes:.1f} passes over the text.",
+        f"Estimate: {duration(seconds)} on this machine, which computes {speed:,.0f} GFLOP/s in "
+        "matrix products.",
+    ]
+    return "\n".join(lines)
 
 
 def start_model(recipe: Path) -> str | None:

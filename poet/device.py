@@ -56,6 +56,13 @@ def _cpu_flags() -> set[str]:
         return set()
 
 
+def fast_dtype() -> "torch.dtype":
+    """Returns bfloat16 where the hardware multiplies in it, else float32."""
+    import torch
+
+    return torch.bfloat16 if has_fast_bfloat16() else torch.float32
+
+
 def has_accelerator() -> bool:
     """Returns whether torch finds a GPU or another accelerator."""
     import torch

@@ -65,12 +65,27 @@ def test_a_machine_without_a_compiler_trains_all_the_same(run, tmp_path):
     assert done.returncode == 0, done.stderr
 
 
-def test_a_recipe_may_have_some_stages_only_and_leave_the_usual_out(run, tmp_path):
+def test_the_configuration_counts_the_parameters_that_the_model_has(run, trained):
+    from transformers import AutoModelForCausalLM
+
+    from poet.training import size
+    from poet.training.options import PretrainOptions
+
+    model = AutoModelForCausalLM.from_pretrained(trained / "pretrain")
+    options = PretrainOptions(n_embd=32, n_layer=1, n_head=2, n_positions=96)
+    parts = size.parameters(options, model.config.vocab_size)
+    assert sum(parts.values()) == model.num_parameters()
+    untied = size.parameters(PretrainOptions(tie_word_embeddings=False), 100)
+    assert untied["output layer"] == 100 * 256
+
+
+def test_a_recipe_may_leave_out_what_has_a_default(run, tmp_path):
     from run import describe_configuration
 
-    (tmp_path / "pretrain.yaml").write_text("n_embd: 64\n", encoding="utf-8")
-    said = describe_configuration(tmp_path, run, None)
-    assert "width 64" in said and f"{PretrainOptions().n_layer} layers" in said
+    (tmp_path / "pretrain.yaml").write_text("n_embd: 64\nmax_steps: 10\n", encoding="utf-8")
+    text = describe_configuration(tmp_path, run, None)
+    assert "width 64" in text and f"{PretrainOptions().n_layer} layers" in text
+    assert "10 steps of 16 x 256 tokens" in text
 
 
 def test_three_stages_and_a_checkpoint_that_plain_transformers_loads(trained):

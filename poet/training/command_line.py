@@ -10,10 +10,11 @@ import sys
 from collections.abc import Iterable, Mapping
 from dataclasses import MISSING, Field, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from poet.errors import UserError, refuse
 
+T = TypeVar("T")
 _YES = ("true", "t", "yes", "y", "1")  # as transformers' parser reads them
 
 # The same in every recipe. A recipe or the command line may still change them.
@@ -110,6 +111,13 @@ def read_yaml(path: Path) -> dict:
     if not isinstance(config, dict):
         raise UserError(f"{path} must hold lines of `key: value`")
     return config
+
+
+def recipe_numbers(kind: type[T], path: Path) -> tuple[T, dict[str, Any]]:
+    """Returns the options of `kind` in a recipe's file, and all its numbers with their defaults."""
+    numbers = {**_DEFAULTS, **read_yaml(path)}
+    names = {f.name for f in fields(kind)}  # type: ignore[arg-type]
+    return kind(**{name: value for name, value in numbers.items() if name in names}), numbers
 
 
 def _show_help(types: tuple[type, ...], whole: bool) -> None:

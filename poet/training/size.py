@@ -1,0 +1,40 @@
+"""Computes the size of a GPT-2 and the cost of its training, before the model is built."""
+
+from poet.training.options import PretrainOptions
+
+_SHARE_OF_MATMUL_SPEED = 0.5  # of the time of a step; measured by benchmarks/bench.py
+
+
+def parameters(options: PretrainOptions, vocabulary: int) -> dict[str, int]:
+    """Returns the number of parameters of each part of the model."""
+    width, layers = options.n_embd, options.n_layer
+    counts = {
+        "token embeddings": vocabulary * width,
+        "position embeddings": options.n_positions * width,
+        "attention": layers * (4 * width**2 + 4 * width),  # query, key, value and output
+        "feed-forward layers": layers * (8 * width**2 + 5 * width),  # four times as wide inside
+        "norms": layers * 4 * width + 2 * width,
+    }
+    if not options.tie_word_embeddings:
+        counts["output layer"] = vocabulary * width
+    return counts
+
+
+def operations_per_token(options: PretrainOptions, vocabulary: int) -> int:
+    """Returns the operations of forward and backward pass per token.
+
+    A matrix of n parameters takes 6 n operations (Kaplan et al., arXiv:2001.08361). Attention
+    multiplies each token with all others of its block, twice.
+    """
+    width, layers = options.n_embd, options.n_layer
+    matrices = layers * 12 * width**2 + vocabulary * width
+    attention = 2 * layers * options.n_positions * width
+    return 6 * (matrices + attention)
+
+
+def training_seconds(
+    options: PretrainOptions, vocabulary: int, tokens: int, matmul_gflops: float
+) -> float:
+    """Returns an estimate of the time of a training, from the speed of matrix products."""
+    operations = operations_per_token(options, vocabulary) * tokens
+    return operations / (matmul_gflops * 1e9 * _SHARE_OF_MATMUL_SPEED)
