@@ -59,12 +59,10 @@ def test_card_names_only_ids_on_a_hub_and_no_path(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     Path("runs/pretrain").mkdir(parents=True)
-    header, body = card(
-        tmp_path, "sft", base_model="runs/pretrain", corpus="/home/me/poems", dataset="../poems"
-    )
+    header, body = card(tmp_path, "sft", base_model="runs/pretrain", corpus="/home/me/poems")
     assert not header.keys() & {"base_model", "datasets", "license"}
     assert "runs/" not in body and "/home" not in body and "../" not in body
-    header, _ = card(tmp_path, "sft", base_model="me/poet", dataset="me/poems")
+    header, _ = card(tmp_path, "sft", base_model="me/poet", corpus="me/poems")
     assert (header["base_model"], header["datasets"]) == ("me/poet", "me/poems")
 
 
