@@ -51,7 +51,7 @@ def main() -> None:
 
     # Rewards: one function per rule. `reward_weights` weighs them.
     reward_functions, args.reward_weights = rewards.get_all(
-        options.rewards, args.reward_weights, tokenizer.eos_token_id, with_form_baseline=True
+        options.rewards, args.reward_weights, tokenizer.eos_token_id
     )
 
     if not stage.begin():

@@ -6,7 +6,7 @@ write poems like those with the higher rewards (arXiv:2402.03300).
 To add a reward, write a function from the text of one poem to a number:
 
     def short(poem: str) -> float:
-        return float(len(poem) <= 24)
+        return float(len(poem) <= 30)
 
 There are two ways to use it. Add it to `REWARDS` below, and name it in the recipe: `rewards:
 [well-formed, short]`. Or keep it in a file of the working folder, for example my_rules.py, and
@@ -66,18 +66,20 @@ REWARDS: dict[str, Reward] = {
     "regulated": regulated,
     "tones": tones,
 }
+_EASIER_IN_SHORT_FORMS = ("rhymed", "regulated", "tones")
 
 
 def get_all(
-    names: list[str], weights: list[float] | None, end_id: int, with_form_baseline: bool = False
+    names: list[str], weights: list[float] | None, end_id: int
 ) -> tuple[list[TrlReward], list[float]]:
     """Returns the rewards in the format of `trl.GRPOTrainer`, and their weights.
+
+    If "rhymed", "regulated" or "tones" is among them, the reward of `form_baseline` joins them.
 
     Args:
         names: Keys of `REWARDS`, or functions as `module:function`.
         weights: One per reward. Default: 1.
         end_id: Token id of the end mark.
-        with_form_baseline: Whether to append the reward of `form_baseline`.
 
     Raises:
         UserError: There is no such reward, or the number of weights differs.
@@ -90,13 +92,13 @@ def get_all(
             f"there are {len(names)} rewards and {len(weights)} reward_weights. "
             "Give one weight per reward."
         )
-    if not with_form_baseline:
-        return rewards, weights
     rules = [
         (reward, weight)
         for name, reward, weight in zip(names, rewards, weights, strict=True)
-        if name != "well-formed"
+        if name in _EASIER_IN_SHORT_FORMS
     ]
+    if not rules:
+        return rewards, weights
     return [*rewards, form_baseline(rules, end_id)], [*weights, 1.0]
 
 
@@ -142,7 +144,7 @@ def form_baseline(rules: list[tuple[TrlReward, float]], end_id: int) -> TrlRewar
     easiest to keep there.
 
     Args:
-        rules: Rewards and their weights, without the reward "well-formed".
+        rules: Rewards that are easier to get in short forms, and their weights.
         end_id: Token id of the end mark.
     """
     is_well_formed = get("well-formed", end_id)

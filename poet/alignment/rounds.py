@@ -35,7 +35,7 @@ _Options = TypeVar("_Options", bound=RoundOptions)
 
 
 def rounds(
-    stage_args: _Options, args: TrainingArguments
+    options: _Options, args: TrainingArguments
 ) -> Iterator[tuple[_Options, TrainingArguments, int]]:
     """Yields the options of each round, and its number from 0.
 
@@ -47,27 +47,27 @@ def rounds(
         UserError: OUTPUT_DIR holds a run with another number of rounds. Or the run is finished and
             its earlier rounds were deleted.
     """
-    output, start = args.output_dir, stage_args.model_name_or_path
-    rounds_before = arguments_of(Path(output)).get("rounds", stage_args.rounds)
-    refuse_another(Path(output), {"rounds": rounds_before}, {"rounds": stage_args.rounds})
-    finished = is_finished(Path(output)) and stage_args.rounds > 1
-    round_before_last = round_folder(output, stage_args.rounds - 1)
+    output, start = args.output_dir, options.model_name_or_path
+    rounds_before = arguments_of(Path(output)).get("rounds", options.rounds)
+    refuse_another(Path(output), {"rounds": rounds_before}, {"rounds": options.rounds})
+    finished = is_finished(Path(output)) and options.rounds > 1
+    round_before_last = round_folder(output, options.rounds - 1)
     if finished and not has_weights(round_before_last):
         raise UserError(
             f"{output} is finished, but {round_before_last}, the round before it, is missing. "
             "Pass another --output_dir"
         )
-    for number in range(stage_args.rounds):
-        is_last = number == stage_args.rounds - 1
-        round_stage_args, round_args = copy.copy(stage_args), copy.copy(args)
-        round_stage_args.model_name_or_path = start
-        if stage_args.minutes is not None:
-            round_stage_args.minutes = stage_args.minutes / stage_args.rounds
-        if number > 0 and stage_args.later_steps:
-            round_args.max_steps = stage_args.later_steps
+    for number in range(options.rounds):
+        is_last = number == options.rounds - 1
+        round_options, round_args = copy.copy(options), copy.copy(args)
+        round_options.model_name_or_path = start
+        if options.minutes is not None:
+            round_options.minutes = options.minutes / options.rounds
+        if number > 0 and options.later_steps:
+            round_args.max_steps = options.later_steps
         if not is_last:
             round_args.output_dir = str(round_folder(output, number + 1))
             round_args.push_to_hub = False
         if is_last or not finished:
-            yield round_stage_args, round_args, number
+            yield round_options, round_args, number
         start = round_args.output_dir

@@ -62,7 +62,7 @@ def test_a_reward_may_be_a_function_in_the_working_folder(tmp_path, monkeypatch)
     (tmp_path / "own_rules.py").write_text("def moon(poem):\n    return '月' in poem\n", "utf-8")
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "path", list(sys.path))
-    (moon, _), weights = rewards.get_all(["own_rules:moon", "tones"], None, END)
+    (moon, _), weights = rewards.get_all(["own_rules:moon", "well-formed"], None, END)
     assert moon(**batch("明月", "明日")) == [1.0, 0.0] and weights == [1.0, 1.0]
     assert moon(**batch("明月", ends=False)) == [0.0]
     assert moon.__name__ == "moon"  # the name of its curve
@@ -71,11 +71,11 @@ def test_a_reward_may_be_a_function_in_the_working_folder(tmp_path, monkeypatch)
             rewards.get(name, END)
 
 
-def test_with_the_baseline_a_poem_is_compared_with_poems_of_its_form():
+def test_for_rhyme_and_tones_a_poem_is_compared_with_poems_of_its_form():
     longer = f"{REPEATED}\n{REPEATED}"
     poems = batch(REPEATED, REGULATED, longer, NOT_WELL_FORMED)
     functions, weights = rewards.get_all(
-        ["well-formed", "tones", "regulated"], [1.0, 2.0, 1.0], END, with_form_baseline=True
+        ["well-formed", "tones", "regulated"], [1.0, 2.0, 1.0], END
     )
     columns = [
         [weight * value for value in function(**poems)]
