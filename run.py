@@ -95,12 +95,17 @@ def split_minutes(minutes: float | None, stages: list[str]) -> dict[str, float |
 def make_data(recipe: Path, run: Path, corpus: str | None) -> None:
     """Makes the data sets of the run and prints what they hold."""
     from poet.data.run_data import DataOptions, build_datasets, format_summary
+    from poet.data.show import show_data
     from poet.training.command_line import parse
+    from poet.training.options import PretrainOptions
 
     override = [] if corpus is None else ["--corpus", corpus]
     argv = ["--config", str(recipe / "data.yaml"), *override]
     (options,) = parse(DataOptions, argv=argv)
     print(format_summary(build_datasets(options, run)), flush=True)
+    pretraining = read_recipe(recipe / "pretrain.yaml")
+    block_length = pretraining.get("n_positions", PretrainOptions.n_positions)
+    print(f"\n{show_data(run, block_length)}", flush=True)
 
 
 def describe_configuration(recipe: Path, run: Path, minutes: float | None) -> str:
