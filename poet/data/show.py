@@ -149,13 +149,14 @@ def _table(
         previous = position
     if previous < len(ids) - 1:
         columns.append(("…", "…", "…"))
-    widths = [max(map(display_width, column)) for column in columns]
-    cells = zip(*columns, strict=True)
-    tokens, id_row, label_row = (
-        " ".join(" " * (width - display_width(cell)) + cell for cell, width in zip(line, widths))
-        for line in cells
-    )
+    aligned = [_align_right(column) for column in columns]
+    tokens, id_row, label_row = (" ".join(cells) for cells in zip(*aligned, strict=True))
     return [(name, f"tokens {tokens}"), ("", f"ids    {id_row}"), ("", f"labels {label_row}")]
+
+
+def _align_right(cells: Sequence[str]) -> list[str]:
+    width = max(map(display_width, cells))
+    return [" " * (width - display_width(cell)) + cell for cell in cells]
 
 
 def _positions(labels: list[int]) -> list[int]:
