@@ -30,7 +30,7 @@ def test_a_loaded_state_goes_on_bit_for_bit():
     for _ in range(3):
         step(model, optimizer)
     twin = copy.deepcopy(model)
-    resumed = MuonAdamW(twin, 3e-3, 0.02, 0.95, (0.9, 0.95), 0.1)
+    resumed = MuonAdamW(twin, 3e-3, 0.02, (0.9, 0.95), 0.1)
     resumed.load_state_dict(copy.deepcopy(optimizer.state_dict()))
     for _ in range(3):
         step(model, optimizer)
