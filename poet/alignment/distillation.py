@@ -28,7 +28,7 @@ from poet.text import LINE_END, poem_lines
 IGNORED = 0  # No teacher. The position does not count.
 UNMASKED = 1  # The teacher is the model without a mask.
 MASKED = 2  # The teacher is the model under the mask of the form.
-MASKED_LINE_END = 3  # Like MASKED, at a rhyme word or mark that ends a line.
+MASKED_LINE_END = 3  # Like MASKED, at a rhyme word or at the mark of a line end.
 
 
 class MaskedTeacher:
