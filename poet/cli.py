@@ -1,31 +1,33 @@
-"""The command `poet`.
+"""The command `poet`: writes poems, and measures checkpoints.
 
     poet write 春夜喜雨 -n 4 --seed 7
     poet evaluate runs/tang/sft runs/tang/dpo --json
 
-Knows arguments and the terminal: poems and figures on stdout, everything else on stderr. What takes long to import
-waits until it is needed, so that `poet --help` is instant.
+It knows options and the terminal. Poems and tables go to stdout, everything else to stderr.
+Slow imports wait inside functions, so that `poet --help` answers at once.
 """
 
 import argparse
 import difflib
-import os
+import re
 import sys
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from poet import errors
 from poet.errors import UserError
 
+if TYPE_CHECKING:
+    from poet.prosody.forms import FormRequest
+
 _MODELS = ("runs/tang/dpo", "runs/sample/dpo")
-_BEFORE_ALIGNMENT = (
-    "runs/tang/sft",
-    "runs/sample/sft",
-)  # for seven characters: the others have unlearned them
+_MODELS_BEFORE_ALIGNMENT = ("runs/tang/sft", "runs/sample/sft")
+_LINE_ENDS = "，。？！；\n"
 
 
 def main() -> None:
+    """Runs the command and exits."""
     errors.run(_main)
 
 
@@ -34,254 +36,407 @@ def _main() -> None:
     try:
         options.run(options)
         sys.stdout.flush()
-    except BrokenPipeError:  # `poet write … | head -1`: whoever read has read enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except BrokenPipeError:  # `poet write … | head -1`
+        errors.close_stdout()
 
 
-# --------------------------------------------------------------------------------------------------------- options
+# ---------------------------------------------------------------------------------------- options
+
+_EXAMPLES = """\
+examples:
+  poet write 春夜喜雨                        # title: "Joyful Rain on a Spring Night"
+  poet write 春夜喜雨 --form 五言絕句 -n 3   # three poems of four lines with five characters
+  poet evaluate runs/tang/sft runs/tang/dpo  # two models and the real poets in one table
+
+Each command has its own help: `poet write --help`.
+This package writes and measures. To train a model, clone the repository and run `make run`,
+`make tang`, or one of the scripts train_*.py there.
+"""
+
+_WRITE_EXAMPLES = """\
+examples:
+  poet write 春夜喜雨                    # title: "Joyful Rain on a Spring Night"
+  poet write --theme 秋 雁 故鄉          # about autumn, wild geese and the home village
+  poet write 寄友人 --form 七言絕句      # "To a Friend", four lines of seven characters
+  poet write 山居 --form 五言律詩 --rhyme 東 --seed 7   # "Living in the Hills", rhyme group 東
+"""
+
+_EVALUATE_EXAMPLES = """\
+examples:
+  poet evaluate runs/tang/sft runs/tang/dpo --figure rates.png
+  poet evaluate --poems my_poems.txt     # poems that anyone wrote
+"""
+
+
+class _Parser(argparse.ArgumentParser):
+    """An argument parser that reports a mistake in one message, without the usage."""
+
+    def error(self, message: str) -> NoReturn:
+        raise UserError(message)
 
 
 def _parse(arguments: list[str]) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        prog="poet", description="Writes classical Chinese verse, and measures it."
-    )
-    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    """Reads the words of the command line.
 
-    writer = commands.add_parser("write", help="write poems for a title", allow_abbrev=False)
-    writer.add_argument("title", nargs="?", help="in traditional or simplified characters")
-    writer.add_argument(
+    Raises:
+        UserError: For a word that no command or option accepts.
+    """
+    parser = _Parser(
+        prog="poet",
+        description="Writes classical Chinese poems with a model that you trained, and measures "
+        "how well a model writes.",
+        epilog=_EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--version", action="store_true", help="print the version and exit")
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND")
+    parsers = {
+        "write": _add_write(commands),
+        "evaluate": _add_evaluate(commands),
+    }
+    parser.set_defaults(run=lambda options: _about(parser, options), chosen=parser)
+    command = next((word for word in arguments if not word.startswith("-")), None)
+    if command is not None and command not in parsers:
+        raise UserError(f"there is no command {command}. {_nearest(command, parsers)}")
+    options, unknown = parser.parse_known_args(arguments)
+    if unknown:
+        word = unknown[0].split("=")[0]
+        if not word.startswith("-"):
+            raise UserError(f"{word} is one word too many. Put a title with spaces in quotes.")
+        known = re.findall(r"(?<=\[)--?[\w-]+", options.chosen.format_usage())
+        raise UserError(f"there is no option {word}. {_nearest(word, known)}")
+    return options
+
+
+def _add_write(commands: Any) -> argparse.ArgumentParser:
+    parser = commands.add_parser(
+        "write",
+        help="write poems with a given title",
+        description="Writes poems with a given title, or about given words.",
+        epilog=_WRITE_EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    parser.add_argument(
+        "title",
+        nargs="?",
+        metavar="TITLE",
+        help="the title of the poem, in traditional or simplified Chinese characters",
+    )
+    parser.add_argument(
         "--theme",
         nargs="+",
         metavar="WORD",
-        help="words to speak of, in place of a title: 秋 雁 故鄉",
+        help='what the poem is about, instead of a title: 秋 雁 ("autumn", "wild goose")',
     )
-    writer.add_argument(
-        "-n", type=int, default=1, help="how many poems, the likeliest first (%(default)s)"
+    parser.add_argument(
+        "-n",
+        type=int,
+        default=1,
+        metavar="N",
+        help="the number of poems (default: %(default)s); the model's likeliest comes first",
     )
-    writer.add_argument("--seed", type=int, help="the same seed gives the same poems")
-    writer.add_argument(
+    parser.add_argument(
+        "--seed", type=int, metavar="K", help="a number; the same seed gives the same poems"
+    )
+    parser.add_argument(
         "--model",
         metavar="DIR",
-        help=f"a checkpoint folder ({', else '.join(_MODELS)}; for 七言 sft in place of dpo)",
+        help="the folder of a model or of an author's adapter "
+        f"(default: {_MODELS[0]}, else {_MODELS[1]}; for lines of seven characters "
+        f"{_MODELS_BEFORE_ALIGNMENT[0]}, else {_MODELS_BEFORE_ALIGNMENT[1]})",
     )
-    writer.add_argument("--script", choices=["traditional", "simplified"], default="traditional")
-    writer.add_argument(
-        "--temperature", type=float, help="below 1 likelier, above 1 rarer characters"
+    parser.add_argument(
+        "--script",
+        choices=["traditional", "simplified"],
+        default="traditional",
+        help="the Chinese characters to print (default: %(default)s)",
     )
-    writer.add_argument(
+    parser.add_argument(
+        "--temperature",
+        type=float,
+        metavar="T",
+        help="below 1 likelier characters, above 1 rarer ones (default: the checkpoint's own)",
+    )
+    parser.add_argument(
         "--guidance",
         type=float,
         metavar="G",
         dest="guidance_scale",
-        help="above 1 closer to the title (1), or to the theme's words (2)",
+        help="above 1 the poem keeps closer to the title or theme and takes twice the time "
+        "(default: 2 with --theme, else 1)",
     )
-    form = writer.add_argument_group(
-        "a form, kept to the letter; the model's likeliest poem comes first"
+    form = parser.add_argument_group(
+        "a form",
+        "With a form, every poem keeps the rules of that form: number of lines, characters per "
+        "line,\ntones and rhyme.",
     )
-    form.add_argument("--form", help="五言 or 七言 with 絕句, 律詩, 排律 or 古體")
-    form.add_argument("--rhyme", metavar="GROUP", help="a rhyme group of 平水韻, like 東")
     form.add_argument(
-        "--acrostic", metavar="CHARACTERS", help="they head the lines, or the couplets"
+        "--form",
+        metavar="F",
+        help="五言 or 七言 (five or seven characters per line), followed by 絕句 (jueju, 4 lines), "
+        "律詩 (lüshi, 8 lines), 排律 (pailü, 10 lines or more) or 古體 (guti, old style: no rules "
+        "for tones)",
     )
-    form.add_argument("--first-line", metavar="LINE", help="the poem begins with it")
-    form.add_argument("--lines", type=int, help="how many, for 排律 (12) and 古體 (8)")
-    writer.set_defaults(run=_write)
+    form.add_argument(
+        "--rhyme",
+        metavar="GROUP",
+        help="the rhyme group, named by one of its characters: 東 (dong), 陽 (yang), 先 (xian)",
+    )
+    form.add_argument(
+        "--acrostic",
+        metavar="CHARACTERS",
+        help="the first characters of the lines, or of the couplets (two lines each): "
+        '春風化雨 ("spring wind turns to rain")',
+    )
+    form.add_argument(
+        "--first-line",
+        metavar="LINE",
+        help='the first line: 石徑幽泉細 ("by a stone path, a thin hidden spring")',
+    )
+    form.add_argument(
+        "--lines",
+        type=int,
+        metavar="N",
+        help="the number of lines, for 排律 (default: 12) and 古體 (default: 8)",
+    )
+    parser.set_defaults(run=_write, chosen=parser)
+    return parser
 
-    evaluator = commands.add_parser(
-        "evaluate", help="measure checkpoints, or poems of a file", allow_abbrev=False
-    )
-    evaluator.add_argument(
-        "checkpoints", nargs="*", metavar="CHECKPOINT", help="a stage of a run, like runs/tang/dpo"
-    )
-    evaluator.add_argument(
-        "--poems", metavar="FILE", help="verse from anywhere: .txt (blank lines between), .jsonl, …"
-    )
-    evaluator.add_argument(
-        "--corpus", metavar="PATH", help="whose held-out part measures; else that of the run"
-    )
-    evaluator.add_argument(
-        "--titles", type=int, default=500, metavar="N", help="poems a checkpoint (%(default)s)"
-    )
-    evaluator.add_argument(
-        "--seed", type=int, default=0, help="of the titles and of the drawing (%(default)s)"
-    )
-    evaluator.add_argument(
-        "--figure", metavar="FILE.png", help="draw the forms and rates of the verse too"
-    )
-    evaluator.add_argument(
-        "--json", action="store_true", help="one JSON object in place of a table"
-    )
-    evaluator.set_defaults(run=_evaluate)
 
-    for each in (parser, writer, evaluator):
-        each.error = errors.refuse  # type: ignore[method-assign]
-    command = next((word for word in arguments if not word.startswith("-")), None)
-    if command is not None and command not in commands.choices:
-        raise UserError(f"there is no command {command}{_nearest(command, commands.choices)}")
-    options, unknown = parser.parse_known_args(arguments)
-    if unknown:
-        chosen: argparse.ArgumentParser = commands.choices[options.command]
-        option = unknown[0].split("=")[0]
-        if not option.startswith("-"):
-            raise UserError(
-                f"{option} is one word too many; put a title of several words between quotes"
-            )
-        raise UserError(
-            f"there is no option {option}{_nearest(option, chosen._option_string_actions)}"
-        )
-    return options
+def _add_evaluate(commands: Any) -> argparse.ArgumentParser:
+    parser = commands.add_parser(
+        "evaluate",
+        help="measure models, or poems of a file",
+        description="Measures how well models predict held-out poems, and how well their own "
+        "poems keep\nthe rules. The real poets are measured in the same way.",
+        epilog=_EVALUATE_EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    parser.add_argument(
+        "checkpoints",
+        nargs="*",
+        metavar="CHECKPOINT",
+        help="the folder of a model, such as runs/tang/dpo",
+    )
+    parser.add_argument(
+        "--poems",
+        metavar="FILE",
+        help="a file of poems to measure: .txt with blank lines between the poems, .jsonl, .csv",
+    )
+    parser.add_argument(
+        "--corpus",
+        metavar="PATH",
+        help="a corpus whose held-out poems are used (default: the data of the checkpoint's run)",
+    )
+    parser.add_argument(
+        "--titles",
+        type=int,
+        default=500,
+        metavar="N",
+        help="the number of poems per checkpoint (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--seed",
+        type=int,
+        default=0,
+        metavar="K",
+        help="a number for the choice of titles and for writing (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--figure", metavar="FILE.png", help="also draw the forms and rates into this file"
+    )
+    parser.add_argument(
+        "--json", action="store_true", help="print one JSON object instead of a table"
+    )
+    parser.set_defaults(run=_evaluate, chosen=parser)
+    return parser
+
+
+def _about(parser: argparse.ArgumentParser, options: argparse.Namespace) -> None:
+    """Prints the version or, for `poet` alone, the help."""
+    if options.version:
+        import poet
+
+        print(f"poet {poet.__version__}")
+    else:
+        parser.print_help()
 
 
 def _nearest(word: str, known: Iterable[str]) -> str:
     near = difflib.get_close_matches(word, known, n=1, cutoff=0.5)
-    return (
-        f"; the nearest is {near[0]}"
-        if near
-        else f"; there are {', '.join(k for k in known if k != '-h')}"
-    )
+    if near:
+        return f"Did you mean {near[0]}?"
+    return f"There are {', '.join(name for name in known if name != '-h')}."
 
 
 def _check_seed(seed: int | None) -> None:
     if seed is not None and not 0 <= seed < 2**63:
-        raise UserError(f"--seed is a number from 0 to 2**63, not {seed}")
+        raise UserError(f"--seed is a number from 0 to 2**63 - 1, not {seed}")
 
 
 def _quiet() -> None:
-    """Neither progress bars of loading nor advice for programmers beside the verse."""
+    """Hides the progress bars and warnings of transformers."""
     import transformers
 
     transformers.logging.set_verbosity_error()
     transformers.logging.disable_progress_bar()
 
 
-# -------------------------------------------------------------------------------------------------------- commands
+# ------------------------------------------------------------------------------------------ write
 
 
 def _write(options: argparse.Namespace) -> None:
     if options.n < 1:
-        raise UserError(f"-n is {options.n}: ask for at least one poem")
+        raise UserError(f"-n is {options.n}. Ask for at least one poem.")
     _check_seed(options.seed)
-    if options.theme and options.title is not None:
-        raise UserError(
-            "a title and a theme are two wishes, and a poem answers one: leave one of them out"
-        )
-    title = (" ".join(options.theme) if options.theme else options.title or "").strip()
-    if not title:
-        raise UserError(
-            "the title is empty: give the poem a subject, like 春夜喜雨, or words to speak of with --theme"
-        )
-    try:
-        title.encode()
-    except UnicodeEncodeError as error:
-        raise UserError("the title is not UTF-8, which this command reads") from error
-    wishes = {key: getattr(options, key) for key in ("rhyme", "acrostic", "first_line", "lines")}
-    asked = next((key for key, value in wishes.items() if value is not None), None)
-    if asked and options.form is None:
-        raise UserError(
-            f"--{asked.replace('_', '-')} needs a form to stand in: add --form 五言律詩, say"
-        )
-    folder = options.model or _default_model(seven=(options.form or "").startswith("七"))
+    title = _title(options)
+    request = _form_request(options)
+    folder = options.model or _default_model(request)
 
-    from poet.alignment import themes
-    from poet.generation.load import check_sampling, check_template, load
+    from poet.generation.load import check_sampling, check_template, checkpoint_kind, load
     from poet.generation.write import write
-    from poet.prosody import forms, script
+    from poet.prosody import script
 
-    settings: dict[str, Any] = {
-        key: getattr(options, key)
-        for key in ("temperature", "guidance_scale")
-        if getattr(options, key) is not None
-    }
-    check_sampling(**settings)
-    if options.temperature is not None:
-        settings["do_sample"] = True
-    if options.form is not None:
-        settings["form"] = forms.read_form(options.form, **wishes)
+    settings: dict[str, Any] = {"seed": options.seed, "form": request}
     if options.theme:
-        settings = {
-            "instruction": themes.INSTRUCTION,
-            "guidance_scale": themes.GUIDANCE,
-            **settings,
-        }
+        from poet.alignment import themes
+
+        settings |= {"instruction": themes.INSTRUCTION, "guidance_scale": themes.GUIDANCE}
+    if options.guidance_scale is not None:
+        settings["guidance_scale"] = options.guidance_scale
+        check_sampling(guidance_scale=options.guidance_scale)
+    if options.temperature is not None:
+        settings |= {"temperature": options.temperature, "do_sample": True}
+        check_sampling(options.temperature)
     _quiet()
     model, tokenizer = load(folder)
     check_template(tokenizer, folder)
+    if checkpoint_kind(folder) == "continues text":
+        _note(
+            f"{folder} is pretrained only: it continues text and has learned no titles. "
+            "The checkpoints sft and dpo of its run write poems for titles."
+        )
     printer = _Printer(script.to_simplified if options.script == "simplified" else None)
-    poems = write(
-        model,
-        tokenizer,
-        script.to_traditional(title),
-        n=options.n,
-        stream=printer.show if options.n == 1 else None,  # of several, the first is known last
-        seed=options.seed,
-        **settings,
-    )
+    title = script.to_traditional(title)
     if options.n == 1:
+        write(model, tokenizer, title, stream=printer.show, **settings)
         printer.end()
         return
-    for number, poem in enumerate(poems):
+    # The likeliest poem is known only when all are written, so nothing is streamed.
+    for number, poem in enumerate(write(model, tokenizer, title, n=options.n, **settings)):
         if number:
             print()
         printer.show(poem)
         printer.end()
 
 
-def _default_model(seven: bool) -> str:
-    """Returns the folder of the first model that `make` left here, and prints its name."""
-    usual = _BEFORE_ALIGNMENT if seven else _MODELS
-    folder = next((name for name in usual if Path(name, "config.json").is_file()), None)
-    if folder is None:
+def _title(options: argparse.Namespace) -> str:
+    """Returns the title, or the words of the theme as one text."""
+    if options.theme and options.title is not None:
+        raise UserError("give either TITLE or --theme, not both")
+    title = (" ".join(options.theme) if options.theme else options.title or "").strip()
+    if not title:
         raise UserError(
-            f"there is no model in {' or '.join(usual)}. "
-            "Make one with `make run`, or name one with --model."
+            'the title is empty. Give one, such as 春夜喜雨 ("Joyful Rain on a Spring Night"), '
+            "or words with --theme."
         )
-    reason = " (the aligned model writes lines of five characters)" if seven else ""
-    print(f"model: {folder}{reason}", file=sys.stderr)
-    return folder
+    try:
+        title.encode()
+    except UnicodeEncodeError as error:
+        raise UserError("the title is not UTF-8. Set your terminal to UTF-8.") from error
+    return title
+
+
+def _form_request(options: argparse.Namespace) -> "FormRequest | None":
+    """Returns what --form and the options that depend on it ask for."""
+    details = {key: getattr(options, key) for key in ("rhyme", "acrostic", "first_line", "lines")}
+    if options.form is None:
+        given = [key for key, value in details.items() if value is not None]
+        if given:
+            name = given[0].replace("_", "-")
+            raise UserError(f"--{name} needs a form. Add one, such as --form 五言律詩.")
+        return None
+
+    from poet.prosody.forms import read_form
+
+    return read_form(options.form, **details)
+
+
+def _default_model(request: "FormRequest | None") -> str:
+    """Returns the folder of the model that `make` left here, and prints its name on stderr.
+
+    The aligned models unlearned lines of seven characters, so these take the model before it.
+    """
+    seven = request is not None and request.length == 7
+    folders = _MODELS_BEFORE_ALIGNMENT if seven else _MODELS
+    for folder in folders:
+        if Path(folder, "config.json").is_file():
+            _note(
+                f"the model is {folder}"
+                + (". The aligned model prefers lines of five characters." if seven else "")
+            )
+            return folder
+    raise UserError(
+        f"there is no model in {' or '.join(folders)}. "
+        "Make one with `make run` in a clone of the repository, or name a folder with --model."
+    )
+
+
+def _note(message: str) -> None:
+    print(f"note: {message}", file=sys.stderr, flush=True)
 
 
 class _Printer:
-    """Prints a poem piece by piece: no line of it is blank, since a blank line parts two poems.
+    """Prints a poem in pieces. It leaves out blank lines, which separate two poems.
 
-    With a conversion, it is printed verse by verse: how a character is converted depends on those beside it.
+    With a conversion it prints whole lines, because the characters next to a character decide
+    how that one is converted.
     """
 
     def __init__(self, convert: Callable[[str], str] | None):
-        self.convert, self.held, self.begun = convert, "", False
+        self.convert = convert
+        self.waiting, self.begun = "", False
 
     def show(self, piece: str) -> None:
-        self.held += piece
-        if self.convert is None or piece[-1:] in "，。？！；\n":
+        self.waiting += piece
+        if self.convert is None or piece[-1:] in _LINE_ENDS:
             self._print()
 
     def end(self) -> None:
         self._print()
         print(flush=True)
-        self.held, self.begun = "", False
+        self.waiting, self.begun = "", False
 
     def _print(self) -> None:
-        lines = list(filter(None, self.held.split("\n")))
-        if not lines:
+        text = "\n".join(filter(None, self.waiting.split("\n")))
+        if not text:
             return
-        text = "\n".join(lines)
-        if self.begun and self.held.startswith("\n"):
+        if self.begun and self.waiting.startswith("\n"):
             text = "\n" + text
         print(self.convert(text) if self.convert else text, end="", flush=True)
-        self.held, self.begun = "\n" if self.held.endswith("\n") else "", True
+        # A line break is printed only when text follows it.
+        self.waiting, self.begun = "\n" if self.waiting.endswith("\n") else "", True
+
+
+# --------------------------------------------------------------------------------------- evaluate
 
 
 def _evaluate(options: argparse.Namespace) -> None:
     if not options.checkpoints and not options.poems:
-        raise UserError("name a checkpoint, like runs/tang/dpo, or a file of poems with --poems")
+        raise UserError(
+            "name the folder of a model, such as runs/tang/dpo, or a file of poems with --poems"
+        )
     if options.titles < 1:
-        raise UserError(f"--titles is {options.titles}: ask for at least one poem")
+        raise UserError(f"--titles is {options.titles}. Ask for at least one poem.")
     _check_seed(options.seed)
     figure = None if options.figure is None else Path(options.figure)
     if figure is not None and (
         figure.suffix != ".png" or figure.is_dir() or not figure.parent.is_dir()
     ):
         raise UserError(
-            f"--figure is {figure}: name a file that ends in .png, in a folder that there is"
+            f"--figure is {figure}. Name a file that ends in .png, in a folder that exists."
         )
     import json
 
@@ -307,7 +462,7 @@ def _evaluate(options: argparse.Namespace) -> None:
         try:
             plots.draw_verse(rows, figure)
         except OSError as error:
-            raise UserError(f"cannot write the figure {figure} ({error.strerror})") from error
+            raise UserError(f"cannot write the figure {figure}: {error.strerror}") from error
 
 
 if __name__ == "__main__":

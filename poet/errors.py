@@ -1,6 +1,6 @@
-"""A person's mistake, and how every command of this project ends.
+"""Ends every command in the same way, and names the mistakes of a user.
 
-Knows exit codes and the one-sentence message; knows nothing of poems, models or files.
+It knows exit codes and messages. It does not know poems, models or files.
 """
 
 import io
@@ -11,32 +11,32 @@ from typing import NoReturn
 
 
 class UserError(Exception):
-    """A mistake of the person at the keyboard: what was wrong, where, and what to do next, in one sentence."""
+    """A mistake of the user. The message says what is wrong, where, and what to do next."""
 
 
 def first_line(error: BaseException) -> str:
-    """What a library says of its error, in one line; its name where it says nothing."""
+    """Returns the first line of an error's message, or the error's type without a message."""
     return (str(error).strip() or type(error).__name__).splitlines()[0]
 
 
 def refuse(message: str) -> NoReturn:
-    """What argparse calls in place of its own `error`, which prints a usage and no sentence."""
+    """Raises a UserError. It replaces the `error` method of argparse, which also prints a usage."""
     raise UserError(message)
 
 
 def run(main: Callable[[], int | None]) -> None:
-    """Runs a command's `main` and exits: 0, 2 after a `UserError` (its sentence on stderr), 130 after Ctrl-C.
+    """Runs the `main` of a command and exits.
 
-    Anything else is a bug of ours and keeps its traceback; but a reader that has seen enough (`| head`) is none.
+    The exit code is 0 after success, 2 after a `UserError`, 130 after Ctrl-C, and 141 if the
+    reader of a pipe has gone (`| head`). Any other error is a bug and shows its traceback.
     """
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(
-                encoding="utf-8", errors="replace"
-            )  # verse must not kill a run on an ASCII terminal
+            # Without this, Chinese characters would end a run on an ASCII terminal.
+            stream.reconfigure(encoding="utf-8", errors="replace")
     try:
         code = main() or 0
-        sys.stdout.flush()  # here a reader that has gone is met, and not when Python ends
+        sys.stdout.flush()  # reports a closed pipe here instead of at the exit of Python
         sys.exit(code)
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
@@ -45,7 +45,10 @@ def run(main: Callable[[], int | None]) -> None:
         print("interrupted", file=sys.stderr)
         sys.exit(130)
     except BrokenPipeError:
-        os.dup2(
-            os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno()
-        )  # else Python complains once more as it ends
-        sys.exit(141)  # as a shell counts it: 128 and SIGPIPE
+        close_stdout()
+        sys.exit(141)  # 128 + SIGPIPE, as shells count it
+
+
+def close_stdout() -> None:
+    """Drops the rest of the output. Otherwise Python complains about a closed pipe at its exit."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
