@@ -1,36 +1,23 @@
-"""The command `poet` as a person types it: poems and figures on stdout, one sentence for a mistake."""
+"""Tests of the command `poet` as a user types it."""
 
 import json
-import os
+import re
 import shutil
 import subprocess
 import sys
 
 import pytest
-from helpers import make_checkpoint, make_model, rhyme_words
+from helpers import ROOT, make_checkpoint, make_model, rhyme_words
 
+from poet import __version__
 from poet.data import run_data
 from poet.generation.load import load
 from poet.generation.write import write
 from poet.prosody import forms
 from poet.prosody.judge import judge
-from poet.prosody.script import to_simplified, to_traditional
+from poet.prosody.script import to_simplified
 
 FIVE = "一二三四五，六七八九十。\n甲乙丙丁戊，己庚辛壬癸。"
-
-
-@pytest.mark.skipif(sys.platform == "win32", reason="pipes are closed otherwise there")
-@pytest.mark.parametrize("flush", [True, False])
-def test_a_reader_that_has_seen_enough_is_no_bug(flush):
-    line = f"input(); print('春' * 1000, flush={flush})"
-    words = [sys.executable, "-c", f"from poet import errors; errors.run(lambda: exec({line!r}))"]
-    environment = {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"}
-    pipes = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.PIPE)
-    process = subprocess.Popen(words, env=environment, text=True, **pipes)
-    process.stdout.close()
-    process.stdin.write("\n")
-    process.stdin.close()
-    assert process.stderr.read() == "" and process.wait() == 141
 
 
 @pytest.fixture(scope="module")
@@ -38,18 +25,54 @@ def checkpoint(tmp_path_factory):
     return make_checkpoint(tmp_path_factory.mktemp("checkpoint"), characters="雲歸靜夜，。\n\n")
 
 
-def test_help_and_mistakes_wait_for_no_library(tmp_path):
-    heavy = "sys.argv = ['poet', *sys.argv[1:]]; from poet import cli\ntry: cli.main()\nfinally: print('torch' in sys.modules)"
-    for words, code in (
-        (["--help"], 0),
+# ------------------------------------------------------------------------------ help and mistakes
+
+
+@pytest.mark.parametrize(
+    ("words", "code"),
+    [
+        ([], 0),
+        (["--version"], 0),
         (["write", "--help"], 0),
         (["wrote"], 2),
         (["write", "春", "-n", "0"], 2),
-    ):
-        done = subprocess.run(
-            [sys.executable, "-c", f"import sys; {heavy}", *words], capture_output=True, text=True
-        )
-        assert done.returncode == code and done.stdout.endswith("False\n"), done
+    ],
+)
+def test_help_and_mistakes_import_no_library(words, code):
+    lines = (
+        "import sys; from poet import cli",
+        "sys.argv = ['poet', *sys.argv[1:]]",
+        "try: cli.main()",
+        "finally: print(sys.modules.keys() & {'torch', 'transformers', 'datasets'})",
+    )
+    command = [sys.executable, "-c", "\n".join(lines), *words]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == code and done.stdout.endswith("set()\n"), done
+
+
+def test_poet_alone_and_as_a_module_prints_help_with_examples(poet):
+    code, out, err = poet()
+    assert (code, err) == (0, "") and "examples:" in out and "make run" in out
+    assert poet("--help") == (0, out, "")
+    done = subprocess.run(
+        [sys.executable, "-m", "poet"], cwd=ROOT, capture_output=True, text=True, encoding="utf-8"
+    )
+    assert done.returncode == 0 and done.stdout.split() == out.split()
+
+
+@pytest.mark.parametrize("command", ["write", "evaluate"])
+def test_every_option_has_help(poet, command):
+    code, out, _ = poet(command, "--help")
+    usage, *parts = out.split("\n\n")
+    entries = re.split(r"\n  (?=\S)", "\n".join(part for part in parts if "examples:" not in part))
+    options = [entry for entry in entries if entry.startswith("-")]
+    assert code == 0 and len(options) == len(re.findall(r"\[-", usage))
+    for option in options:
+        assert re.search(r"(  |\n +)\w.{10}", option), option
+
+
+def test_the_version_is_printed(poet):
+    assert poet("--version") == (0, f"poet {__version__}\n", "")
 
 
 @pytest.mark.parametrize(
@@ -80,18 +103,21 @@ def test_help_and_mistakes_wait_for_no_library(tmp_path):
         (["evaluate", "nowhere", "--titles", "0"], "at least one"),
     ],
 )
-def test_a_mistake_gets_one_sentence_and_exit_code_2(poet, words, sentence, tmp_path, monkeypatch):
+def test_a_mistake_gets_one_message_and_exit_code_2(poet, words, sentence, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     code, out, err = poet(*words)
     assert (code, out) == (2, "")
     assert sentence in err and err.count("\n") == 1
 
 
-def test_a_tokenizer_without_a_chat_template_gets_a_sentence(poet, checkpoint, tmp_path):
+def test_a_tokenizer_without_a_chat_template_is_refused(poet, checkpoint, tmp_path):
     shutil.copytree(checkpoint, tmp_path / "mute")
     (tmp_path / "mute" / "chat_template.jinja").unlink()
     code, out, err = poet("write", "春", "--model", tmp_path / "mute")
     assert (code, out) == (2, "") and "has no chat template" in err and err.count("\n") == 1
+
+
+# ------------------------------------------------------------------------------------------ write
 
 
 def test_poems_alone_are_printed_with_a_blank_line_between_two(poet, checkpoint):
@@ -102,7 +128,7 @@ def test_poems_alone_are_printed_with_a_blank_line_between_two(poet, checkpoint)
 
 
 def printed(poems: list[str]) -> str:
-    """The poems as the command prints them: no blank line inside a poem, one between two."""
+    """Returns the poems as the command prints them, with blank lines between poems only."""
     return "\n\n".join("\n".join(filter(None, poem.split("\n"))) for poem in poems) + "\n"
 
 
@@ -114,9 +140,7 @@ def test_the_temperature_reaches_the_model(poet, checkpoint):
 
 
 @pytest.mark.parametrize(("form", "stage"), [("五言絕句", "dpo"), ("七言絕句", "sft")])
-def test_the_checkpoint_that_was_chosen_is_named_on_stderr(
-    poet, tmp_path, monkeypatch, form, stage
-):
+def test_the_default_model_is_named_on_stderr(poet, tmp_path, monkeypatch, form, stage):
     words = rhyme_words("東庚", 12)
     for folder in ("sft", "dpo"):
         make_model(tmp_path / "runs" / "sample" / folder, words)
@@ -125,10 +149,18 @@ def test_the_checkpoint_that_was_chosen_is_named_on_stderr(
     assert code == 0 and out == printed(
         write(*load(tmp_path / "runs" / "sample" / stage), "春夜", form=form, seed=1)
     )
-    assert f"model: runs/sample/{stage}" in err and err.count("\n") == 1
+    assert f"the model is runs/sample/{stage}" in err and err.count("\n") == 1
 
 
-def test_simplified_titles_are_understood_and_simplified_verse_is_shown(poet, checkpoint):
+def test_a_pretrained_model_gets_a_note_that_it_knows_no_titles(poet, checkpoint, tmp_path):
+    folder = shutil.copytree(checkpoint, tmp_path / "my-model")
+    (folder / "_arguments.json").write_text('{"stage": "pretrain"}', encoding="utf-8")
+    code, out, err = poet("write", "靜夜", "--seed", 5, "--model", folder)
+    assert (code, out) == poet("write", "靜夜", "--seed", 5, "--model", checkpoint)[:2]
+    assert "it continues text" in err and err.count("\n") == 1
+
+
+def test_simplified_characters_are_read_and_printed(poet, checkpoint):
     words = ("-n", 3, "--seed", 5, "--model", checkpoint)
     _, traditional, _ = poet("write", "靜夜雲歸", *words)
     assert poet("write", "静夜云归", *words)[1] == traditional
@@ -139,17 +171,61 @@ def test_simplified_titles_are_understood_and_simplified_verse_is_shown(poet, ch
     )
 
 
-def test_a_simplified_title_gets_the_characters_of_the_corpus():
-    pairs = "却望归 却望歸 闲居见 閑居見 登峰顶 登峰頂 古剑篇 古劒篇 床前 牀前 长叹 長歎 万里归云 萬里歸雲 里门 里門".split()
-    assert [to_traditional(title) for title in pairs[::2]] == pairs[1::2]
+@pytest.fixture(scope="module")
+def formal(tmp_path_factory):
+    """A checkpoint with enough positions and characters for eight lines that rhyme in 東."""
+    return make_model(tmp_path_factory.mktemp("formal"), rhyme_words("東庚", 12))
+
+
+def test_a_form_is_kept_and_the_likeliest_poem_comes_first(poet, formal):
+    form = ["--form", "五言律詩", "--rhyme", "東", "--acrostic", "春風化雨"]
+    words = ("write", "春夜", *form, "-n", 3, "--seed", 7)
+    code, out, err = poet(*words, "--model", formal)
+    assert (code, err) == (0, "")
+    poems = out.rstrip("\n").split("\n\n")
+    request = forms.read_form("五言律詩", rhyme="東", acrostic="春風化雨")
+    assert poems == write(*load(formal), "春夜", n=3, form=request, seed=7) and len(poems) == 3
+    for poem in poems:
+        judgment = judge(poem)
+        assert (judgment.form, judgment.regulated, judgment.rhyme) == ("五言律詩", True, ("東",))
+        assert [line[0] for line in judgment.lines[::2]] == list("春風化雨")
+    form = ["--form", "五言律诗", "--rhyme", "东", "--acrostic", "春风化雨"]
+    words = ("write", "春夜", *form, "-n", 3, "--seed", 7)
+    assert poet(*words, "--model", formal) == (0, out, "")
+    assert poet(*words, "--script", "simplified", "--model", formal) == (0, to_simplified(out), "")
 
 
 @pytest.mark.parametrize(
-    "text",
-    ["故里", "子云", "皇后", "山中白云", "雲歸里門", "几案", "春夜喜雨", "却望千里餘", "<RES>", ""],
+    ("words", "sentence"),
+    [
+        (["--rhyme", "東"], "--rhyme needs a form"),
+        (["--first-line", "春山"], "--first-line needs a form"),
+        (["--form", "五言"], "there is no form 五言"),
+        (["--form", "五言絕句", "--rhyme", "陌"], "is oblique and 五言絕句 rhymes in level groups"),
+        (["--form", "五言絕句", "--acrostic", "春龘"], "the acrostic asks for 龘"),
+        (["--form", "五言律詩", "--acrostic", "春風化"], "has 3 characters and 五言律詩 8 lines"),
+        (
+            ["--form", "七言絕句", "--first-line", "石徑幽泉細"],
+            "has 5 characters and a line of 七言絕句 has 7",
+        ),
+        (["--form", "五言排律", "--lines", "60", "--rhyme", "東"], "of 60 lines takes 31"),
+        (["--form", "五言排律", "--lines", "many"], "--lines: invalid int value"),
+    ],
 )
-def test_what_is_traditional_already_stays(text):
-    assert to_traditional(text) == text
+def test_a_form_request_that_cannot_be_kept_is_refused(poet, formal, words, sentence):
+    code, out, err = poet("write", "春夜", *words, "--model", formal)
+    assert (code, out) == (2, "")
+    assert sentence in err and err.count("\n") == 1
+
+
+def test_a_theme_uses_the_instruction_of_training(poet, checkpoint):
+    code, out, _ = poet("write", "--theme", "秋", "归雁", "--seed", 3, "--model", checkpoint)
+    settings = {"seed": 3, "instruction": "請用以下主題寫一首詩"}
+    poems = write(*load(checkpoint), "秋 歸雁", guidance_scale=2.0, **settings)
+    assert code == 0 and out == printed(poems)
+
+
+# --------------------------------------------------------------------------------------- evaluate
 
 
 def test_evaluation_prints_a_table_or_one_json_object(poet, invented, tmp_path):
@@ -188,84 +264,5 @@ def test_evaluation_prints_a_table_or_one_json_object(poet, invented, tmp_path):
 
 
 def _figures(table: str) -> list[str]:
-    """What does not hang on which poems trained."""
+    """Returns the rows that do not depend on the training poems."""
     return [line for line in table.splitlines()[2:] if "cop" not in line]
-
-
-@pytest.fixture(scope="module")
-def formal(tmp_path_factory):
-    """A checkpoint with room and words enough for verse of eight lines in 東."""
-    return make_model(tmp_path_factory.mktemp("formal"), rhyme_words("東庚", 12))
-
-
-def test_a_form_is_kept_and_the_likeliest_poem_comes_first(poet, formal):
-    words = (
-        "write",
-        "春夜",
-        "--form",
-        "五言律詩",
-        "--rhyme",
-        "東",
-        "--acrostic",
-        "春風化雨",
-        "-n",
-        3,
-        "--seed",
-        7,
-    )
-    code, out, err = poet(*words, "--model", formal)
-    assert (code, err) == (0, "")
-    poems = out.rstrip("\n").split("\n\n")
-    request = forms.read_form("五言律詩", rhyme="東", acrostic="春風化雨")
-    assert poems == write(*load(formal), "春夜", n=3, form=request, seed=7) and len(poems) == 3
-    for poem in poems:
-        judgment = judge(poem)
-        assert (judgment.form, judgment.regulated, judgment.rhyme) == ("五言律詩", True, ("東",))
-        assert [line[0] for line in judgment.lines[::2]] == list("春風化雨")
-    # in simplified characters it is the same request
-    words = (
-        "write",
-        "春夜",
-        "--form",
-        "五言律诗",
-        "--rhyme",
-        "东",
-        "--acrostic",
-        "春风化雨",
-        "-n",
-        3,
-        "--seed",
-        7,
-    )
-    assert poet(*words, "--model", formal) == (0, out, "")
-    assert poet(*words, "--script", "simplified", "--model", formal) == (0, to_simplified(out), "")
-
-
-@pytest.mark.parametrize(
-    ("words", "sentence"),
-    [
-        (["--rhyme", "東"], "--rhyme needs a form"),
-        (["--first-line", "春山"], "--first-line needs a form"),
-        (["--form", "五言"], "there is no form 五言"),
-        (["--form", "五言絕句", "--rhyme", "陌"], "is oblique and 五言絕句 rhymes in level groups"),
-        (["--form", "五言絕句", "--acrostic", "春龘"], "the acrostic asks for 龘"),
-        (["--form", "五言律詩", "--acrostic", "春風化"], "has 3 characters and 五言律詩 8 lines"),
-        (
-            ["--form", "七言絕句", "--first-line", "石徑幽泉細"],
-            "has 5 characters and a line of 七言絕句 has 7",
-        ),
-        (["--form", "五言排律", "--lines", "60", "--rhyme", "東"], "of 60 lines takes 31"),
-        (["--form", "五言排律", "--lines", "many"], "--lines: invalid int value"),
-    ],
-)
-def test_wishes_that_clash_get_one_sentence_and_exit_code_2(poet, formal, words, sentence):
-    code, out, err = poet("write", "春夜", *words, "--model", formal)
-    assert (code, out) == (2, "")
-    assert sentence in err and err.count("\n") == 1
-
-
-def test_theme_words_are_asked_for_as_in_training(poet, checkpoint):
-    code, out, _ = poet("write", "--theme", "秋", "归雁", "--seed", 3, "--model", checkpoint)
-    settings = {"seed": 3, "instruction": "請用以下主題寫一首詩"}
-    poems = write(*load(checkpoint), "秋 歸雁", guidance_scale=2.0, **settings)
-    assert code == 0 and out == printed(poems)
