@@ -1,4 +1,4 @@
-"""The embedded corpus is what its README says: the forms of the poets, rules kept, nothing twice, nothing of the Tang corpus."""
+"""The embedded corpus keeps the promises of its README."""
 
 from collections import Counter
 
@@ -15,17 +15,17 @@ def poems():
     return read_corpus("sample").poems
 
 
-def test_the_forms_are_as_frequent_as_the_poets(poems):
+def test_forms_are_as_frequent_as_in_the_tang_corpus(poems):
     assert len(poems) >= 4000 and len({poem.text for poem in poems}) == len(poems)
-    judged = [judge(poem.text) for poem in poems]
-    forms = Counter(each.form for each in judged)
+    judgments = [judge(poem.text) for poem in poems]
+    forms = Counter(judgment.form for judgment in judgments)
     for form, share in SHARES.items():
         assert forms[form] / len(poems) == pytest.approx(share / sum(SHARES.values()), abs=0.001), (
             form
         )
-    assert all(each.regulated for each in judged if not each.old_style)
+    assert all(judgment.regulated for judgment in judgments if not judgment.old_style)
 
 
-def test_no_line_stands_in_the_tang_corpus(poems, tang):
+def test_no_line_occurs_in_the_tang_corpus(poems, tang):
     known = {line for poem in read_corpus(tang).poems for line in poem_lines(poem.text)}
     assert not [line for poem in poems for line in poem_lines(poem.text) if line in known]

@@ -1,4 +1,4 @@
-"""The tokenizer loses nothing, and a title cannot write a tag."""
+"""The tokenizer loses no character, and a title cannot inject a tag."""
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -10,13 +10,13 @@ TOKENIZER = build_tokenizer("春夜喜雨，。\n", 256)
 
 
 @given(st.text())
-def test_any_text_comes_back(text):
+def test_any_text_is_decoded_to_itself(text):
     assert TOKENIZER.decode(TOKENIZER(text)["input_ids"]) == text
     assert TOKENIZER.decode(encode_text(TOKENIZER, text), skip_special_tokens=True) == text
 
 
 @given(st.lists(st.sampled_from([*SPECIAL_TOKENS, "春", "<", "\ufdd0", "𠀀"])).map("".join))
-def test_a_title_is_inert(title):
+def test_a_title_cannot_inject_a_tag(title):
     chat = [{"role": "user", "content": title}]
     ids = TOKENIZER.apply_chat_template(chat)["input_ids"]
     for tag, count in {"<INS>": 1, "<INP>": 1, "<RES>": 1, "<pad>": 0, "<end>": 0}.items():
@@ -24,7 +24,7 @@ def test_a_title_is_inert(title):
     assert TOKENIZER.decode(ids) == f"<INS>請用以下題目寫一首詩<INP>{title}<RES>"
 
 
-def test_the_prompt_and_the_mask_of_the_answer(tmp_path):
+def test_the_template_writes_the_prompt_and_marks_the_answer(tmp_path):
     TOKENIZER.save_pretrained(tmp_path)
     loaded = AutoTokenizer.from_pretrained(tmp_path)
     chat = [{"role": "user", "content": "春夜喜雨"}]

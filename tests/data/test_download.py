@@ -1,4 +1,4 @@
-"""Fetching, over a server of this machine and through a stand-in for npm: the network is never used."""
+"""Downloads from a local server and through a fake npm. The network is never used."""
 
 import hashlib
 import io
@@ -24,7 +24,7 @@ UNREACHABLE = "http://127.0.0.1:1"
 
 @pytest.fixture(autouse=True)
 def isolated(tmp_path, monkeypatch):
-    """A cache of its own, three known files instead of 312, no npm, and a repository that nobody answers for."""
+    """An empty cache, three known files instead of 312, no npm, and no server."""
     monkeypatch.setenv("POET_CACHE", str(tmp_path / "cache"))
     monkeypatch.setenv("no_proxy", "*")
     monkeypatch.setenv("PATH", str(tmp_path / "bin"))
@@ -40,12 +40,15 @@ def cache(tmp_path) -> Path:
 
 @pytest.fixture
 def server(monkeypatch):
-    """Serves `server.files`; what is None breaks off half-way, what is missing is 404; notes what is asked for."""
+    """Serves `server.files` and lists the requests.
+
+    The connection breaks in the middle of a file that is None. A missing file is a 404.
+    """
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self):
             file = unquote(self.path).rpartition("/")[2]
-            httpd.asked.append(file)
+            httpd.requests.append(file)
             if file not in httpd.files:
                 return self.send_error(404)
             content = httpd.files[file]
@@ -58,7 +61,7 @@ def server(monkeypatch):
             pass
 
     httpd = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    httpd.files, httpd.asked = dict(FILES), []
+    httpd.files, httpd.requests = dict(FILES), []
     thread = threading.Thread(
         target=httpd.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True
     )
@@ -72,7 +75,7 @@ def server(monkeypatch):
 
 @pytest.fixture
 def npm(tmp_path):
-    """(archive, or None to fail) -> an `npm` on PATH that leaves it in the folder it is called in."""
+    """Installs a fake `npm` that writes an archive to its working folder, or fails without one."""
 
     def install(archive: bytes | None) -> None:
         (tmp_path / "archive").write_bytes(archive or b"")
@@ -104,59 +107,59 @@ def archive_of(files: dict[str, bytes], folder: str = download.PACKAGE_FOLDER, *
     return buffer.getvalue()
 
 
-def test_from_the_repository_in_reading_order(server, cache):
+def test_github_files_are_in_reading_order(server, cache):
     assert download.fetch("tang") == [cache / file for file in FILES]
     assert {path.name: path.read_bytes() for path in cache.iterdir()} == FILES
 
 
-def test_what_is_in_the_cache_is_not_fetched_again(server):
+def test_cached_files_are_not_fetched_again(server):
     download.fetch("tang")
-    server.asked.clear()
+    server.requests.clear()
     download.fetch("tang")
-    assert server.asked == []
+    assert server.requests == []
 
 
-def test_a_file_that_went_bad_in_the_cache_is_fetched_again(server, cache):
+def test_a_corrupt_cached_file_is_fetched_again(server, cache):
     download.fetch("tang")
     (cache / "poet.tang.1000.json").write_bytes(b"rot")
-    server.asked.clear()
+    server.requests.clear()
     download.fetch("tang")
-    assert server.asked == ["poet.tang.1000.json"]
+    assert server.requests == ["poet.tang.1000.json"]
 
 
 @pytest.mark.parametrize("fault", [None, b"a portal's page"], ids=["breaks", "another file"])
-def test_a_bad_download_keeps_what_is_whole_and_goes_on_there(server, cache, fault):
+def test_a_bad_download_continues_where_it_stopped(server, cache, fault):
     server.files["poet.tang.1000.json"] = fault
     with pytest.raises(UserError) as caught:
         download.fetch("tang")
     assert "GitHub" in str(caught.value) and "npm (it is not installed)" in str(caught.value)
     assert [path.name for path in cache.iterdir()] == [
         "poet.tang.0.json"
-    ]  # nothing half-written, nothing wrong
+    ]  # the broken file was not kept
     server.files = dict(FILES)
-    server.asked.clear()
+    server.requests.clear()
     download.fetch("tang")
-    assert server.asked == ["poet.tang.1000.json", "poet.tang.10000.json"]
+    assert server.requests == ["poet.tang.1000.json", "poet.tang.10000.json"]
 
 
-def test_from_npm_where_the_repository_cannot_be_reached(npm, cache, capfd):
+def test_npm_replaces_github(npm, cache, capfd):
     npm(archive_of({**FILES, "poet.tang.57000.json": b"[]"}))
     assert download.fetch("tang") == [cache / file for file in FILES]
     assert {path.name: path.read_bytes() for path in cache.iterdir()} == FILES
-    said = capfd.readouterr()
-    assert said.out == ""
-    assert said.err.splitlines()[0].startswith("tang did not come from GitHub (")
-    assert "Trying npm pack chinese-poetry@2.0.1" in said.err
+    output = capfd.readouterr()
+    assert output.out == ""
+    assert output.err.splitlines()[0].startswith("tang did not come from GitHub (")
+    assert "Trying npm pack chinese-poetry@2.0.1" in output.err
 
 
-def test_npm_completes_what_the_repository_began(server, npm, cache):
+def test_npm_completes_a_partial_download(server, npm, cache):
     server.files = {"poet.tang.0.json": FILES["poet.tang.0.json"]}
     npm(archive_of(FILES))
     download.fetch("tang")
     assert {path.name: path.read_bytes() for path in cache.iterdir()} == FILES
 
 
-def test_with_neither_the_error_says_how_to_pass_a_copy(npm, cache):
+def test_without_any_source_the_error_names_the_option(npm, cache):
     npm(None)
     with pytest.raises(UserError) as caught:
         download.fetch("tang")
@@ -167,7 +170,7 @@ def test_with_neither_the_error_says_how_to_pass_a_copy(npm, cache):
 
 
 @pytest.mark.parametrize(
-    ("archive", "said"),
+    ("archive", "message"),
     [
         (
             archive_of({**FILES, "poet.tang.1000.json": b"other"}),
@@ -186,21 +189,21 @@ def test_with_neither_the_error_says_how_to_pass_a_copy(npm, cache):
     ],
     ids=["sum", "lacking", "traversal", "absolute", "link", "cut", "other", "empty"],
 )
-def test_a_bad_package_is_refused_and_nothing_bad_is_kept(npm, cache, tmp_path, archive, said):
+def test_a_bad_package_leaves_no_bad_file(npm, cache, tmp_path, archive, message):
     npm(archive)
-    with pytest.raises(UserError, match=said):
+    with pytest.raises(UserError, match=message):
         download.fetch("tang")
     assert all(FILES.get(path.name) == path.read_bytes() for path in cache.iterdir())
     assert sorted(path.name for path in tmp_path.iterdir()) == ["archive", "bin", "cache"]
 
 
-def test_a_cache_that_cannot_be_written_is_named(server, tmp_path):
+def test_an_unwritable_cache_is_named(server, tmp_path):
     (tmp_path / "cache").write_text("a file where the folder should be")
     with pytest.raises(UserError, match="cannot write .*cache.*POET_CACHE"):
         download.fetch("tang")
 
 
-def test_a_full_disk_leaves_no_half_of_a_file(server, cache, monkeypatch):
+def test_a_full_disk_leaves_no_partial_file(server, cache, monkeypatch):
     def write_half(path: Path, content: bytes) -> None:
         path.touch()
         raise OSError(28, "No space left on device")
@@ -211,7 +214,7 @@ def test_a_full_disk_leaves_no_half_of_a_file(server, cache, monkeypatch):
     assert list(cache.iterdir()) == []
 
 
-def test_the_cache_is_outside_the_repository(monkeypatch, tmp_path):
+def test_environment_variables_set_the_cache_folder(monkeypatch, tmp_path):
     assert download.cache_folder() == tmp_path / "cache"
     monkeypatch.delenv("POET_CACHE")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "xdg"))
@@ -221,7 +224,7 @@ def test_the_cache_is_outside_the_repository(monkeypatch, tmp_path):
     assert download.cache_folder() == tmp_path / ".cache" / "poet"
 
 
-def test_the_project_knows_the_sum_of_every_file():
+def test_every_corpus_file_has_a_checksum():
     code = "from poet.data.download import checksums as c; print(*c('tang')); print(*c('song'))"
     root = Path(__file__).resolve().parents[2]
     lines = subprocess.run(

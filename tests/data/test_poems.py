@@ -21,7 +21,7 @@ def write(path, records) -> str:
     return str(path)
 
 
-# ---------------------------------------------------------------------------------------------- the cleaning
+# -------------------------------------------------------------------------------------- cleaning
 
 
 def test_each_poem_is_dropped_for_one_reason(tmp_path):
@@ -39,10 +39,10 @@ def test_each_poem_is_dropped_for_one_reason(tmp_path):
             {**RECORD, "paragraphs": [line, line.replace("一", "□")]},
         ],
     )
-    found = read_corpus(source, **RULES)
-    assert found.poems == [POEM]
-    assert found.read == 8
-    assert found.dropped == {
+    corpus = read_corpus(source, **RULES)
+    assert corpus.poems == [POEM]
+    assert corpus.read == 8
+    assert corpus.dropped == {
         "without couplets": 2,
         "with fewer than 2 couplets": 1,
         "with couplets of different lengths": 1,
@@ -52,7 +52,7 @@ def test_each_poem_is_dropped_for_one_reason(tmp_path):
     }
 
 
-def test_a_rule_that_is_off_drops_nothing(tmp_path):
+def test_without_rules_nothing_is_dropped(tmp_path):
     source = write(
         tmp_path / "a.json",
         [{**RECORD, "paragraphs": ["長短句（注）。"]}, {**RECORD, "paragraphs": ["□。", "句。。"]}],
@@ -60,7 +60,7 @@ def test_a_rule_that_is_off_drops_nothing(tmp_path):
     assert read_corpus(source).dropped == {}
 
 
-def test_no_usable_poem_says_which_rule_dropped_how_many(tmp_path):
+def test_no_usable_poem_is_an_error_with_the_reasons(tmp_path):
     with pytest.raises(
         UserError,
         match="none of its 2 poems is usable .2 with fewer than 9 couplets.*--min_couplets",
@@ -68,20 +68,20 @@ def test_no_usable_poem_says_which_rule_dropped_how_many(tmp_path):
         read_corpus(write(tmp_path / "a.json", [RECORD, RECORD]), min_couplets=9)
 
 
-# ------------------------------------------------------------------------------------------------- the split
+# ----------------------------------------------------------------------------------------- split
 
 
 def poems_of(texts: list[str]) -> list[Poem]:
     return [Poem(str(number), (text,)) for number, text in enumerate(texts)]
 
 
-def test_the_split_is_the_tutorials():
+def test_the_split_equals_the_tutorials():
     poems = poems_of([str(number) for number in range(997)])
     shuffled = list(poems)
     state = random.getstate()
     random.seed(2024)
     random.shuffle(shuffled)
-    drawn = [random.choice(shuffled) for _ in range(5)]
+    choices = [random.choice(shuffled) for _ in range(5)]
     random.setstate(state)
     split = split_poems(poems, 2024, [5, 3, 2], copies_together=False)
     assert split.parts == (
@@ -89,7 +89,7 @@ def test_the_split_is_the_tutorials():
         shuffled[498 : int(997 * 0.8)],
         shuffled[int(997 * 0.8) :],
     )
-    assert [split.rng.choice(shuffled) for _ in range(5)] == drawn
+    assert [split.rng.choice(shuffled) for _ in range(5)] == choices
 
 
 TEXTS = st.lists(st.sampled_from("一二三四五六七八九十甲乙丙丁"), max_size=40)
@@ -104,13 +104,13 @@ def test_a_split_has_every_poem_once(texts, seed, ratio, copies_together):
 
 
 @given(TEXTS, st.integers(0, 9), RATIO)
-def test_copies_that_stay_together_are_in_one_part(texts, seed, ratio):
+def test_copies_stay_in_one_part(texts, seed, ratio):
     split = split_poems(poems_of(texts), seed, ratio, copies_together=True)
     assert split.copies()["across_parts"] == 0
     assert split.copies()["poems"] == sum(count for count in Counter(texts).values() if count > 1)
 
 
-def test_copies_are_told_by_their_characters_alone():
+def test_copies_may_differ_in_their_marks():
     split = split_poems(
         poems_of(["甲乙，丙丁。", "甲乙。丙丁！", "戊，己。"]), 0, [1, 1, 1], copies_together=False
     )

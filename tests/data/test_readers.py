@@ -2,12 +2,15 @@
 
 import csv
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import datasets
 import pyarrow
 import pyarrow.parquet
 import pytest
+from helpers import ROOT
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -33,7 +36,7 @@ def write(path: Path, content: str | bytes | object) -> str:
     return str(path)
 
 
-# ---------------------------------------------------------------------------------------------- what is read
+# ------------------------------------------------------------------------------------ reading
 
 TEXT = "春\n一二三四五，六七八九十。\n甲乙丙丁戊，己庚辛壬癸。\n"
 JSON = json.dumps([RECORD], ensure_ascii=False)
@@ -62,20 +65,20 @@ CSV = f'title,author,lines\n春,無名,"{POEM.text}"\n'
         ("poems.tsv", CSV.replace(",", "\t")),
     ],
 )
-def test_one_poem_in_every_shape(tmp_path, name, content):
+def test_every_format_gives_the_same_poem(tmp_path, name, content):
     assert read_corpus(write(tmp_path / name, content), **RULES).poems == [POEM]
 
 
 @pytest.mark.parametrize(
     "content", [TEXT, "\n\n" + TEXT, TEXT.replace("\n", "\r\n"), b"\xef\xbb\xbf" + TEXT.encode()]
 )
-def test_plain_text_has_the_title_first_and_no_author(tmp_path, content):
+def test_plain_text_starts_with_the_title(tmp_path, content):
     assert read_corpus(write(tmp_path / "poems.txt", content)).poems == [
         Poem(POEM.title, POEM.couplets)
     ]
 
 
-def test_plain_text_is_separated_by_blank_lines(tmp_path):
+def test_blank_lines_separate_poems(tmp_path):
     source = write(tmp_path / "poems.txt", "春\n甲。\n乙。\n \n\n夏\n丙。\n\n秋\n丁。")
     assert read_corpus(source).poems == [
         Poem("春", ("甲。", "乙。")),
@@ -111,18 +114,16 @@ def test_plain_text_is_separated_by_blank_lines(tmp_path):
         ),
     ],
 )
-def test_plain_text_of_chinese_verse_may_lack_titles_or_set_them_off_or_name_an_author(
-    tmp_path, content, poems
-):
-    found = read_corpus(write(tmp_path / "poems.txt", content)).poems
-    assert [(poem.title, poem.author, len(poem.couplets)) for poem in found] == poems
+def test_plain_text_may_lack_titles_or_name_authors(tmp_path, content, poems):
+    corpus = read_corpus(write(tmp_path / "poems.txt", content))
+    assert [(p.title, p.author, len(p.couplets)) for p in corpus.poems] == poems
 
 
 @pytest.mark.parametrize(
     ("title", "read"),
     [(None, ""), (7, "7"), ("001", "001"), ("春\n夏", "春 夏"), ("甲\t乙", "甲\t乙")],
 )
-def test_titles_are_text(tmp_path, title, read):
+def test_titles_become_text(tmp_path, title, read):
     source = write(tmp_path / "poems.json", [{**RECORD, "title": title}])
     assert read_corpus(source).poems[0].title == read
 
@@ -140,7 +141,7 @@ def test_csv_cells_stay_text(tmp_path, title):
     )
 
 
-def test_columns_are_mapped(tmp_path):
+def test_columns_can_be_named(tmp_path):
     source = write(
         tmp_path / "poems.json", [{"題": "春", "詩": POEM.text, "人": "無名", "text": "a note"}]
     )
@@ -167,7 +168,7 @@ POEMS = st.lists(
 
 @settings(max_examples=50, deadline=None)
 @given(POEMS)
-def test_every_format_gives_the_same_poems(tmp_path_factory, poems):
+def test_formats_agree_on_any_poems(tmp_path_factory, poems):
     folder = tmp_path_factory.mktemp("formats")
     records = [{"title": poem.title, "lines": list(poem.couplets)} for poem in poems]
     write(folder / "a.json", records)
@@ -177,7 +178,7 @@ def test_every_format_gives_the_same_poems(tmp_path_factory, poems):
             [("title", "lines"), *((poem.title, poem.text) for poem in poems)]
         )
     pyarrow.parquet.write_table(pyarrow.Table.from_pylist(records), folder / "d.parquet")
-    # Whether a line is a title, plain text of Chinese verse tells by its marks, which a title may have too.
+    # Plain text is ambiguous if titles end in marks, as lines do.
     plain = not any(
         is_line_of_poem(line) for poem in poems for line in (poem.title, *poem.couplets)
     )
@@ -197,25 +198,25 @@ def test_a_copy_of_the_repository_is_read_in_numeric_order(tmp_path, inner):
     assert [poem.title for poem in read_corpus(str(tmp_path)).poems] == ["0", "2000", "10000"]
 
 
-def test_a_folder_of_song_files_alone(tmp_path):
+def test_a_folder_may_hold_only_song_files(tmp_path):
     write(tmp_path / "poet.song.0.json", [RECORD])
     assert read_corpus(str(tmp_path)).poems == [POEM]
 
 
-def test_a_data_set_on_the_hub(monkeypatch):
+def test_a_data_set_of_the_hub_is_read(monkeypatch):
     rows = {"title": ["春", "夏"], "content": [POEM.text, POEM.text]}
-    hub = {"somebody/verse": datasets.DatasetDict({"train": datasets.Dataset.from_dict(rows)})}
+    hub = {"somebody/poems": datasets.DatasetDict({"train": datasets.Dataset.from_dict(rows)})}
     monkeypatch.setattr(datasets, "load_dataset", hub.__getitem__)
-    assert [poem.title for poem in read_corpus("somebody/verse").poems] == ["春", "夏"]
+    assert [poem.title for poem in read_corpus("somebody/poems").poems] == ["春", "夏"]
 
 
-# ------------------------------------------------------------------------------------------ what is refused
+# ------------------------------------------------------------------------------------- errors
 
 CUT_JSON = json.dumps([RECORD] * 3, ensure_ascii=False, indent=1)[:-60]
 
 
 @pytest.mark.parametrize(
-    ("name", "content", "said"),
+    ("name", "content", "words"),
     [
         ("a.json", "", ["a.json", "empty"]),
         ("a.json", " \n", ["a.json", "empty"]),
@@ -275,16 +276,16 @@ CUT_JSON = json.dumps([RECORD] * 3, ensure_ascii=False, indent=1)[:-60]
     ],
     ids=lambda value: value if isinstance(value, str) and len(value) < 12 else "",
 )
-def test_a_bad_file_is_named_with_line_and_cause(tmp_path, name, content, said):
+def test_an_error_names_file_line_and_cause(tmp_path, name, content, words):
     with pytest.raises(UserError) as caught:
         read_corpus(write(tmp_path / name, content))
     message = str(caught.value)
-    assert all(part in message for part in said), message
+    assert all(word in message for word in words), message
     assert "\n" not in message and len(message) < 400
 
 
 @pytest.mark.parametrize(
-    ("source", "said"),
+    ("source", "words"),
     [
         ("nowhere.json", ["no corpus at nowhere.json", "tang"]),
         ("tangs", ["no corpus at tangs", "sample, tang, song"]),
@@ -292,21 +293,21 @@ def test_a_bad_file_is_named_with_line_and_cause(tmp_path, name, content, said):
         ("", ["no poems in the folder"]),
     ],
 )
-def test_a_missing_source_says_what_a_source_is(tmp_path, monkeypatch, source, said):
+def test_a_missing_source_is_an_error_with_advice(tmp_path, monkeypatch, source, words):
     monkeypatch.chdir(tmp_path)
     with pytest.raises(UserError) as caught:
         read_corpus(source)
-    assert all(part in str(caught.value) for part in said), caught.value
+    assert all(word in str(caught.value) for word in words), caught.value
 
 
-def test_an_empty_file_among_others_is_named(tmp_path):
+def test_an_empty_file_is_named(tmp_path):
     write(tmp_path / "a.json", [RECORD])
     write(tmp_path / "b.json", "[]")
     with pytest.raises(UserError, match=r"b\.json is empty"):
         read_corpus(str(tmp_path))
 
 
-def test_a_column_that_is_not_there_lists_those_that_are(tmp_path):
+def test_a_missing_column_lists_the_columns(tmp_path):
     with pytest.raises(
         UserError,
         match="no 題 among its columns .title, author, paragraphs.*--title_column",
@@ -314,18 +315,29 @@ def test_a_column_that_is_not_there_lists_those_that_are(tmp_path):
         read_corpus(write(tmp_path / "a.json", [RECORD]), {"title": "題"})
 
 
-def test_a_copy_of_the_files_has_their_fingerprint(tmp_path):
+def test_a_copy_has_the_same_fingerprint(tmp_path):
     first = write(tmp_path / "a.json", [RECORD])
     second = write(tmp_path / "elsewhere" / "b.json", [RECORD])
     third = write(tmp_path / "c.json", [{**RECORD, "title": "夏"}])
     assert fingerprint(first) == fingerprint(second) != fingerprint(third)
 
 
-def test_the_local_tang_corpus_is_tang(tang):
+def test_a_local_tang_corpus_has_the_fingerprint_of_tang(tang):
     assert fingerprint(tang) == fingerprint("tang")
 
 
-def test_a_sample_that_is_missing_is_said(monkeypatch, tmp_path):
+def test_a_missing_sample_is_an_error(monkeypatch, tmp_path):
     monkeypatch.setattr(sources, "SAMPLE", tmp_path / "poems.jsonl")
     with pytest.raises(UserError, match="no corpus at"):
         read_corpus("sample")
+
+
+def test_the_sample_is_read_without_the_other_formats():
+    code = (
+        "import sys; from poet.data.poems import read_corpus; read_corpus('sample');"
+        "print(*({'poet.data.readers', 'poet.data.download', 'pyarrow', 'datasets'} & {*sys.modules}))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    assert done.stdout.split() == []

@@ -1,10 +1,14 @@
 """The batches that stage 1 shows are those of the trainers."""
 
+import json
+
 import pytest
 import torch
+from helpers import ROOT
 from trl.trainer.dpo_trainer import DataCollatorForPreference
 from trl.trainer.sft_trainer import DataCollatorForLanguageModeling
 
+import run
 from poet.data.poems import Poem
 from poet.data.rows import POEM_SEPARATOR, dpo_row, sft_row
 from poet.data.show import IGNORED, display_width, make_batch, show_stage
@@ -105,3 +109,11 @@ def test_columns_of_the_table_line_up(tokenizer):
     )
     assert display_width(tokens) == display_width(ids) == display_width(labels)
     assert "<RES>" in tokens and "<end>" in tokens and "-100" in labels
+
+
+def test_run_shows_every_stage_after_making_the_data(tmp_path, invented, capsys):
+    (tmp_path / "poems.json").write_text(json.dumps(invented(60)), encoding="utf-8")
+    run.make_data(ROOT / "configs" / "sample", tmp_path / "run", str(tmp_path / "poems.json"))
+    output = capsys.readouterr().out
+    assert all(f"\n{word} sees" in output for word in ("Pretraining", "Fine-tuning", "Alignment"))
+    assert "(2, 128)" in output  # the n_positions of the recipe

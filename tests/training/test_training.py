@@ -8,7 +8,7 @@ from types import SimpleNamespace
 
 import pytest
 import torch
-from datasets import Dataset, IterableDataset
+from datasets import Dataset
 from transformers import (
     GPT2Config,
     GPT2LMHeadModel,
@@ -21,8 +21,7 @@ from transformers import (
 from trl import DPOConfig, DPOTrainer, SFTConfig, SFTTrainer
 
 from poet import device
-from poet.data.blocks import Blocks, eval_blocks, stream_blocks
-from poet.data.rows import POEM_SEPARATOR
+from poet.data.blocks import Blocks, eval_blocks
 from poet.errors import UserError
 from poet.speed import scoring
 from poet.speed.apply import apply_speedups
@@ -31,7 +30,7 @@ from poet.training.callbacks import ShowSample
 from poet.training.options import PretrainOptions
 from poet.training.stage import Stage
 from poet.training.trainer import UNKNOWN_STEPS, NonFiniteLoss, PoetTrainerMixin
-from poet_tokenizer import build_tokenizer, encode_text
+from poet_tokenizer import build_tokenizer
 
 CHARACTERS = [chr(0x5000 + i) for i in range(40)]
 QUIET = {
@@ -369,26 +368,6 @@ def test_compilation_happens_once_for_training_and_once_for_evaluation(model, tm
         and graphs[0] == graphs[-1]
         and (graphs[0] > 0 or not device.has_compiler())
     )
-
-
-def test_a_stream_of_blocks_begins_anew_where_the_text_ends(tokenizer):
-    texts = ["一二三四五，六七八九十。", "甲乙丙丁戊，己庚辛壬癸。"]
-    rows = IterableDataset.from_generator(lambda: iter([{"text": text} for text in texts]))
-    stream = stream_blocks(rows, tokenizer, 8)
-    count = len(encode_text(tokenizer, "".join(text + POEM_SEPARATOR for text in texts))) // 8
-    once = list(itertools.islice(stream, count))
-    assert count > 2 and once[0] != once[1]
-    assert list(itertools.islice(stream, 3 * count)) == 3 * once
-
-
-def test_blocks_of_an_epoch_are_shifted_and_a_resumed_run_sees_the_same():
-    ids = list(range(500))
-    first, second = Blocks(ids, 48, 7), Blocks(ids, 48, 7)
-    starts = []
-    for epoch, blocks in itertools.product(range(3), (first, second)):
-        blocks.set_epoch(epoch)
-        starts.append(int(blocks[0]["input_ids"][0]))
-    assert starts[0::2] == starts[1::2] and len(set(starts)) > 1
 
 
 SHAPES = [
