@@ -139,7 +139,7 @@ def is_line_of_poem(row: str) -> bool:
 
 
 def _is_heading(block: Block) -> bool:
-    """Returns whether a block holds a title and maybe an author, but no line."""
+    """Returns whether a block holds no lines. It is then a heading: title and author."""
     return len(block) <= 2 and not any(map(is_line_of_poem, block))
 
 

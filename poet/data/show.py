@@ -93,7 +93,7 @@ def show_data(output_dir: str | Path, block_length: int) -> str:
 def show_stage(
     stage: str, rows: Sequence[Row], tokenizer: PreTrainedTokenizerFast, block_length: int
 ) -> str:
-    """Returns the first row of a stage and its batch as text."""
+    """Returns the first row and the batch of a stage as text."""
     batch = make_batch(stage, rows, tokenizer, block_length)
     shape = f"input_ids {batch.shape}, labels {batch.shape}"
     first = rows[0]

@@ -335,7 +335,8 @@ def test_a_missing_sample_is_an_error(monkeypatch, tmp_path):
 def test_the_sample_is_read_without_the_other_formats():
     code = (
         "import sys; from poet.data.poems import read_corpus; read_corpus('sample');"
-        "print(*({'poet.data.readers', 'poet.data.download', 'pyarrow', 'datasets'} & {*sys.modules}))"
+        "others = {'poet.data.readers', 'poet.data.download', 'pyarrow', 'datasets'};"
+        "print(*(others & {*sys.modules}))"
     )
     done = subprocess.run(
         [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True
