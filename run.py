@@ -70,16 +70,16 @@ def parse_options() -> argparse.Namespace:
     options = parser.parse_args()
     if options.recipe not in recipes:
         raise UserError(
-            f"there is no recipe {options.recipe} in configs/. Recipes: {', '.join(recipes)}"
+            f"there is no recipe {options.recipe} in configs/. Recipes: {', '.join(recipes)}."
         )
     available = [s for s in STAGES if (ROOT / "configs" / options.recipe / f"{s}.yaml").is_file()]
     options.stages = available if options.stages is None else options.stages.split(",")
     for stage in options.stages:
         if stage not in STAGES:
-            raise UserError(f"there is no stage {stage!r}. Stages: {', '.join(STAGES)}")
+            raise UserError(f"there is no stage {stage!r}. Stages: {', '.join(STAGES)}.")
         if stage not in available:
             raise UserError(
-                f"the recipe {options.recipe} has no stage {stage}. It has {', '.join(available)}"
+                f"the recipe {options.recipe} has no stage {stage}. It has {', '.join(available)}."
             )
     return options
 
@@ -155,7 +155,7 @@ def start_model(recipe: Path) -> str | None:
 
 
 def read_recipe(path: Path) -> dict:
-    """Returns the numbers of a stage, or {} where the recipe does not have the stage."""
+    """Returns the numbers of a stage, or {} if the recipe has no such stage."""
     from poet.training.command_line import read_yaml
 
     return read_yaml(path) if path.is_file() else {}

@@ -74,7 +74,7 @@ def distill(
     model, tokenizer = stage.load_model("sft")
     loss = stage.compile(distillation_loss)
 
-    # Data: titles, or words of a poem, of poems in a regulated form.
+    # Data: prompts from poems in a regulated form. A prompt is a title, or words of the poem.
     rows = load_stage(stage.run_folder, "sft")
     seed = args.seed + number
     poems = masked_poems.in_regulated_forms(rows["train"])[: options.samples_per_round]

@@ -40,12 +40,12 @@ def main() -> None:
     if room <= 0:
         raise UserError(
             f"max_completion_length {args.max_completion_length} leaves no room for a title in "
-            f"{model.config.n_positions} positions. Lower it"
+            f"{model.config.n_positions} positions. Lower it."
         )
     rows = load_stage(stage.run_folder, "sft")
     rows = stage.drop_long_titles(rows, tokenizer, room)
 
-    # Samples: the model may not draw what it never writes, such as half a character.
+    # Samples: tokens that the model never writes, such as parts of characters, stay suppressed.
     suppressed = {"suppress_tokens": model.generation_config.suppress_tokens}
     args.generation_kwargs = {**suppressed, **(args.generation_kwargs or {})}
 

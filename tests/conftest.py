@@ -1,4 +1,4 @@
-"""What every test may use: the real Tang corpus where there is one, invented verse everywhere else."""
+"""Fixtures that several tests share: the Tang corpus if there is one, and invented poems."""
 
 import json
 import os
@@ -24,7 +24,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 @pytest.fixture(scope="session")
 def tang(request: pytest.FixtureRequest) -> str:
-    """The folder of the real Tang corpus: --corpus, $POET_CORPUS, or the folder shared/ beside the repository."""
+    """The folder of the Tang corpus: --corpus, $POET_CORPUS, or ../shared/chinese-poetry."""
     asked = request.config.getoption("--corpus") or os.environ.get("POET_CORPUS")
     folder = Path(asked) if asked else ROOT.parent / "shared" / "chinese-poetry"
     if not folder.exists():

@@ -123,7 +123,7 @@ def random_model(tokenizer, positions: int) -> GPT2LMHeadModel:
 def make_checkpoint(
     folder: Path, ends: float = 0.05, characters: str = "春夜喜雨山中白，。\n", **defaults
 ) -> Path:
-    """A random model that ends a poem at each step with about the probability `ends`, whatever went before."""
+    """Saves a random model that ends a poem with probability `ends` at each step."""
     tokenizer = build_tokenizer(characters, POSITIONS)
     model = random_model(tokenizer, POSITIONS)
     with (

@@ -126,7 +126,7 @@ class StopOnSignal(TrainerCallback):
         return control
 
     def on_epoch_end(self, args, state, control, **kwargs):
-        """Skips what Trainer does at the end of an epoch where the epoch has not ended."""
+        """Skips Trainer's work at the end of an epoch if training stopped inside the epoch."""
         if self.requested and abs(state.epoch - round(state.epoch)) > 1e-6:
             control.should_evaluate = control.should_save = control.should_log = False
         return control

@@ -42,9 +42,8 @@ def write_card(folder: Path, log_history: list[dict], facts: dict[str, Any]) -> 
 
     Args:
         log_history: `trainer.state.log_history`. The results are its last values.
-        facts: `stage` (pretrain, sft, author, dpo, grpo or distill), and where known `corpus` (the
-            name of a source, or a Hub id), `author`, `base_model` (a Hub id), `parameters`,
-            `seconds`, `device`. Each becomes a row of the table. Paths and None are left out.
+        facts: Rows of the table, by name. `stage` is required. `corpus` is the name of a source or
+            a Hub id, and `base_model` is a Hub id. Paths and None are left out.
     """
     stage, corpus = facts["stage"], facts.get("corpus")
     results = measured(stage, log_history)

@@ -67,13 +67,13 @@ def claim(folder: Path, arguments: dict) -> None:
         UserError: the folder holds another run or other files. The message names what differs.
     """
     if folder.exists() and not folder.is_dir():
-        raise UserError(f"{folder} is a file, not a folder. Pass another --output_dir")
+        raise UserError(f"{folder} is a file, not a folder. Pass another --output_dir.")
     record = folder / _ARGUMENTS
     arguments = json.loads(json.dumps(arguments, default=str))
     if earlier := arguments_of(folder):
         refuse_another(folder, earlier, arguments)
     elif folder.is_dir() and any(folder.iterdir()):
-        raise UserError(f"{folder} holds files of something else. Pass another --output_dir")
+        raise UserError(f"{folder} holds files of something else. Pass another --output_dir.")
     shutil.rmtree(folder / UNFINISHED, ignore_errors=True)
     folder.mkdir(parents=True, exist_ok=True)
     write_text(record, json.dumps(arguments, ensure_ascii=False, indent=2, sort_keys=True))

@@ -123,7 +123,7 @@ def _check_library_options(stage: str, args: TrainingArguments) -> None:
         raise UserError(
             f"resume_from_checkpoint {args.resume_from_checkpoint} is not supported: a run resumes "
             "from the last whole checkpoint in output_dir. To resume from an earlier one, delete "
-            "the later ones"
+            "the later ones."
         )
     if args.train_sampling_strategy == "group_by_length" and stage in ("pretrain", "grpo"):
         raise UserError(
@@ -149,7 +149,7 @@ def _check_minutes(options: Options, args: TrainingArguments) -> None:
         if 0 < (getattr(args, name) or 0) < 1:
             raise UserError(
                 f"{name} {getattr(args, name)} is a fraction of the steps, and --minutes does not "
-                "know their number. Give a whole number"
+                "know their number. Give a whole number."
             )
 
 

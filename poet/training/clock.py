@@ -75,9 +75,9 @@ class TrainByTheClock(TrainerCallback):
     Compilation and evaluation count.
 
     Args:
-        trainer: its `seconds_so_far()` includes the time before an interruption.
-        planned: the number of steps that a resumed run had planned.
-        now: the clock, in seconds.
+        trainer: Its `seconds_so_far()` includes the time before an interruption.
+        planned: The number of steps that a resumed run had planned.
+        now: The clock, in seconds.
     """
 
     def __init__(

@@ -168,7 +168,7 @@ def _read_config(path: Path, known: Mapping[str, Field]) -> dict:
     if not path.is_file():
         recipes = sorted(p.parent.name for p in Path("configs").glob("*/data.yaml"))
         names = ", ".join(recipes) or "none"
-        raise UserError(f"there is no recipe file {path}. Recipes in configs/: {names}")
+        raise UserError(f"there is no recipe file {path}. Recipes in configs/: {names}.")
     config = read_yaml(path)
     for key, value in config.items():
         if key not in known:

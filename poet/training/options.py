@@ -1,6 +1,6 @@
 """Defines the options of each training script, one flat dataclass per script.
 
-The learning rate, the batch size and other common options belong to the libraries: see
+The learning rate, the batch size and other common options belong to the libraries. They are in
 TrainingArguments, SFTConfig, DPOConfig and GRPOConfig. checks.py refuses values that cannot work.
 """
 

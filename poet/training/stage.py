@@ -1,7 +1,7 @@
 """Takes one stage of training from its options to a published folder.
 
-`Stage` holds what the five scripts share: it finds the data and the start model, claims the output
-folder, and trains from the last whole checkpoint. It does not know how a loss is computed.
+The five scripts share `Stage`. It finds the data and the start model. It claims the output folder,
+and trains from the last whole checkpoint. It does not know how a loss is computed.
 """
 
 import hashlib
@@ -109,12 +109,12 @@ class Stage:
         if path == self.run_folder / default and not (path / "config.json").is_file():
             raise UserError(
                 f"there is no checkpoint in {path}. Make it with `python train_{default}.py "
-                f"--config configs/RECIPE/{default}.yaml`, or pass --model_name_or_path"
+                f"--config configs/RECIPE/{default}.yaml`, or pass --model_name_or_path."
             )
         if is_adapter(path):
             raise UserError(
                 f"{path} holds an adapter. Training starts from a whole model: pass its folder as "
-                "--model_name_or_path"
+                "--model_name_or_path."
             )
         model, tokenizer = load(path)
         check_template(tokenizer, path)
@@ -131,7 +131,7 @@ class Stage:
         if not weights.is_file():
             raise UserError(
                 f"{path} has its weights in several files. Training starts from one "
-                "model.safetensors"
+                "model.safetensors."
             )
         with weights.open("rb") as file:
             self.inputs["model"] = hashlib.file_digest(file, "sha256").hexdigest()
@@ -203,7 +203,7 @@ class Stage:
             if not len(kept[name]):
                 raise UserError(
                     f"no {name} row fits into the model's {max_length} tokens. Use shorter poems "
-                    "or a larger n_positions"
+                    "or a larger n_positions."
                 )
         return kept
 
@@ -226,7 +226,7 @@ class Stage:
         if not all(len(part) for part in kept.values()):
             raise UserError(
                 f"no title fits into the {room} tokens that max_completion_length leaves. Lower "
-                "max_completion_length"
+                "max_completion_length."
             )
         return kept
 
@@ -249,7 +249,7 @@ class Stage:
             if self.args.push_to_hub:
                 raise UserError(
                     f"{self.folder} is already finished, and --push_to_hub pushes only what this "
-                    f"command trains. To push it now: {_push_command(self.folder)}"
+                    f"command trains. To push it now: {_push_command(self.folder)}."
                 )
             self.say(f"already finished: {self.folder}")
             return False

@@ -17,14 +17,14 @@ class StageInfo:
     """Describes one stage.
 
     Attributes:
-        name: its name in reports and figures.
-        card: what its model does and how it was trained, for the model card.
-        number: its number among the five narrated stages, or 0.
-        heading: the heading that run.py prints.
-        share: its share of --minutes, among the stages that are run.
-        curve: the logged value to draw, and the label of its axis.
-        results: results for the card and their names in the log. Default: loss and perplexity.
-        explained: what the results mean.
+        name: Its name in reports and figures.
+        card: Text for the model card: the use of its model, and how it was trained.
+        number: Its number among the five narrated stages, or 0.
+        heading: The heading that run.py prints.
+        share: Its share of --minutes, among the stages that are run.
+        curve: The logged value to draw, and the label of its axis.
+        results: Results for the card and their names in the log. Default: loss and perplexity.
+        explained: The meaning of the results.
     """
 
     name: str
@@ -51,7 +51,7 @@ STAGES = {
         name="fine-tuning",
         number=4,
         heading="Fine-tuning: the model learns to answer a title with a poem",
-        card="This model writes a poem in classical Chinese for a title. It was first trained to "
+        card="This model writes poems in classical Chinese for titles. It was first trained to "
         "continue poems. It was then fine-tuned on titles and their poems, and only the characters "
         "of the poems counted in the loss.",
     ),
@@ -59,7 +59,7 @@ STAGES = {
         name="alignment",
         number=5,
         heading="Alignment: the model learns which poems are preferred",
-        card="This model writes a poem in classical Chinese for a title, in the form that was "
+        card="This model writes poems in classical Chinese for titles, in the form that was "
         "preferred. It was first trained to continue poems, and then fine-tuned on titles and "
         "their poems. It was then aligned with pairs of a preferred and a rejected poem (direct "
         "preference optimization, https://arxiv.org/abs/2305.18290).",
@@ -77,7 +77,7 @@ STAGES = {
         name="reinforcement",
         number=5,
         heading="Alignment by rewards: the model is rewarded for poems that keep rules",
-        card="This model writes a poem in classical Chinese for a title, by rules that it was "
+        card="This model writes poems in classical Chinese for titles, by rules that it was "
         "rewarded for. It was first trained to continue poems, and then fine-tuned on titles and "
         "their poems. It was then rewarded for poems of its own that keep the rules (group "
         "relative policy optimization, https://arxiv.org/abs/2402.03300).",
@@ -89,7 +89,7 @@ STAGES = {
         name="distillation",
         number=5,
         heading="Alignment by distillation: the model learns from its own poems under a mask",
-        card="This model writes a poem in classical Chinese for a title, mostly in regulated verse. "
+        card="This model writes poems in classical Chinese for titles, mostly in regulated verse. "
         "It was first trained to continue poems, and then fine-tuned on titles and their poems. It "
         "then learned to write without a mask what it had written under a mask that keeps the "
         "rules (distillation, https://arxiv.org/abs/1503.02531).",
@@ -98,7 +98,7 @@ STAGES = {
     "author": StageInfo(
         name="an author's adapter",
         card="This is an adapter (LoRA, https://arxiv.org/abs/2106.09685). It needs the model that "
-        "it was trained on, which writes a poem in classical Chinese for a title. With the adapter "
+        "it was trained on, which writes poems in classical Chinese for titles. With the adapter "
         "the poems are closer to the poems of one author.",
     ),
 }

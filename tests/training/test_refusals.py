@@ -55,7 +55,7 @@ def test_a_mistake_gets_one_sentence_and_exit_code_2(script, options, sentence, 
             ["--tokenizer_name_or_path", "nowhere/at-all"],
             "no tokenizer could be loaded from nowhere/at-all",
         ),
-        (["--n_positions", "4096"], "add poems or lower n_positions"),
+        (["--n_positions", "4096"], "Add poems, or lower n_positions"),
         (["--per_device_train_batch_size", "500"], "or per_device_train_batch_size"),
         (
             ["--per_device_train_batch_size", "0"],
@@ -154,7 +154,7 @@ def test_a_mistake_behind_the_command_line_leaves_no_folder(run, options, senten
             "train_grpo.py",
             "tang-regulated/grpo",
             ["--max_completion_length", "95"],
-            "leaves no room",
+            "that max_completion_length leaves",
         ),
     ],
 )

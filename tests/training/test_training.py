@@ -1,4 +1,4 @@
-"""What all stages promise of their losses, on a model small enough to check by hand."""
+"""Losses of all stages, compared with plain torch on a small model."""
 
 import copy
 import itertools
