@@ -218,7 +218,8 @@ def print_writing(model, tokenizer, name: str, count: int, repeats: int, setting
 
 def mask_of(tokenizer, form: str | None) -> dict:
     """Returns the settings that keep a form, or none."""
-    from poet.prosody.forms import FormLogitsProcessor, read_form
+    from poet.prosody.mask import FormLogitsProcessor
+    from poet.prosody.request import read_form
 
     if form is None:
         return {}

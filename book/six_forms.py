@@ -2,7 +2,7 @@
 
     python book/six_forms.py --model runs/tang/sft
 
-The forms are kept while the model writes (poet/prosody/forms.py); which poem of eight is shown is the model's own choice, by its
+The forms are kept while the model writes (poet/prosody/mask.py); which poem of eight is shown is the model's own choice, by its
 likelihood. Nobody chose among them.
 """
 
@@ -30,7 +30,7 @@ def main() -> None:
     from poet.files import write_text
     from poet.generation.load import load
     from poet.generation.write import write
-    from poet.prosody.forms import read_form
+    from poet.prosody.request import read_form
 
     model, tokenizer = load(options.model)
     parts = [
@@ -48,7 +48,8 @@ def main() -> None:
 
 def marked(title: str, poem: str) -> str:
     """A poem with its tones between the lines, then what the judge says of it."""
-    from poet.prosody.judge import group_name, judge
+    from poet.prosody.characters import group_name
+    from poet.prosody.judge import judge
 
     judgment = judge(poem)
     rows = [f"## {title}", "```"]

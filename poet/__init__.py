@@ -20,8 +20,9 @@ os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
 if TYPE_CHECKING:
     from poet.generation.load import load
     from poet.generation.write import write
-    from poet.prosody.forms import FormLogitsProcessor, read_form
     from poet.prosody.judge import judge
+    from poet.prosody.mask import FormLogitsProcessor
+    from poet.prosody.request import read_form
 
     __version__: str
 
@@ -31,8 +32,8 @@ _MODULES = {
     "load": "poet.generation.load",
     "write": "poet.generation.write",
     "judge": "poet.prosody.judge",
-    "read_form": "poet.prosody.forms",
-    "FormLogitsProcessor": "poet.prosody.forms",
+    "read_form": "poet.prosody.request",
+    "FormLogitsProcessor": "poet.prosody.mask",
 }
 
 

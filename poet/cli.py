@@ -19,7 +19,7 @@ from poet import errors
 from poet.errors import UserError
 
 if TYPE_CHECKING:
-    from poet.prosody.forms import FormRequest
+    from poet.prosody.request import FormRequest
 
 _MODELS = ("runs/tang/dpo", "runs/sample/dpo")
 _MODELS_BEFORE_ALIGNMENT = ("runs/tang/sft", "runs/sample/sft")
@@ -359,7 +359,7 @@ def _form_request(options: argparse.Namespace) -> "FormRequest | None":
             raise UserError(f"--{name} needs a form. Add one, such as --form 五言律詩.")
         return None
 
-    from poet.prosody.forms import read_form
+    from poet.prosody.request import read_form
 
     return read_form(options.form, **details)
 

@@ -13,7 +13,7 @@ import torch
 from transformers import GPT2Config, GPT2LMHeadModel
 
 from poet.generation.load import generation_defaults
-from poet.prosody.judge import COMPOUNDS, rhyme_groups
+from poet.prosody.characters import COMPOUNDS, rhyme_groups
 from poet_tokenizer import build_tokenizer
 
 ROOT = Path(__file__).resolve().parents[1]

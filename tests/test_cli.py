@@ -13,8 +13,8 @@ from poet import __version__
 from poet.data import run_data
 from poet.generation.load import load
 from poet.generation.write import write
-from poet.prosody import forms
 from poet.prosody.judge import judge
+from poet.prosody.request import read_form
 from poet.prosody.script import to_simplified
 
 FIVE = "一二三四五，六七八九十。\n甲乙丙丁戊，己庚辛壬癸。"
@@ -183,7 +183,7 @@ def test_a_form_is_kept_and_the_likeliest_poem_comes_first(poet, formal):
     code, out, err = poet(*words, "--model", formal)
     assert (code, err) == (0, "")
     poems = out.rstrip("\n").split("\n\n")
-    request = forms.read_form("五言律詩", rhyme="東", acrostic="春風化雨")
+    request = read_form("五言律詩", rhyme="東", acrostic="春風化雨")
     assert poems == write(*load(formal), "春夜", n=3, form=request, seed=7) and len(poems) == 3
     for poem in poems:
         judgment = judge(poem)

@@ -18,8 +18,8 @@ from poet.alignment.poems import poem_from_ids
 from poet.alignment.scores import sampling_scores
 from poet.data.poems import Poem
 from poet.data.rows import Row, dpo_row
-from poet.prosody.forms import FormLogitsProcessor
 from poet.prosody.judge import judge
+from poet.prosody.mask import FormLogitsProcessor
 from poet_tokenizer import ask
 
 

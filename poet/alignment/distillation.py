@@ -20,8 +20,9 @@ from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
 from poet.alignment.scores import sampling_scores
-from poet.prosody.forms import FormLogitsProcessor, read_form, regulated_form
 from poet.prosody.judge import judge
+from poet.prosody.mask import FormLogitsProcessor
+from poet.prosody.request import read_form, regulated_form
 from poet.text import LINE_END, poem_lines
 
 # Kinds of token position. The kind decides which teacher the student follows.

@@ -18,8 +18,9 @@ from poet.data.poems import Poem
 from poet.data.rows import Row, content, sft_row
 from poet.errors import UserError
 from poet.generation import write
-from poet.prosody.forms import FormLogitsProcessor, read_form, regulated_form
 from poet.prosody.judge import judge
+from poet.prosody.mask import FormLogitsProcessor
+from poet.prosody.request import read_form, regulated_form
 
 MAX_LINES = 12  # longer poems are rare, and each length is a form of its own
 _ROWS_PER_BATCH = 256  # more than for pairs: these batches are written and not scored again

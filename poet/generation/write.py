@@ -24,7 +24,7 @@ from poet.errors import UserError
 from poet_tokenizer import ask, byte_token_ids, encode_text
 
 if TYPE_CHECKING:
-    from poet.prosody.forms import FormRequest
+    from poet.prosody.request import FormRequest
 
 
 def write(
@@ -214,7 +214,8 @@ def _mask(
     Raises:
         UserError: If the vocabulary cannot fulfil the request, or a title leaves too little room.
     """
-    from poet.prosody.forms import FormLogitsProcessor, read_form
+    from poet.prosody.mask import FormLogitsProcessor
+    from poet.prosody.request import read_form
 
     request = read_form(form) if isinstance(form, str) else form
     mask = FormLogitsProcessor(tokenizer, request)

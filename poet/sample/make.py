@@ -18,8 +18,8 @@ from poet.data.poems import read_corpus
 from poet.files import write_text
 from poet.generation.load import load
 from poet.generation.write import write
-from poet.prosody.forms import read_form
 from poet.prosody.judge import judge
+from poet.prosody.request import read_form
 from poet.text import poem_lines
 
 _TIMES = [a + b for a, b in itertools.product("春夏秋冬", ["日", "夜", "曉", "暮", "雨", "晴"])]

@@ -6,7 +6,8 @@ from helpers import make_model, rhyme_words
 from poet.alignment.corruptions import corruption_pairs
 from poet.data.poems import Poem
 from poet.generation.load import load
-from poet.prosody.judge import all_groups, judge
+from poet.prosody.characters import all_groups
+from poet.prosody.judge import judge
 
 QUATRAIN = Poem("登樓", ("石徑幽泉細，松窗夜雨聲。", "孤燈明舊壁，白髮對寒城。"))
 EIGHT_LINES = Poem("早行", ("石徑幽泉細雨聲，松窗夜雨白雲生。",) * 4)

@@ -19,7 +19,8 @@ from poet.alignment.masked_poems import rows_in_forms
 from poet.data.poems import Poem
 from poet.data.rows import sft_row
 from poet.generation.load import load
-from poet.prosody.judge import all_groups, judge
+from poet.prosody.characters import all_groups
+from poet.prosody.judge import judge
 
 QUATRAIN = Poem("登樓", ("石徑幽泉細，松窗夜雨聲。", "孤燈明舊壁，白髮對寒城。"))
 EIGHT_LINES = Poem("早行", ("石徑幽泉細雨聲，松窗夜雨白雲生。",) * 4)

@@ -11,7 +11,8 @@ from poet.data.rows import sft_row
 from poet.errors import UserError
 from poet.generation import write
 from poet.generation.load import load
-from poet.prosody.judge import all_groups, judge
+from poet.prosody.characters import all_groups
+from poet.prosody.judge import judge
 from poet_tokenizer import ask
 
 QUATRAIN = Poem("登樓", ("石徑幽泉細，松窗夜雨聲。", "孤燈明舊壁，白髮對寒城。"))

@@ -13,18 +13,18 @@ from transformers import pipeline, set_seed
 from poet.errors import UserError
 from poet.generation.load import load
 from poet.generation.write import mean_log_probabilities, write, write_ids
-from poet.prosody.forms import FORMS, FormLogitsProcessor, read_form, regulated_form
-from poet.prosody.judge import (
+from poet.prosody.characters import (
     COMPOUNDS,
     LEVEL,
     all_groups,
-    couplet_patterns,
-    judge,
     level_groups,
     rhyme_groups,
-    simplified_alone,
+    simplified_only,
     tone,
 )
+from poet.prosody.judge import couplet_patterns, judge
+from poet.prosody.mask import FormLogitsProcessor
+from poet.prosody.request import FORMS, read_form, regulated_form
 from poet.text import line_length, poem_lines
 from poet_tokenizer import build_tokenizer, encode_text
 
@@ -122,7 +122,7 @@ def test_wishes_are_kept_together(poet, form, wishes):
 
 def test_a_vocabulary_that_just_suffices_is_enough(tmp_path):
     """Five words of one group and one character of each tone: an eight-line poem has to use all of them."""
-    decided = {pair[offset] for pair, offset in COMPOUNDS} | simplified_alone()
+    decided = {pair[offset] for pair, offset in COMPOUNDS} | simplified_only()
     of_east = (chr(code) for code in range(0x4E00, 0x9FA5) if rhyme_groups(chr(code)) == ("東",))
     five = "".join(itertools.islice((word for word in of_east if word not in decided), 5))
     model, tokenizer = load(make_model(tmp_path, five + "水"))
@@ -318,7 +318,7 @@ def test_both_tones_of_a_line_stay_open_and_no_simplified_character_is_written(p
         verse = {
             c
             for c in tokenizer.get_vocab()
-            if len(c) == 1 and tone(c) and c not in simplified_alone()
+            if len(c) == 1 and tone(c) and c not in simplified_only()
         }
         assert set(open_characters) == verse
 

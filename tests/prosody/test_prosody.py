@@ -10,16 +10,9 @@ from collections import Counter
 import pytest
 
 from poet.data.poems import read_corpus, split_poems
-from poet.prosody import judge as prosody
-from poet.prosody.judge import (
-    RULES,
-    group_name,
-    judge,
-    level_groups,
-    rhyme_groups,
-    tone,
-    usual_tone,
-)
+from poet.prosody import judge as rules
+from poet.prosody.characters import group_name, level_groups, rhyme_groups, tone, usual_tone
+from poet.prosody.judge import RULES, judge
 from poet.text import line_length, poem_lines
 
 BASE = "石徑幽泉細，松窗夜雨聲。孤燈明舊壁，白髮對寒城。"
@@ -340,7 +333,7 @@ def test_there_is_a_fault_only_where_no_reading_fits():
 
 
 def faults(rows):
-    return [verdict for verdict in prosody._judge_tones(rows)[1] if verdict.kind == "fault"]
+    return [verdict for verdict in rules._judge_tones(rows).verdicts if verdict.kind == "fault"]
 
 
 def test_a_rhyme_word_twice():
@@ -360,7 +353,9 @@ def test_an_unknown_character_fits_everywhere_and_is_counted():
 
 def test_every_rule_has_a_source_and_every_verdict_reads_as_a_sentence():
     assert all("詩詞格律" in source for _, source in RULES.values())
-    assert str(changed("石徑幽泉細", "石徑幽水細").faults[0]).endswith("line 1, place 4")
+    assert str(changed("石徑幽泉細", "石徑幽水細").faults[0]).startswith(
+        "line 1, place 4: the fourth"
+    )
 
 
 @pytest.mark.parametrize(
