@@ -87,7 +87,7 @@ def merge_adapter(
 
 
 def complete_adapter(folder: Path, model: PreTrainedModel) -> None:
-    """Adds generation defaults to the adapter that PEFT saved, and removes paths of this machine."""
+    """Adds the generation defaults to a folder saved by PEFT, and removes paths of this machine."""
     model.generation_config.save_pretrained(folder)
     # PEFT's card holds such a path. The stage writes its own card when training is over.
     (folder / "README.md").unlink(missing_ok=True)

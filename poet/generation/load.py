@@ -1,6 +1,6 @@
 """Loads checkpoint folders: model, tokenizer and generation defaults.
 
-It knows which files belong to a checkpoint. It does not know training or the rules of poems.
+It knows the files in a checkpoint folder. It does not know training or the rules of poems.
 """
 
 import json

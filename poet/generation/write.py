@@ -42,17 +42,19 @@ def write(
 ) -> list[str]:
     """Writes poems for one title or several.
 
+    With `n` above 1, the poems of each title are ranked by `mean_log_probabilities`. The poem
+    that the model finds likeliest comes first.
+
     Args:
         titles: One title, or several.
-        n: The number of poems per title. The poems of one title come in order of their mean
-            log-probability per token, the model's likeliest poem first.
-        form: A form that all poems keep. It is a name, such as `"五言律詩"` (regulated verse of
-            eight lines), or the result of `read_form`.
-        stream: A function that receives the pieces of a single poem while the model writes it.
-        seed: See `write_ids`, as for the arguments below.
+        n: The number of poems per title.
+        form: A form that all poems keep. Give its name, such as `"五言律詩"` (regulated verse of
+            eight lines), or a request from `read_form`.
+        stream: A function that receives the pieces of a single poem as soon as they are written.
+        seed: The random seed. With None, every call gives other poems.
         instruction: An instruction that replaces the one of the chat template.
         plain: Whether `generate` runs its own loop.
-        generation: Settings of `generate`.
+        generation: More settings, which `write_ids` explains.
 
     Returns:
         `n` poems per title, in the order of the titles.
@@ -103,10 +105,10 @@ def write_ids(
     Args:
         titles: The titles. Repeat a title for more than one poem.
         batch_size: The number of poems that are written at the same time.
-        seed: The random seed. With None, every call gives other poems. The random state of the
-            caller does not change.
+        seed: The random seed. With None, every call gives other poems. In both cases the random
+            state of the caller stays as it was.
         instruction: An instruction that replaces the one of the chat template.
-        plain: Whether `generate` runs its own loop instead of the one in poet/speed/decode.py.
+        plain: Whether `generate` runs its own loop. The default loop is poet/speed/decode.py.
         streamer: A streamer of transformers, for a single title.
         generation: Settings of `generate` that replace the checkpoint's defaults. The model's
             positions limit prompt and poem, with `max_new_tokens` too. A `guidance_scale` above 1

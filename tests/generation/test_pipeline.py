@@ -1,4 +1,4 @@
-"""Tests that plain transformers writes with a checkpoint, without any code of this project.
+"""Tests that plain transformers can load a checkpoint and write poems with it.
 
 The environment of these tests holds torch, transformers and the packages that these two require.
 """

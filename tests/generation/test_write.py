@@ -163,8 +163,8 @@ def test_no_poem_goes_over_the_last_position(tmp_path, plain):
 @pytest.mark.parametrize("plain", [False, True])
 def test_writing_without_a_form_imports_no_rules_and_plain_writing_no_other_loop(checkpoint, plain):
     code = (
-        "import sys; from poet.generation.load import load; from poet.generation.write import write;"
-        f"write(*load({str(checkpoint)!r}), '春', plain={plain});"
+        "import poet, sys;"
+        f"poet.write(*poet.load({str(checkpoint)!r}), '春', plain={plain});"
         "print(*sorted(name for name in sys.modules if name.startswith('poet.')))"
     )
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
