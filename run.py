@@ -46,7 +46,7 @@ def main() -> int:
 
 def parse_options() -> argparse.Namespace:
     recipes = sorted(path.parent.name for path in ROOT.glob("configs/*/data.yaml"))
-    parser = argparse.ArgumentParser(
+    parser = errors.Parser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument(
@@ -66,7 +66,6 @@ def parse_options() -> argparse.Namespace:
     parser.add_argument(
         "--plain", action="store_true", help="train without the speed-ups in poet/speed"
     )
-    parser.error = errors.refuse  # type: ignore[method-assign]
     options = parser.parse_args()
     if options.recipe not in recipes:
         raise UserError(

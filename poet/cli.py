@@ -13,7 +13,7 @@ import re
 import sys
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any
 
 from poet import errors
 from poet.errors import UserError
@@ -68,20 +68,13 @@ examples:
 """
 
 
-class _Parser(argparse.ArgumentParser):
-    """An argument parser that reports a mistake in one message, without the usage."""
-
-    def error(self, message: str) -> NoReturn:
-        raise UserError(message)
-
-
 def _parse(arguments: list[str]) -> argparse.Namespace:
     """Reads the words of the command line.
 
     Raises:
         UserError: For a word that no command or option accepts.
     """
-    parser = _Parser(
+    parser = errors.Parser(
         prog="poet",
         description="Writes classical Chinese poems with a model that you trained, and measures "
         "how well a model writes.",

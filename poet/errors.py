@@ -3,6 +3,7 @@
 It knows exit codes and messages. It does not know poems, models or files.
 """
 
+import argparse
 import io
 import os
 import sys
@@ -19,9 +20,11 @@ def first_line(error: BaseException) -> str:
     return (str(error).strip() or type(error).__name__).splitlines()[0]
 
 
-def refuse(message: str) -> NoReturn:
-    """Raises a UserError. It replaces the `error` method of argparse, which also prints a usage."""
-    raise UserError(message)
+class Parser(argparse.ArgumentParser):
+    """An argument parser that reports a mistake in one message, without the usage."""
+
+    def error(self, message: str) -> NoReturn:
+        raise UserError(message)
 
 
 def run(main: Callable[[], int | None]) -> None:
