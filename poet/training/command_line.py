@@ -62,7 +62,7 @@ def parse(*types: type, argv: list[str] | None = None):
     from poet import device
     from poet.training import checks
 
-    class ScriptParser(Parser, TrlParser):
+    class ScriptParser(TrlParser, Parser):
         """TRL's parser, with a mistake reported in one message."""
 
     for name in given(argv):
