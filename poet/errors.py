@@ -20,11 +20,16 @@ def first_line(error: BaseException) -> str:
     return (str(error).strip() or type(error).__name__).splitlines()[0]
 
 
+def refuse(message: str) -> NoReturn:
+    """Raises a UserError. It can replace the `error` method of another library's parser."""
+    raise UserError(message)
+
+
 class Parser(argparse.ArgumentParser):
     """An argument parser that reports a mistake in one message, without the usage."""
 
     def error(self, message: str) -> NoReturn:
-        raise UserError(message)
+        refuse(message)
 
 
 def run(main: Callable[[], int | None]) -> None:

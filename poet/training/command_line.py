@@ -12,7 +12,7 @@ from dataclasses import MISSING, Field, fields
 from pathlib import Path
 from typing import Any, TypeVar
 
-from poet.errors import Parser, UserError
+from poet.errors import UserError, refuse
 
 T = TypeVar("T")
 _YES = ("true", "t", "yes", "y", "1")  # as transformers' parser reads them
@@ -62,13 +62,11 @@ def parse(*types: type, argv: list[str] | None = None):
     from poet import device
     from poet.training import checks
 
-    class ScriptParser(TrlParser, Parser):
-        """TRL's parser, with a mistake reported in one message."""
-
     for name in given(argv):
         if name not in known and name.removeprefix("no_") not in known:
             raise UserError(f"there is no option --{name}{_nearest(name, known, '--')}")
-    parser = ScriptParser(types)
+    parser = TrlParser(types)
+    parser.error = refuse
     stage = next((t.stage for t in types if hasattr(t, "stage")), "")
     if stage:
         parser.set_defaults_with_config(
