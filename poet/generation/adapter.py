@@ -72,11 +72,17 @@ def merge_adapter(
         adapted = PeftModelForCausalLM(model, PeftConfig.from_pretrained(path))
         model.generation_config = GenerationConfig.from_pretrained(path)
     except (OSError, ValueError, TypeError, SafetensorError) as error:
-        raise UserError(f"{path} is not a whole adapter of {base}: {first_line(error)}") from error
+        raise UserError(
+            f"{path} is not a whole adapter of {base} ({first_line(error)}). "
+            "Copy the whole folder, or train the adapter again."
+        ) from error
     # PEFT drops weights that the model lacks and leaves weights that the adapter lacks at random.
     expected = get_peft_model_state_dict(adapted, save_embedding_layers=False)
     if _shapes(expected) != _shapes(weights):
-        raise UserError(f"the adapter {path} was trained on a model of another shape than {base}")
+        raise UserError(
+            f"the adapter {path} was trained on a model of another shape than {base}. "
+            "Use the base model of the adapter's own run."
+        )
     if adapter_tokenizer.get_vocab() != tokenizer.get_vocab():
         raise UserError(
             f"the adapter {path} was trained with another tokenizer than that of {base}. "

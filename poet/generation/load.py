@@ -43,13 +43,6 @@ def load(
         UserError: If the folder is missing or incomplete, or if its files do not fit together.
     """
     path = Path(path)
-    if not path.exists():
-        raise UserError(f"there is no checkpoint folder {path}")
-    if not path.is_dir():
-        raise UserError(
-            f"{path} is a file. "
-            "A checkpoint is the folder that holds config.json and model.safetensors."
-        )
     if is_adapter(path):
         base = base or base_of(path)
         model, tokenizer = _load_model(Path(base))
@@ -63,11 +56,21 @@ def load(
 
 
 def _load_model(path: Path) -> tuple[PreTrainedModel, PreTrainedTokenizerFast]:
+    if not path.exists():
+        raise UserError(
+            f"there is no checkpoint folder {path}. A run keeps them in runs/NAME/STAGE."
+        )
     if not path.is_dir():
-        raise UserError(f"there is no checkpoint folder {path}")
+        raise UserError(
+            f"{path} is a file. "
+            "A checkpoint is the folder that holds config.json and model.safetensors."
+        )
     missing = [name for name in ("config.json", "tokenizer.json") if not (path / name).is_file()]
     if missing:
-        raise UserError(f"{path} is not a checkpoint: it has no {' and no '.join(missing)}")
+        raise UserError(
+            f"{path} is not a checkpoint: it has no {' and no '.join(missing)}. "
+            "Give the folder of a finished stage, such as runs/tang/dpo."
+        )
     try:
         tokenizer = AutoTokenizer.from_pretrained(path)
         model = AutoModelForCausalLM.from_pretrained(
@@ -80,7 +83,10 @@ def _load_model(path: Path) -> tuple[PreTrainedModel, PreTrainedTokenizerFast]:
             "Copy both from the folder where the model was trained."
         ) from error
     except (OSError, ValueError, SafetensorError) as error:
-        raise UserError(f"{path} is not a whole checkpoint: {first_line(error)}") from error
+        raise UserError(
+            f"{path} is not a whole checkpoint ({first_line(error)}). "
+            "Copy the whole folder, or train the stage again."
+        ) from error
     rows = model.get_input_embeddings().weight.shape[0]
     if len(tokenizer) != rows:
         raise UserError(
