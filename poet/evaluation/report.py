@@ -1,13 +1,20 @@
-"""A run folder -> report.md: the journey on one page, with figures.
+"""Writes report.md, which shows a whole run on one page.
 
-Knows the files that the stages leave; trains and measures nothing. Links are relative, so a run folder can be moved.
+It knows the files that the stages leave in a run folder. It does not train or measure.
+Links are relative, so that a run folder can be moved.
 """
 
 import json
+import math
 import re
+import shlex
 from pathlib import Path
+from typing import Any
+
+from safetensors import safe_open
 
 from poet.data.run_data import format_summary, load_summary
+from poet.evaluation.intervals import Estimate
 from poet.evaluation.row import Row
 from poet.evaluation.table import table
 from poet.files import write_text
@@ -22,101 +29,267 @@ from poet.training.card import (
 from poet.training.checkpoints import log_history
 from poet.training.stages import ALIGNED, JOURNEY
 
-_COLUMNS = {
-    "sft": "before (sft)",
-    **{stage: f"after ({stage})" for stage in ALIGNED},
-    "poets": "the poets",
+Histories = dict[str, list[dict]]
+
+_POETS = "the poets"
+_GLOSSES = {"春夜喜雨": "Welcome Rain on a Spring Night"}
+_PREFERRED_MEASURES = {  # a preference of alignment -> the measure that it should raise
+    "five-character": "five_character",
+    "regulated": "regulated",
+    "rhymed": "rhymed",
 }
-_TIME = "Time is that of training, evaluation and samples included, and what came before an interruption or the last of several rounds."
-_RATES = (
-    "Losses are nats a character of held-out text, `unseen` without the poems that leaked into training; rates are "
-    "shares of all poems that were written. In brackets, the 95 % interval."
-)
+_HOW_TO_LOOK = """\
+You need no Chinese to see that the model learns. Count the characters up to each mark. In a \
+well-formed poem every line has five characters, or every line has seven. Each row has two lines: \
+the first ends in ， and the second in 。"""
+_RISING_LOSS = """\
+A rising loss of all poems is expected: alignment makes the poems that it does not prefer less \
+likely. It is a failure if the loss of the preferred poems rises as much."""
+_TIME = """\
+The time includes evaluations and samples. It also includes the time before an interruption and \
+the earlier rounds of a stage."""
+_MEASURES = """\
+Losses are in nats per character of held-out poems. Rates are shares of all poems that were \
+written. The brackets show the 95 % interval. `docs/evaluation.md` defines every measure."""
 
 
 def write_report(run_dir: Path, rates: dict[str, Row]) -> Path:
-    """Writes `run_dir`/report.md, report.png and verse.png, and returns the first; a stage that has not ended is left out.
+    """Writes report.md, report.png and verse.png, and returns the path of report.md.
 
-    The model cards of the evaluated stages get their rates too.
+    Stages that have not ended are left out. The model cards of the evaluated stages get their
+    rates too.
 
     Args:
-        rates: rows of `poet evaluate` under "sft", ways of alignment and "poets"; with none, alignment's table and figure are left out.
+        rates: the rows of "sft", of the ways of alignment and of "poets". If it is empty, the
+            report has no measures of alignment.
 
     Raises:
         UserError: the run has no data.
     """
+    summary = load_summary(run_dir)
     histories = {stage: history for stage in JOURNEY if (history := log_history(run_dir / stage))}
-    parts = [
-        f"# The run {run_dir.name}",
-        f"## Data\n\n```\n{format_summary(load_summary(run_dir))}\n```",
-    ]
-    if histories:
-        plots.draw_stages(histories, run_dir / "report.png")
-        parts += [
-            "## Stages",
-            _table_of_stages(run_dir, histories),
-            "![losses of the stages side by side](report.png)",
-        ]
+    parts = [f"# The run {run_dir.name}", _trained(run_dir, summary, histories)]
+    parts += _last_samples(run_dir, histories)
     if rates:
-        rows = {_COLUMNS.get(name, name): row for name, row in rates.items()}
-        plots.draw_verse({name: row.to_json() for name, row in rows.items()}, run_dir / "verse.png")
-        for stage in rates.keys() & histories.keys():
-            columns = {"this model": rates[stage], "the poets": rates["poets"]}
-            add_evaluation(run_dir / stage, f"{table(columns)}\n\n{_RATES}")
-        parts += [
-            "## Before and after alignment",
-            table(rows),
-            _RATES,
-            "![forms and rates of the verse](verse.png)",
-        ]
-    for stage in histories:
-        parts.append(f"## {JOURNEY[stage].name.capitalize()}")
-        if (run_dir / stage / "samples.jsonl").is_file():
-            parts.append(_samples(run_dir / stage / "samples.jsonl"))
-        parts.append(f"![curves]({stage}/curves.png)")
+        _add_to_cards(run_dir, rates, histories)
+        parts += _two_numbers(summary, rates)
+        parts += _all_measures(run_dir, rates)
+    parts += _next_commands(run_dir, histories)
+    parts += _stages(run_dir, histories)
+    parts.append(f"## Data\n\n```\n{format_summary(summary)}\n```")
     write_text(run_dir / "report.md", "\n\n".join(parts) + "\n")
     return run_dir / "report.md"
 
 
-def _table_of_stages(run_dir: Path, histories: dict[str, list[dict]]) -> str:
-    rows = ["| stage | steps | time | on held-out poems |", "|---|---|---|---|"]
+# -------------------------------------------------------------------------------- what was trained
+
+
+def _trained(run_dir: Path, summary: dict[str, Any], histories: Histories) -> str:
+    corpus, parts = summary["made_from"]["corpus"], summary["parts"]
+    lines = [
+        f"- **Poems**: {summary['kept']:,} of the corpus {_escape(corpus)}. "
+        f"{parts['pretrain']:,} are for pretraining, {parts['sft']:,} for fine-tuning and "
+        f"{parts['dpo']:,} for alignment."
+    ]
+    if model := _describe_model(run_dir, histories):
+        lines.append(f"- **Model**: {model}")
+    for stage in histories:
+        info = JOURNEY[stage]
+        steps, seconds = _effort(run_dir, stage, histories)
+        time = f" in {duration(seconds)}" if seconds else ""
+        lesson = info.heading.partition(": ")[2]
+        lines.append(f"- **{info.name.capitalize()}**: {steps:,} steps{time}. {_sentence(lesson)}")
+    return "\n".join(lines)
+
+
+def _describe_model(run_dir: Path, histories: Histories) -> str:
+    """Describes the last model of a run; an empty text if its files are not there."""
+    folder = _last_model(run_dir, histories)
+    if folder is None or not (folder / "config.json").is_file():
+        return ""
+    config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    layers = config["n_layer"]
+    text = f"a GPT-2 with {layers} {'layer' if layers == 1 else 'layers'}"
+    weights = folder / "model.safetensors"
+    if weights.is_file():
+        with safe_open(weights, framework="pt") as tensors:
+            names = tensors.keys()
+            shapes = [tensors.get_slice(name).get_shape() for name in names]
+        text += f" and {sum(map(math.prod, shapes)) / 1e6:.1f} million parameters"
+    return f"{text}. It reads up to {config['n_positions']} characters at a time."
+
+
+def _effort(run_dir: Path, stage: str, histories: Histories) -> tuple[int, float]:
+    """Returns the steps and the seconds of a stage, with those of earlier rounds."""
+    seconds, steps = of_earlier_rounds(run_dir / stage)
+    history = histories[stage]
+    return steps + history[-1]["step"], seconds + seconds_trained(history)
+
+
+def _last_model(run_dir: Path, histories: Histories) -> Path | None:
+    return run_dir / list(histories)[-1] if histories else None
+
+
+# ----------------------------------------------------------------------------------------- samples
+
+
+def _last_samples(run_dir: Path, histories: Histories) -> list[str]:
+    """Shows the first sample of pretraining and the last sample of each stage."""
+    columns: list[tuple[str, str]] = []
+    prompt = ""
+    for stage in histories:
+        if records := _records(run_dir / stage):
+            prompt = records[-1]["prompt"]
+            chosen = [records[0], records[-1]] if not columns else [records[-1]]
+            columns += [
+                (f"{JOURNEY[stage].name}, step {record['step']:,}", record["text"])
+                for record in chosen
+            ]
+    if not columns:
+        return []
+    gloss = f" ({_GLOSSES[prompt]})" if prompt in _GLOSSES else ""
+    heading = f"## One title, stage by stage: {_escape(prompt)}{gloss}"
+    return [heading, _samples_table(columns), _HOW_TO_LOOK]
+
+
+def _samples_table(columns: list[tuple[str, str]], **more: list[str]) -> str:
+    """Returns a table of texts. `more` adds further lines: their label and their texts."""
+    lines = ["| | " + " | ".join(name for name, _ in columns) + " |"]
+    lines.append("|---" * (len(columns) + 1) + "|")
+    texts = {"the model": [text for _, text in columns]} | more
+    for label, row in texts.items():
+        lines.append(f"| {label} | " + " | ".join(map(_escape, row)) + " |")
+    return "\n".join(lines)
+
+
+def _records(folder: Path) -> list[dict[str, Any]]:
+    path = folder / "samples.jsonl"
+    if not path.is_file():
+        return []
+    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+
+
+# ---------------------------------------------------------------------------------------- measures
+
+
+def _two_numbers(summary: dict[str, Any], rates: dict[str, Row]) -> list[str]:
+    """Shows the share of well-formed poems and of the poems that alignment prefers."""
+    aligned = [stage for stage in ALIGNED if stage in rates]
+    if not aligned or "sft" not in rates:
+        return []
+    before, after = rates["sft"], rates[aligned[-1]]
+    # Rewards and distillation teach the rules of regulated verse. They read no pairs.
+    preference = summary["made_from"]["preference"] if aligned[-1] == "dpo" else "regulated"
+    measures = {"well_formed": "well-formed poems"}
+    if key := _PREFERRED_MEASURES.get(preference):
+        measures[key] = f"{preference} poems, which alignment prefers"
+    rows = {"before alignment": before, "after alignment": after, _POETS: rates["poets"]}
+    lines = [f"| higher is better | {' | '.join(rows)} |", "|---" * (len(rows) + 1) + "|"]
+    for key, label in measures.items():
+        values = [_percent(getattr(row, key)) for row in rows.values()]
+        lines.append(f"| {label} | {' | '.join(values)} |")
+    parts = ["## The numbers that matter", "\n".join(lines)]
+    if before.poem_loss is None or after.poem_loss is None:
+        return parts
+    sentences = [
+        "The losses are on held-out poems, in nats per character, and lower is better.",
+        _change("poems", before.poem_loss, after.poem_loss),
+    ]
+    of_five, of_five_after = before.poem_loss_five_character, after.poem_loss_five_character
+    if preference == "five-character" and of_five is not None and of_five_after is not None:
+        sentences.append(_change("five-character poems", of_five, of_five_after))
+    if after.poem_loss.value > before.poem_loss.value:
+        sentences.append(_RISING_LOSS)
+    return [*parts, " ".join(sentences)]
+
+
+def _change(poems: str, before: Estimate, after: Estimate) -> str:
+    return f"Alignment changed the loss of {poems} from {before.value:.2f} to {after.value:.2f}."
+
+
+def _percent(estimate: Estimate | None) -> str:
+    return "" if estimate is None else f"{100 * estimate.value:.0f} %"
+
+
+def _all_measures(run_dir: Path, rates: dict[str, Row]) -> list[str]:
+    names = {"sft": "before (sft)", "poets": _POETS}
+    names |= {stage: f"after ({stage})" for stage in ALIGNED}
+    rows = {names.get(name, name): row for name, row in rates.items()}
+    plots.draw_verse({name: row.to_json() for name, row in rows.items()}, run_dir / "verse.png")
+    figure = "![forms and rates of the poems](verse.png)"
+    return ["## All measures", table(rows), _MEASURES, figure]
+
+
+def _add_to_cards(run_dir: Path, rates: dict[str, Row], histories: Histories) -> None:
+    for stage in rates.keys() & histories.keys():
+        columns = {"this model": rates[stage], _POETS: rates["poets"]}
+        add_evaluation(run_dir / stage, f"{table(columns)}\n\n{_MEASURES}")
+
+
+# ------------------------------------------------------------------------------------ commands
+
+
+def _next_commands(run_dir: Path, histories: Histories) -> list[str]:
+    folder = _last_model(run_dir, histories)
+    if folder is None or list(histories) == ["pretrain"]:
+        return []
+    model = shlex.quote(str(folder))
+    stages = " ".join(shlex.quote(str(run_dir / stage)) for stage in histories)
+    return [
+        "## Try next",
+        f"""\
+```
+# a poem for your own title (秋夜 is an autumn night)
+.venv/bin/poet write 秋夜 --model {model}
+# four poems in a form: 五言絕句 is four lines of five characters that rhyme
+.venv/bin/poet write 秋夜 -n 4 --form 五言絕句 --model {model}
+# the measures of all stages
+.venv/bin/poet evaluate {stages}
+```""",
+    ]
+
+
+# ------------------------------------------------------------------------------------ every stage
+
+
+def _stages(run_dir: Path, histories: Histories) -> list[str]:
+    if not histories:
+        return []
+    plots.draw_stages(histories, run_dir / "report.png")
+    lines = ["| stage | steps | time | on held-out poems |", "|---|---|---|---|"]
     for stage, history in histories.items():
-        seconds, steps = of_earlier_rounds(run_dir / stage)
-        seconds += seconds_trained(history)
+        steps, seconds = _effort(run_dir, stage, histories)
         time = duration(seconds) if seconds else ""
         results = ", ".join(
             f"{name} {value:.3f}" for name, value in measured(stage, history).items()
         )
-        rows.append(
-            f"| {JOURNEY[stage].name} | {steps + history[-1]['step']:,} | {time} | {results} |"
-        )
-    return "\n".join(rows) + f"\n\n{_TIME}"
+        lines.append(f"| {JOURNEY[stage].name} | {steps:,} | {time} | {results} |")
+    parts = ["## The stages", "\n".join(lines), _TIME]
+    parts.append("![losses of the stages side by side](report.png)")
+    for stage in histories:
+        parts.append(f"## {JOURNEY[stage].name.capitalize()}")
+        if records := _records(run_dir / stage):
+            parts.append(_first_middle_last(records))
+        parts.append(f"![curves]({stage}/curves.png)")
+    return parts
 
 
-def _samples(path: Path) -> str:
-    """What the model wrote at the first, the middle and the last evaluation, side by side."""
-    records = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
-    if not records:
-        return ""
+def _first_middle_last(records: list[dict[str, Any]]) -> str:
+    """Shows three samples of a stage, with those of the model before alignment if there are any."""
     records = [records[i] for i in sorted({0, len(records) // 2, len(records) - 1})]
-    lines = [
-        f"Prompt: {_escape(records[0]['prompt'])}",
-        "",
-        "| | "
-        + " | ".join(
-            f"step {record['step']:,}, loss {record['eval_loss']:.3f}" for record in records
-        )
-        + " |",
-        "|---" * (len(records) + 1) + "|",
+    columns = [
+        (f"step {record['step']:,}, loss {record['eval_loss']:.3f}", record["text"])
+        for record in records
     ]
-    for key, name in (("text", "the model"), ("reference", "before alignment")):
-        if key in records[0]:
-            lines.append(
-                f"| {name} | " + " | ".join(_escape(record[key]) for record in records) + " |"
-            )
-    return "\n".join(lines)
+    references = [record["reference"] for record in records if "reference" in record]
+    more = {"before alignment": references} if references else {}
+    return f"Prompt: {_escape(records[0]['prompt'])}\n\n{_samples_table(columns, **more)}"
+
+
+def _sentence(text: str) -> str:
+    return f"{text[:1].upper()}{text[1:]}."
 
 
 def _escape(text: str) -> str:
-    """Whatever a model wrote as plain text in a cell of a Markdown table."""
+    """Makes any text of a model plain text in a cell of a Markdown table."""
     return re.sub(r"([!-/:-@\[-`{-~])", r"\\\1", text.strip()).replace("\n", "<br>")

@@ -8,6 +8,7 @@ from dataclasses import fields
 
 from poet.evaluation.intervals import Estimate
 from poet.evaluation.row import Row
+from poet.training.plots import FORM_NAMES
 
 
 def table(rows: Mapping[str, Row]) -> str:
@@ -21,16 +22,19 @@ def table(rows: Mapping[str, Row]) -> str:
         label, better = field.metadata["label"], field.metadata["better"]
         values = [getattr(row, field.name) for row in rows.values()]
         if field.name == "forms":
-            shares = [value or {} for value in values]
-            for form in dict.fromkeys(form for share in shares for form in share):
-                lines.append(_line(f"{label} {form}", better, [s.get(form) for s in shares]))
-        elif any(value is not None for value in values):
-            lines.append(_line(label, better, values))
+            for form, name in FORM_NAMES.items():
+                shares = [(value or {}).get(form) for value in values]
+                lines += _lines(f"{label}: {name}", better, shares)
+        else:
+            lines += _lines(label, better, values)
     return "\n".join(lines)
 
 
-def _line(label: str, better: str, values: list[Estimate | int | None]) -> str:
-    return f"| {label} | {better} | {' | '.join(map(_cell, values))} |"
+def _lines(label: str, better: str, values: list[Estimate | int | None]) -> list[str]:
+    """Returns the line of a measure, or none if the measure applies to no column."""
+    if all(value is None for value in values):
+        return []
+    return [f"| {label} | {better} | {' | '.join(map(_cell, values))} |"]
 
 
 def _cell(value: Estimate | int | None) -> str:

@@ -24,7 +24,7 @@ _RATES = {
     "regulated": "regulated",
     "copied_lines": "copied lines",
 }
-_FORMS = {
+FORM_NAMES = {
     meter + form: f"{number}-character {name}"
     for meter, number in (("五言", 5), ("七言", 7))
     for form, name in (
@@ -82,7 +82,7 @@ def draw_verse(rows: dict[str, dict[str, Any]], path: Path) -> None:
     _draw_shares(left, _RATES, {name: (row, intervals[name]) for name, row in rows.items()})
     _draw_shares(
         right,
-        _FORMS,
+        FORM_NAMES,
         {name: (row["forms"], intervals[name].get("forms", {})) for name, row in rows.items()},
     )
     left.set_title("rates", fontsize=11)

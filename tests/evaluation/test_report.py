@@ -2,22 +2,21 @@
 
 import json
 import re
+import shlex
 from pathlib import Path
 
 import pytest
 from helpers import invented_history as history
+from helpers import make_checkpoint
 
 from poet.data.run_data import DataOptions, build_datasets
 from poet.errors import UserError
 from poet.evaluation.intervals import Estimate
 from poet.evaluation.report import write_report
 from poet.evaluation.row import Row
+from poet.generation.load import load
 from poet.training import plots
 from poet.training.card import write_card
-
-
-def row(rate: float, **measures) -> Row:
-    return Row(well_formed=Estimate(rate, (rate - 0.05, rate)), forms={}, **measures)
 
 
 @pytest.fixture
@@ -67,43 +66,113 @@ def run_dir(tmp_path: Path) -> Path:
     return tmp_path / "run"
 
 
-def test_report_tells_the_whole_journey(run_dir: Path) -> None:
-    forms = {"五言絕句": Estimate(0.5, (0.4, 0.6))}
-    rates = {
-        "sft": Row(forms=forms, longest_copy=7),
-        "dpo": Row(well_formed=Estimate(0.955, (0.91, 0.98)), forms=forms),
-        "poets": Row(well_formed=Estimate(1.0, (0.97, 1.0)), forms={}),
-    }
-    path = write_report(run_dir, rates)
+def estimate(value: float) -> Estimate:
+    return Estimate(value, (value - 0.05, value + 0.05))
+
+
+RATES = {
+    "sft": Row(
+        poem_loss=estimate(4.17),
+        poem_loss_five_character=estimate(4.10),
+        well_formed=estimate(0.80),
+        five_character=estimate(0.50),
+        forms={"五言絕句": estimate(0.5)},
+    ),
+    "dpo": Row(
+        poem_loss=estimate(5.98),
+        poem_loss_five_character=estimate(4.00),
+        well_formed=estimate(0.90),
+        five_character=estimate(0.85),
+        forms={"五言絕句": estimate(0.7)},
+    ),
+    "poets": Row(well_formed=estimate(1.0), five_character=estimate(0.45), forms={}),
+}
+
+
+def test_report_shows_the_whole_journey(run_dir: Path) -> None:
+    path = write_report(run_dir, RATES)
     text = path.read_text(encoding="utf-8")
     assert path == run_dir / "report.md"
+    assert re.findall("^## (.*)", text, re.MULTILINE) == [
+        "One title, stage by stage: 春夜喜雨 (Welcome Rain on a Spring Night)",
+        "The numbers that matter",
+        "All measures",
+        "Try next",
+        "The stages",
+        "Pretraining",
+        "Fine-tuning",
+        "Alignment",
+        "Data",
+    ]
     assert "40 poems read" in text
     assert "| pretraining | 40 | 12 min 34 s | evaluation loss 4.449, perplexity" in text
-    assert "| | better | before (sft) | after (dpo) | the poets |" in text
-    assert "| 0.955 (0.910 to 0.980) | 1.000 (0.970 to 1.000) |" in text
-    assert "| form 五言絕句 | as the poets | 0.500 (0.400 to 0.600) |" in text
-    assert "| longest copy, characters | lower | 7 |  |  |" in text
     links = re.findall(r"\]\((.*?)\)", text)
-    assert links == [
-        "report.png",
-        "verse.png",
-        "pretrain/curves.png",
-        "sft/curves.png",
-        "dpo/curves.png",
-    ]
+    curves = [f"{stage}/curves.png" for stage in ("pretrain", "sft", "dpo")]
+    assert links == ["verse.png", "report.png", *curves]
     assert all((run_dir / link).is_file() for link in links)
+
+
+def test_report_begins_with_the_trained_stages(run_dir: Path) -> None:
+    first = write_report(run_dir, {}).read_text(encoding="utf-8").split("\n## ")[0]
+    assert "- **Poems**: 40 of the corpus" in first
+    assert "20 are for pretraining, 12 for fine-tuning and 8 for alignment." in first
+    assert "- **Fine-tuning**: 40 steps in 12 min 34 s. The model learns to answer a title" in first
+
+
+def test_report_describes_the_model_by_its_files(run_dir: Path) -> None:
+    make_checkpoint(run_dir / "dpo")
+    model = load(run_dir / "dpo")[0]
+    text = write_report(run_dir, {}).read_text(encoding="utf-8")
+    millions = f"{model.num_parameters() / 1e6:.1f}"
+    assert f"- **Model**: a GPT-2 with 1 layer and {millions} million parameters." in text
+    assert "It reads up to 64 characters at a time." in text
+
+
+def test_the_numbers_that_matter_are_the_form_and_the_preference(run_dir: Path) -> None:
+    text = write_report(run_dir, RATES).read_text(encoding="utf-8")
+    numbers = text.split("## The numbers that matter")[1].split("## ")[0]
+    assert "| well-formed poems | 80 % | 90 % | 100 % |" in numbers
+    assert "| five-character poems, which alignment prefers | 50 % | 85 % | 45 % |" in numbers
+    assert "the loss of poems from 4.17 to 5.98" in numbers
+    assert "the loss of five-character poems from 4.10 to 4.00" in numbers
+    assert "A rising loss of all poems is expected" in numbers
+
+
+def test_a_falling_loss_needs_no_excuse(run_dir: Path) -> None:
+    rates = {**RATES, "dpo": Row(poem_loss=estimate(4.0), forms={})}
+    text = write_report(run_dir, rates).read_text(encoding="utf-8")
+    assert "the loss of poems from 4.17 to 4.00" in text and "rising loss" not in text
+
+
+def test_all_measures_are_in_the_table_with_their_direction(run_dir: Path) -> None:
+    text = write_report(run_dir, RATES).read_text(encoding="utf-8")
+    assert "| | better | before (sft) | after (dpo) | the poets |" in text
+    cells = "0.800 (0.750 to 0.850) | 0.900 (0.850 to 0.950) | 1.000 (0.950 to 1.050)"
+    assert f"| well formed | higher | {cells} |" in text
+    assert "| form: 5-character jueju | as the poets | 0.500 (0.450 to 0.550) |" in text
+
+
+def test_the_next_commands_name_the_model_that_was_just_trained(run_dir: Path) -> None:
+    text = write_report(run_dir, {}).read_text(encoding="utf-8")
+    commands = text.split("## Try next")[1].split("## ")[0]
+    written = re.findall(r"poet (write .*)", commands)
+    assert len(written) == 2
+    for command in written:
+        assert shlex.split(command)[-2:] == ["--model", str(run_dir / "dpo")]
+    folders = shlex.split(re.search(r"poet evaluate (.*)", commands)[1])
+    assert folders == [str(run_dir / stage) for stage in ("pretrain", "sft", "dpo")]
 
 
 def test_cards_get_the_rates_of_the_last_evaluation(run_dir: Path) -> None:
     before = (run_dir / "dpo" / "README.md").read_text(encoding="utf-8")
     for rate in (0.8, 0.955):
-        write_report(run_dir, {"dpo": row(rate), "poets": row(1.0)})
+        write_report(
+            run_dir, {"dpo": Row(well_formed=estimate(rate), forms={}), "poets": Row(forms={})}
+        )
     text = (run_dir / "dpo" / "README.md").read_text(encoding="utf-8")
     start, end = text.index("## Verse"), text.index("## Limits")
-    assert (
-        "| | better | this model | the poets |" in text[start:end]
-        and "| 0.955 (0.905 to 0.955) | 1.000" in text[start:end]
-    )
+    assert "| | better | this model | the poets |" in text[start:end]
+    assert "| well formed | higher | 0.955 (0.905 to 1.005) |  |" in text[start:end]
     assert text[:start] + text[end:] == before  # once, and nothing else has changed
 
 
@@ -113,7 +182,7 @@ def test_report_shows_the_first_the_middle_and_the_last_sample_as_plain_text(run
     assert "step 0, loss 4.500 | step 20, loss 4.500 | step 40, loss 4.500" in alignment
     assert r"第40首，<br>\<RES\>\|\*好\*。" in alignment
     assert "| before alignment | 舊0 | 舊20 | 舊40 |" in alignment
-    assert "Before and after" not in text
+    assert "## All measures" not in text
 
 
 def test_report_of_an_unfinished_run_leaves_out_what_has_not_ended(run_dir: Path) -> None:

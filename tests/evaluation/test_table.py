@@ -20,7 +20,7 @@ def test_a_line_per_measure_and_a_column_per_row():
             "|---|---|---|---|",
             "| loss of text | lower | 4.500 (4.250 to 4.750) |  |",
             "| longest copy, characters | lower | 1,234 |  |",
-            "| form 五言絕句 | as the poets | 0.500 (0.400 to 0.600) |  |",
-            "| form 七言絕句 | as the poets |  | 1.000 (0.900 to 1.000) |",
+            "| form: 5-character jueju | as the poets | 0.500 (0.400 to 0.600) |  |",
+            "| form: 7-character jueju | as the poets |  | 1.000 (0.900 to 1.000) |",
         ]
     )

@@ -140,8 +140,8 @@ def test_every_form_of_the_judge_has_a_name_in_the_figure() -> None:
     forms = {
         length + form for length in "五七" for form in ("言絕句", "言律詩", "言排律", "言古體")
     }
-    assert plots._FORMS.keys() == forms | {"irregular"}
-    assert all(name.isascii() or "ü" in name for name in plots._FORMS.values())
+    assert plots.FORM_NAMES.keys() == forms | {"irregular"}
+    assert all(name.isascii() or "ü" in name for name in plots.FORM_NAMES.values())
 
 
 def test_smoothing_keeps_a_straight_line_straight() -> None:
