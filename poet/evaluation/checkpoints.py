@@ -1,4 +1,4 @@
-"""Measures checkpoints: one row of measures for each, and one for the poets whose poems are held out.
+"""Measures checkpoints, and the poets whose poems are held out, with one row for each.
 
 It knows how to load checkpoints and to let them write. It does not train.
 """
@@ -74,8 +74,8 @@ def evaluate_checkpoints(
         held_out: the poems to measure on. Without them only `poems` are measured.
         titles: the number of poems that each checkpoint writes, for titles of held-out poems.
             The row "poets" measures the real poems of the same titles.
-        seed: the seed of the titles and of the sampling.
-        poems: poems from elsewhere, for the row "poems".
+        seed: for the choice of titles and for sampling.
+        poems: other poems to measure.
 
     Raises:
         UserError: a checkpoint cannot be loaded, or no held-out poem has a usable title.

@@ -86,7 +86,7 @@ def load_from_corpus(corpus: str) -> HeldOut:
 def find_held_out(corpus: str | None, checkpoints: Sequence[str | Path]) -> HeldOut | None:
     """Returns the held-out parts of `corpus`, or else of the run of the first checkpoint.
 
-    Returns None when there is neither a corpus nor a checkpoint.
+    Without a corpus or a checkpoint, the result is None.
 
     Raises:
         UserError: the run has no data, or the checkpoints come from runs with different data.

@@ -48,9 +48,9 @@ def ratio(
     the poems do not.
 
     Args:
-        parts: what each poem adds to the numerator and to the denominator.
-        numerator: the whole numerator, when it differs from the sum of the parts.
-        lower, upper: the limits of the interval, when the ratio cannot pass them.
+        parts: (numerator, denominator) of each poem.
+        numerator: the whole numerator, if it differs from the sum of the parts.
+        lower, upper: the limits of the interval.
     """
     top = sum(part for part, _ in parts) if numerator is None else numerator
     bottom = sum(size for _, size in parts)

@@ -19,7 +19,7 @@ from poet.text import line_length
 from poet_tokenizer import ask, encode_text
 
 Cost = tuple[float, int]
-"""The nats of a poem, and the number of characters that they are for."""
+"""The nats of one poem and its number of characters."""
 _BATCH_TOKENS = 1024  # the logits of more tokens no longer fit a processor's cache
 
 

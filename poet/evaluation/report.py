@@ -32,7 +32,7 @@ from poet.training.stages import ALIGNED, JOURNEY
 Histories = dict[str, list[dict]]
 
 _POETS = "the poets"
-_GLOSSES = {"春夜喜雨": "Welcome Rain on a Spring Night"}
+_GLOSSES = {"春夜喜雨": "Joyful Rain on a Spring Night"}
 _PREFERRED_MEASURES = {  # a preference of alignment -> the measure that it should raise
     "five-character": "five_character",
     "regulated": "regulated",
@@ -46,8 +46,8 @@ _RISING_LOSS = """\
 A rising loss of all poems is expected: alignment makes the poems that it does not prefer less \
 likely. It is a failure if the loss of the preferred poems rises as much."""
 _TIME = """\
-The time includes evaluations and samples. It also includes the time before an interruption and \
-the earlier rounds of a stage."""
+The time includes evaluations and samples. Time before an interruption and earlier rounds \
+count too."""
 _MEASURES = """\
 Losses are in nats per character of held-out poems. Rates are shares of all poems that were \
 written. The brackets show the 95 % interval. `docs/evaluation.md` defines every measure."""
@@ -56,7 +56,7 @@ written. The brackets show the 95 % interval. `docs/evaluation.md` defines every
 def write_report(run_dir: Path, rates: dict[str, Row]) -> Path:
     """Writes report.md, report.png and verse.png, and returns the path of report.md.
 
-    Stages that have not ended are left out. The model cards of the evaluated stages get their
+    Unfinished stages are left out. The model cards of the evaluated stages get their
     rates too.
 
     Args:
@@ -120,7 +120,7 @@ def _describe_model(run_dir: Path, histories: Histories) -> str:
 
 
 def _effort(run_dir: Path, stage: str, histories: Histories) -> tuple[int, float]:
-    """Returns the steps and the seconds of a stage, with those of earlier rounds."""
+    """Returns the steps and the seconds of a stage. Earlier rounds are included."""
     seconds, steps = of_earlier_rounds(run_dir / stage)
     history = histories[stage]
     return steps + history[-1]["step"], seconds + seconds_trained(history)
@@ -275,7 +275,7 @@ def _stages(run_dir: Path, histories: Histories) -> list[str]:
 
 
 def _first_middle_last(records: list[dict[str, Any]]) -> str:
-    """Shows three samples of a stage, with those of the model before alignment if there are any."""
+    """Shows three samples per stage. In alignment, the model before it has a line too."""
     records = [records[i] for i in sorted({0, len(records) // 2, len(records) - 1})]
     columns = [
         (f"step {record['step']:,}, loss {record['eval_loss']:.3f}", record["text"])

@@ -1,4 +1,4 @@
-"""Defines the row of measures that `poet evaluate` gives for a checkpoint or for a list of poems.
+"""Defines a row: the measures of one checkpoint or of a list of poems.
 
 It knows the names of the measures. It does not know how they are computed.
 docs/evaluation.md defines each of them.
@@ -77,7 +77,7 @@ class Row:
         return {key: value for key, value in values.items() if value is not None}
 
     def to_json(self) -> dict[str, Any]:
-        """Returns plain values by key, and their 95 % intervals under the same keys of "interval"."""
+        """Returns the plain values by key; "interval" has the 95 % intervals by the same keys."""
         values: dict[str, Any] = {}
         intervals: dict[str, Any] = {}
         for key, value in self.measures().items():

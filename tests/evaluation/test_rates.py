@@ -16,7 +16,7 @@ def test_forms_and_variety_are_counted():
     row = rates([FIVE, FIVE, SEVEN, "一二，三四。"])
     assert (row.well_formed.value, row.five_character.value) == (0.75, 0.5)
     assert row.distinct_first_lines.value == 0.75
-    # A line is repeated within a poem. The second copy of a whole poem repeats none.
+    # Only lines of the same poem count, so the second copy of FIVE repeats none.
     assert row.repeated_lines.value == 0
     assert row.distinct_1.value == 28 / (20 + 20 + 28 + 4)
     # All pairs of FIVE are different. SEVEN cuts its lines elsewhere: 8 of its 24 pairs are new.

@@ -94,7 +94,7 @@ def test_report_shows_the_whole_journey(run_dir: Path) -> None:
     text = path.read_text(encoding="utf-8")
     assert path == run_dir / "report.md"
     assert re.findall("^## (.*)", text, re.MULTILINE) == [
-        "One title, stage by stage: 春夜喜雨 (Welcome Rain on a Spring Night)",
+        "One title, stage by stage: 春夜喜雨 (Joyful Rain on a Spring Night)",
         "The numbers that matter",
         "All measures",
         "Try next",
