@@ -1,27 +1,18 @@
-"""Writing in batches gives what `generate` gives, and draws each token as often as the model says."""
+"""The sampling loop writes what `generate` writes, in batches of any size."""
 
 import copy
-import inspect
 
 import pytest
 import torch
-from torch.nn import functional as F
+import transformers
 from transformers import GPT2Config, GPT2LMHeadModel, LogitsProcessor, LogitsProcessorList, set_seed
-from transformers.cache_utils import Cache
 
 from poet import device
-from poet.speed.decode import (
-    PreallocatedLayer,
-    _attend,
-    _choose,
-    _close_gaps,
-    _gpt2_step,
-    _in_bfloat16,
-    _Weights,
-    sample_loop,
-)
+from poet.speed import decode
+from poet.speed.decode import sample_loop
 
 PAD, END = 0, 1
+PROMPTS = [[5, 9, 8], [12, 4], [3, 7, 7, 6, 20], [25], [8, 2]]
 
 
 @pytest.fixture(scope="module")
@@ -39,65 +30,155 @@ def model() -> GPT2LMHeadModel:
     )
     model = GPT2LMHeadModel(config).eval()
     with torch.no_grad():
-        model.transformer.wte.weight.mul_(20)  # decided enough that rounding never turns a choice
+        model.transformer.wte.weight.mul_(20)  # so decided that rounding changes no choice
     return model
 
 
-class EndsByItself(LogitsProcessor):
-    """Ends each row after as many tokens as its first token's number says: no two of them together."""
+@pytest.fixture(params=[False, True], ids=["float32", "bfloat16"])
+def bfloat16(request, monkeypatch) -> bool:
+    """Whether the machine multiplies fast in bfloat16; products in it work on any machine."""
+    monkeypatch.setattr(device, "has_fast_bfloat16", lambda: request.param)
+    return request.param
+
+
+class EndsAfter(LogitsProcessor):
+    """Ends each row after as many tokens as the number of its first token."""
 
     def __init__(self, prompt: int):
         self.prompt = prompt
 
     def __call__(self, input_ids, scores):
-        first = input_ids[torch.arange(len(input_ids)), input_ids.ne(PAD).long().argmax(1)]
-        over = input_ids.shape[1] - self.prompt >= first
+        is_over = input_ids.shape[1] - self.prompt >= first_tokens(input_ids)
         scores = scores.clone()
         scores[:, [PAD, END]] = -torch.inf
-        scores[over, END] = torch.inf
+        scores[is_over, END] = torch.inf
         return scores
 
 
-def prompts() -> dict[str, torch.Tensor]:
-    rows = [[5, 9, 8], [12, 4], [3, 7, 7, 6, 20], [25], [8, 2]]
-    width = max(map(len, rows))
-    ids = torch.tensor([[PAD] * (width - len(row)) + row for row in rows])
+class Dictate(LogitsProcessor):
+    """Records the scores, then forces a token that depends on the row and the position."""
+
+    def __init__(self):
+        self.recorded: list[torch.Tensor] = []
+
+    def __call__(self, input_ids, scores):
+        self.recorded.append(scores.clone())
+        token = 2 + (first_tokens(input_ids) * 7 + input_ids.shape[1] * 3) % 28
+        return torch.zeros_like(scores).scatter(1, token[:, None], 100.0)
+
+
+def first_tokens(input_ids: torch.Tensor) -> torch.Tensor:
+    return input_ids[torch.arange(len(input_ids)), input_ids.ne(PAD).long().argmax(1)]
+
+
+def prompts(rows: int = 5) -> dict[str, torch.Tensor]:
+    """Returns left-padded prompts of different lengths."""
+    repeated = [PROMPTS[i % 5] for i in range(rows)]
+    width = max(map(len, repeated))
+    ids = torch.tensor([[PAD] * (width - len(row)) + row for row in repeated])
     return {"input_ids": ids, "attention_mask": ids.ne(PAD).long()}
 
 
-def test_rows_that_end_at_different_times_are_those_of_generate(model):
-    batch = prompts()
-    ends = LogitsProcessorList([EndsByItself(batch["input_ids"].shape[1])])
-    settings = {"do_sample": False, "max_length": 30, "logits_processor": ends}
+def end_after(batch: dict[str, torch.Tensor]) -> LogitsProcessorList:
+    return LogitsProcessorList([EndsAfter(batch["input_ids"].shape[1])])
+
+
+@pytest.mark.parametrize("rows", [5, 40])
+def test_rows_that_end_at_different_times_are_those_of_generate(model, monkeypatch, rows):
+    monkeypatch.setattr(device, "has_fast_bfloat16", lambda: False)
+    batch = prompts(rows)
+    settings = {"do_sample": False, "max_length": 30, "logits_processor": end_after(batch)}
     expected = model.generate(**batch, **settings)
     found = model.generate(**batch, **settings, custom_generate=sample_loop)
     assert torch.equal(found, expected)
-    assert found.shape == (5, 30) and (found == END).any(1).tolist() == [
-        True,
-        True,
-        True,
-        False,
-        True,
-    ]
+    # The row that starts with 25 is cut by the limit of 30 tokens.
+    assert (found == END).any(1).tolist() == [True, True, True, False, True] * (rows // 5)
 
 
 @pytest.mark.parametrize("seed", range(5))
-def test_one_row_alone_is_drawn_as_generate_draws_it(model, seed):
+def test_a_single_row_takes_the_random_numbers_of_generate(model, seed):
     batch = {name: rows[:1] for name, rows in prompts().items()}
-    settings = {
-        "do_sample": True,
-        "max_length": 30,
-        "temperature": 3.0,
-        "suppress_tokens": [3, 11, 29],
-    }
-    written = []
-    for way in ({}, {"custom_generate": sample_loop}):
+    banned = [3, 11, 29]
+    settings = {"do_sample": True, "max_length": 30, "temperature": 3.0, "suppress_tokens": banned}
+    texts = []
+    for loop in ({}, {"custom_generate": sample_loop}):
         torch.manual_seed(seed)
-        written.append(model.generate(**batch, **settings, **way))
-    assert torch.equal(*written)
-    assert not torch.isin(
-        written[0][:, batch["input_ids"].shape[1] :], torch.tensor([3, 11, 29])
-    ).any()
+        texts.append(model.generate(**batch, **settings, **loop))
+    assert torch.equal(*texts)
+    new = texts[0][:, batch["input_ids"].shape[1] :]
+    assert not torch.isin(new, torch.tensor(banned)).any()
+
+
+def test_a_batch_samples_tokens_as_often_as_the_model_says(model, monkeypatch):
+    monkeypatch.setattr(device, "has_fast_bfloat16", lambda: False)
+    rows, banned = 20_000, [3, 11, 29]
+    batch = {name: values[:1] for name, values in prompts().items()}
+    settings = {"do_sample": True, "max_new_tokens": 1, "temperature": 6.0}
+    many = {name: values.repeat(rows, 1) for name, values in batch.items()}
+    torch.manual_seed(0)
+    found = model.generate(
+        **many, **settings, suppress_tokens=banned, custom_generate=sample_loop
+    )
+    shares = found[:, -1].bincount(minlength=30) / rows
+    with torch.no_grad():
+        scores = model(**batch).logits[0, -1] / 6.0
+    scores[banned] = -torch.inf
+    expected = scores.softmax(-1)
+    assert expected.max() < 0.9  # several tokens are likely
+    assert torch.allclose(shares, expected, atol=0.015)  # four standard deviations
+    assert shares[banned].sum() == 0
+
+
+# 3 rows use a transposed weight, 205 rows compiled attention.
+@pytest.mark.parametrize("rows", [1, 3, 10, 40, 205])
+def test_scores_are_those_of_the_model_at_every_token(model, bfloat16, rows):
+    batch, recorders = prompts(rows), (Dictate(), Dictate())
+    settings = {"do_sample": False, "max_length": 30, "eos_token_id": None}
+    expected, found = (
+        model.generate(**batch, **settings, logits_processor=LogitsProcessorList([each]), **loop)
+        for each, loop in zip(recorders, ({}, {"custom_generate": sample_loop}), strict=True)
+    )
+    assert torch.equal(found, expected)
+    own, theirs = (torch.stack(recorder.recorded) for recorder in reversed(recorders))
+    assert own.shape == theirs.shape and len(own) > 20
+    largest = (own - theirs).abs().max()
+    if bfloat16 and rows >= decode.BFLOAT16_FROM:
+        assert 0 < largest < 0.03 * theirs.abs().max()
+    else:
+        assert largest < 1e-3
+    # The model itself stays in float32.
+    assert {weight.dtype for weight in model.parameters()} == {torch.float32}
+
+
+def test_a_batch_large_enough_for_compiled_attention_is_written_to_its_end(model, monkeypatch):
+    monkeypatch.setattr(device, "has_fast_bfloat16", lambda: True)
+    batch = prompts(205)
+    settings = {"do_sample": False, "max_length": 30, "logits_processor": end_after(batch)}
+    found = model.generate(**batch, **settings, custom_generate=sample_loop)
+    expected = model.generate(**batch, **settings)
+    assert found.shape == expected.shape == (205, 30)
+    assert torch.equal(found == END, expected == END)  # rounding may change a token, not an end
+    assert (found == expected).float().mean() > 0.9
+
+
+@pytest.mark.parametrize("rows", [5, 40])
+def test_a_model_that_casts_on_its_own_computes_every_token_itself(model, monkeypatch, rows):
+    """A model that Trainer has prepared for bfloat16 casts in its `forward`."""
+    monkeypatch.setattr(device, "has_fast_bfloat16", lambda: False)
+    casting = copy.deepcopy(model)
+    casting.forward = torch.autocast("cpu", torch.bfloat16)(casting.forward)
+    recorders = (Dictate(), Dictate())
+    for recorder, loop in zip(recorders, ({}, {"custom_generate": sample_loop}), strict=True):
+        casting.generate(
+            **prompts(rows),
+            do_sample=False,
+            max_length=30,
+            eos_token_id=None,
+            logits_processor=LogitsProcessorList([recorder]),
+            **loop,
+        )
+    expected, found = (torch.stack(recorder.recorded) for recorder in recorders)
+    assert torch.equal(found, expected)
 
 
 @pytest.mark.parametrize("layer", ["c_fc", "wte"])
@@ -106,116 +187,23 @@ def test_an_adapter_that_is_not_merged_writes_too(model, layer):
 
     batch, settings = prompts(), {"do_sample": False, "max_length": 20}
     without = model.generate(**batch, **settings, custom_generate=sample_loop)
-    adapted = inject_adapter_in_model(
-        LoraConfig(target_modules=[layer], fan_in_fan_out=layer == "c_fc"), copy.deepcopy(model)
-    )
+    config = LoraConfig(target_modules=[layer], fan_in_fan_out=layer == "c_fc")
+    adapted = inject_adapter_in_model(config, copy.deepcopy(model))
+    generator = torch.Generator().manual_seed(0)
     with torch.no_grad():
         for name, weight in adapted.named_parameters():
             if "lora_B" in name or "lora_embedding_A" in name:
-                weight.copy_(
-                    torch.randn(weight.shape, generator=torch.Generator().manual_seed(0)) * 3
-                )
+                weight.copy_(torch.randn(weight.shape, generator=generator) * 3)
     found = adapted.generate(**batch, **settings, custom_generate=sample_loop)
-    assert torch.equal(found, adapted.generate(**batch, **settings)) and not torch.equal(
-        found, without
-    )
+    assert torch.equal(found, adapted.generate(**batch, **settings))
+    assert not torch.equal(found, without)
 
 
-def test_a_batch_draws_tokens_as_often_as_their_probabilities_say():
-    torch.manual_seed(0)
-    probabilities = torch.tensor([0.0, 0.5, 0.0, 0.3, 0.15, 0.05, 0.0])
-    drawn = _choose(probabilities.log().expand(200_000, -1), sample=True)
-    shares = drawn.flatten().bincount(minlength=7) / 200_000
-    assert torch.allclose(shares, probabilities, atol=0.005)  # four standard deviations
-    assert shares[probabilities == 0].sum() == 0
-
-
-def test_a_large_batch_is_scored_as_the_model_scores_it(model):
-    batch = prompts()
-    positions = (batch["attention_mask"].cumsum(1) - 1).clamp(min=0)
-    room = [PreallocatedLayer(30) for _ in range(2)]
-    name = "cache" if "cache" in inspect.signature(model.forward).parameters else "past_key_values"
-    with torch.no_grad():
-        model(**batch, position_ids=positions, use_cache=True, **{name: Cache(layers=room)})
-        new, mask = (
-            torch.tensor([[4], [9], [17], [22], [6]]),
-            torch.nn.functional.pad(batch["attention_mask"], (0, 1), value=1),
-        )
-        own, bf16_model = (
-            _gpt2_step(
-                _Weights(each, each.lm_head),
-                new,
-                positions[:, -1:] + 1,
-                mask,
-                copy.deepcopy(room),
-                F.scaled_dot_product_attention,
-            )
-            for each in (model, _in_bfloat16(model))
-        )
-        whole = model(
-            input_ids=torch.cat([batch["input_ids"], new], 1),
-            attention_mask=mask,
-            position_ids=torch.cat([positions, positions[:, -1:] + 1], 1),
-        ).logits[:, -1]
-    assert torch.allclose(own, whole, atol=1e-4)
-    assert bf16_model.dtype == torch.bfloat16 and torch.allclose(
-        bf16_model.float(), own, atol=0.02 * own.abs().max().item()
-    )
-    assert {weight.dtype for weight in model.parameters()} == {
-        torch.float32
-    }  # a copy was changed, not the model
-
-
-@pytest.mark.parametrize("rows", [3, 24])  # few are not worth compiled code
-@pytest.mark.parametrize("padded", [False, True])
-def test_attention_to_keys_and_values_in_bfloat16_is_attention(rows, padded):
-    torch.manual_seed(0)
-    room = PreallocatedLayer(12, kept_in=torch.bfloat16)
-    keys, values = torch.randn(2, rows, 4, 7, 16)
-    given = room.update(keys, values)
-    assert (
-        given[0] is keys and given[1] is values
-    )  # the first step sees what it has computed itself
-    query, key, value = torch.randn(3, rows, 4, 1, 16)
-    kept = room.update(key, value)
-    assert {each.dtype for each in kept} == {torch.bfloat16} and kept[0].shape == (rows, 4, 8, 16)
-    mask = torch.ones(rows, 1, 1, 8, dtype=torch.bool)
-    mask[::2, ..., :3] = False
-    with torch.no_grad():
-        found = _attend(query, *kept, attn_mask=mask if padded else None)
-        own = F.scaled_dot_product_attention(
-            query, *map(torch.Tensor.float, kept), attn_mask=mask if padded else None
-        )
-        whole = [torch.cat(parts, 2) for parts in ((keys, key), (values, value))]
-        exact = F.scaled_dot_product_attention(query, *whole, attn_mask=mask if padded else None)
-    assert found.dtype == torch.float32 and torch.allclose(found, own, atol=1e-5)
-    assert 0 < (found - exact).abs().max() < 0.02
-
-
-def test_a_batch_large_enough_for_compiled_attention_writes_to_its_end(model, monkeypatch):
-    monkeypatch.setattr(
-        device, "has_fast_bfloat16", lambda: True
-    )  # elsewhere the same, only slower
-    batch = {name: rows.repeat(41, 1) for name, rows in prompts().items()}
-    ends = LogitsProcessorList([EndsByItself(batch["input_ids"].shape[1])])
-    settings = {"do_sample": False, "max_length": 30, "logits_processor": ends}
-    found = model.generate(**batch, **settings, custom_generate=sample_loop)
-    expected = model.generate(**batch, **settings)
-    assert found.shape == expected.shape == (205, 30)
-    assert torch.equal(found == END, expected == END)  # rounding may turn a choice, and no end
-    assert (found == expected).float().mean() > 0.9
-
-
-def test_the_last_rows_fill_the_gaps_of_those_that_have_ended():
-    ended = torch.tensor([False, True, False, True, False, True, False, False])
-    assert _close_gaps(ended).tolist() == [0, 6, 2, 7, 4]
-    assert _close_gaps(torch.tensor([True, True])).tolist() == [] and _close_gaps(
-        torch.tensor([False])
-    ).tolist() == [0]
-    room = PreallocatedLayer(9)
-    keys, values = torch.arange(8.0).view(8, 1, 1, 1).expand(8, 2, 3, 4), torch.randn(8, 2, 3, 4)
-    room.update(keys, values)
-    room.batch_select_indices(_close_gaps(ended))
-    assert room.keys[:, 0, 0, 0].tolist() == [0, 6, 2, 7, 4] and torch.equal(
-        room.values, values[[0, 6, 2, 7, 4]]
-    )
+def test_with_another_transformers_generate_keeps_its_own_loop(monkeypatch, caplog):
+    decode.custom_generate.cache_clear()
+    assert decode.custom_generate() is sample_loop
+    monkeypatch.setattr(transformers, "__version__", "5.25.0")
+    decode.custom_generate.cache_clear()
+    assert decode.custom_generate() is None
+    assert "transformers 5.25.0 is untested" in caplog.text
+    decode.custom_generate.cache_clear()
