@@ -124,10 +124,11 @@ def write_ids(
     positions = model.config.max_position_embeddings
     limit = generation.pop("max_new_tokens", positions)
     if not plain and _is_sampling_or_greedy(generation):
-        from poet.speed.decode import sample_loop
+        from poet.speed.decode import custom_generate
 
         # `generate` streams the prompt only. Our loop has to stream the new tokens.
-        generation["custom_generate"] = partial(sample_loop, streamer=streamer)
+        if loop := custom_generate():
+            generation["custom_generate"] = partial(loop, streamer=streamer)
     prompts = [_prompt(tokenizer, title, instruction) for title in titles]
     for title, prompt in zip(titles, prompts, strict=True):
         if len(prompt) >= positions:

@@ -320,8 +320,8 @@ def _attention(query: Tensor, keys: Tensor, values: Tensor, attn_mask: Tensor | 
     Shapes: query as the result, keys and values (rows, heads, tokens, width of a head),
     mask (rows, 1, 1, tokens).
     """
-    scale = query.shape[-1] ** -0.5
-    scores = (keys.float() * query).sum(-1, keepdim=True) * scale  # (rows, heads, tokens, 1)
+    # (rows, heads, tokens, 1)
+    scores = (keys.float() * query).sum(-1, keepdim=True) * query.shape[-1] ** -0.5
     if attn_mask is not None:
         scores = scores.masked_fill(~attn_mask.transpose(-1, -2), -torch.inf)
     return (scores.softmax(-2) * values.float()).sum(-2, keepdim=True)
