@@ -154,9 +154,7 @@ class _Step:
     def __init__(self, model: PreTrainedModel, rows: int, max_length: int):
         on_cpu, plain = model.device.type == "cpu", _is_plain_gpt2(model)
         self.in_bfloat16 = plain and rows >= BFLOAT16_FROM and device.has_fast_bfloat16()
-        compiled = (
-            self.in_bfloat16 and rows >= COMPILED_FROM and on_cpu and device.has_compiler()
-        )
+        compiled = self.in_bfloat16 and rows >= COMPILED_FROM and on_cpu and device.has_compiler()
         if compiled:
             hardware.keep_memory()
         self.model = model

@@ -116,9 +116,7 @@ def test_a_batch_samples_tokens_as_often_as_the_model_says(model, monkeypatch):
     settings = {"do_sample": True, "max_new_tokens": 1, "temperature": 6.0}
     many = {name: values.repeat(rows, 1) for name, values in batch.items()}
     torch.manual_seed(0)
-    found = model.generate(
-        **many, **settings, suppress_tokens=banned, custom_generate=sample_loop
-    )
+    found = model.generate(**many, **settings, suppress_tokens=banned, custom_generate=sample_loop)
     shares = found[:, -1].bincount(minlength=30) / rows
     with torch.no_grad():
         scores = model(**batch).logits[0, -1] / 6.0
