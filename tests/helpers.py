@@ -18,7 +18,10 @@ from poet_tokenizer import build_tokenizer
 
 ROOT = Path(__file__).resolve().parents[1]
 FORM_POSITIONS = 320
-TUNE = "--max_steps 6 --eval_steps 3 --save_steps 2 --logging_steps 1 --per_device_train_batch_size 4 --bf16 false".split()
+TUNE = (
+    "--max_steps 6 --eval_steps 3 --save_steps 2 --logging_steps 1 "
+    "--per_device_train_batch_size 4 --bf16 false"
+).split()
 
 
 SMALL = "--n_embd 32 --n_layer 1 --n_head 2 --n_positions 96 --torch_compile false".split() + TUNE
@@ -35,9 +38,11 @@ CURVES = {
 }
 
 
-def call(script: str, *options: str, **kwargs) -> subprocess.CompletedProcess:
-    command = [sys.executable, str(ROOT / script), *options]
-    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300, **kwargs)
+def call(script: str, *options: str, **settings) -> subprocess.CompletedProcess:
+    """Runs a script of the repository in a process of its own."""
+    words = [sys.executable, str(ROOT / script), *options]
+    settings = {"cwd": ROOT, "timeout": 300} | settings
+    return subprocess.run(words, capture_output=True, text=True, **settings)
 
 
 def run_in_process(script: str, *options: str) -> None:

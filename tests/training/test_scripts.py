@@ -1,4 +1,4 @@
-"""The commands that a person types, on a small corpus made here."""
+"""The training scripts: their curves, and runs that are interrupted, killed or refused a disk."""
 
 import itertools
 import json
@@ -26,27 +26,6 @@ from helpers import (
     run_in_process,
 )
 
-from poet.training.options import PretrainOptions
-
-
-def test_minutes_are_shared_out_among_the_stages_that_are_run():
-    from run import split_minutes
-
-    assert split_minutes(12, ["data", "pretrain", "sft", "dpo"]) == {
-        "pretrain": 6,
-        "sft": 3,
-        "dpo": 3,
-    }
-    assert split_minutes(12, ["data", "dpo", "grpo"]) == {"dpo": 6, "grpo": 6}
-    assert split_minutes(None, ["sft"]) == {"sft": None}
-
-
-def test_the_entry_points_stay_short():
-    scripts = sorted(ROOT.glob("train_*.py"))
-    assert len(scripts) == 5
-    for script in scripts:
-        assert len(script.read_text(encoding="utf-8").splitlines()) <= 120
-
 
 def test_a_machine_without_a_compiler_trains_all_the_same(run, tmp_path):
     shutil.copytree(run / "data", tmp_path / "data")
@@ -63,29 +42,6 @@ def test_a_machine_without_a_compiler_trains_all_the_same(run, tmp_path):
     sft = [*command("sft", tmp_path / "sft"), "--max_steps", "1"]
     done = call(*sft, env={**os.environ, "CXX": str(tmp_path / "none")})
     assert done.returncode == 0, done.stderr
-
-
-def test_the_configuration_counts_the_parameters_that_the_model_has(run, trained):
-    from transformers import AutoModelForCausalLM
-
-    from poet.training import size
-    from poet.training.options import PretrainOptions
-
-    model = AutoModelForCausalLM.from_pretrained(trained / "pretrain")
-    options = PretrainOptions(n_embd=32, n_layer=1, n_head=2, n_positions=96)
-    parts = size.parameters(options, model.config.vocab_size)
-    assert sum(parts.values()) == model.num_parameters()
-    untied = size.parameters(PretrainOptions(tie_word_embeddings=False), 100)
-    assert untied["output layer"] == 100 * 256
-
-
-def test_a_recipe_may_leave_out_what_has_a_default(run, tmp_path):
-    from run import describe_configuration
-
-    (tmp_path / "pretrain.yaml").write_text("n_embd: 64\nmax_steps: 10\n", encoding="utf-8")
-    text = describe_configuration(tmp_path, run, None)
-    assert "width 64" in text and f"{PretrainOptions().n_layer} layers" in text
-    assert "10 steps of 16 x 256 tokens" in text
 
 
 def test_three_stages_and_a_checkpoint_that_plain_transformers_loads(trained):
@@ -458,3 +414,48 @@ def test_a_launch_that_starts_one_process_of_two_is_refused(run):
     done = launch("--cpu", "--num_processes", "2", "train_pretrain.py", *config)
     assert "was asked for 2 processes and started one" in done.stderr
     assert not (run / "silent").exists()
+
+
+def test_training_by_the_clock_ends_near_its_minutes(run, tmp_path):
+    shutil.copytree(run / "data", tmp_path / "data")
+    done = call(*command("pretrain", tmp_path / "pretrain"), "--minutes", "0.1")
+    assert done.returncode == 0, done.stderr
+    logs = history(tmp_path / "pretrain")
+    rates = [log["learning_rate"] for log in logs if "learning_rate" in log]
+    assert "for 0.1 minutes" in done.stdout and len(rates) > 6
+    assert rates[-1] < max(rates) / 10
+
+
+def test_a_stream_gives_a_model_and_resumes(run, tmp_path):
+    shutil.copytree(run / "data", tmp_path / "data")
+    stream = [*command("pretrain", tmp_path / "pretrain"), "--streaming", "true"]
+    assert call(*stream).returncode == 0
+    whole = losses(tmp_path / "pretrain")
+    assert len(whole) == 6 and whole[-1] < whole[0]
+    for name in ("trainer_state.json", "model.safetensors"):
+        (tmp_path / "pretrain" / name).unlink()
+    shutil.rmtree(tmp_path / "pretrain" / "checkpoint-6")
+    resumed = call(*stream)
+    assert "resuming from" in resumed.stdout and losses(tmp_path / "pretrain") == whole
+
+
+def test_a_broken_last_checkpoint_is_passed_over(trained):
+    folder = beside(trained, "broken", "sft")
+    assert call(*command("sft", folder)).returncode == 0
+    for name in ("trainer_state.json", "model.safetensors"):
+        (folder / name).unlink()
+    (folder / "checkpoint-6" / "optimizer.pt").write_bytes(b"")  # as after a power cut
+    done = call(*command("sft", folder))
+    assert f"resuming from {folder / 'checkpoint-4'}" in done.stdout, done.stderr
+    assert losses(folder) == losses(trained / "sft")
+
+
+@pytest.mark.parametrize("stage", OPTIONS)
+def test_a_plain_run_follows_the_same_curve(trained, stage):
+    folder = beside(trained, f"plain-{stage}", stage)
+    done = call(*command(stage, folder), "--plain", "true")
+    assert done.returncode == 0, done.stderr
+    assert "plain, no speed-ups" in done.stdout
+    assert losses(folder) == pytest.approx(CURVES[stage], abs=2e-3)
+    card = (folder / "README.md").read_text(encoding="utf-8")
+    assert "plain, no speed-ups" in card

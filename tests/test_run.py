@@ -1,0 +1,88 @@
+"""run.py: the whole journey, as the README's first command runs it."""
+
+import json
+
+import pytest
+from helpers import ROOT, call, history
+
+from poet.training.options import PretrainOptions
+
+
+@pytest.fixture(scope="session")
+def sample_run(tmp_path_factory):
+    """The run of `make run`: all stages on the embedded poems, and the report."""
+    folder = tmp_path_factory.mktemp("runs") / "sample"
+    done = call("run.py", "--recipe", "sample", "--output_dir", str(folder), timeout=900)
+    assert done.returncode == 0, done.stderr
+    return folder, done.stdout
+
+
+def test_the_first_command_trains_an_aligned_model_and_writes_a_report(sample_run):
+    folder, output = sample_run
+    for stage in ("pretrain", "sft", "dpo"):
+        assert (folder / stage / "model.safetensors").is_file()
+        evaluations = [log["eval_loss"] for log in history(folder / stage) if "eval_loss" in log]
+        assert stage == "dpo" or evaluations[-1] < evaluations[0]
+    report = (folder / "report.md").read_text(encoding="utf-8")
+    assert "poet write" in report and "report.png" in report
+    margins = [log["eval_rewards/margins"] for log in history(folder / "dpo") if "eval_loss" in log]
+    assert margins[0] == pytest.approx(0, abs=1e-4) and margins[-1] > 1
+    assert "\x1b" not in output and "\r" not in output  # plain lines, since this is no terminal
+
+
+def test_the_first_command_tells_the_story_of_five_stages(sample_run):
+    _, output = sample_run
+    places = [output.index(f"== {number} of 5") for number in range(1, 6)]
+    assert places == sorted(places)
+    for text in ("-100", "Parameters:", "held-out loss", "reward margin", "report.md"):
+        assert text in output
+
+
+def test_samples_are_kept_for_each_evaluation(sample_run):
+    folder, _ = sample_run
+    lines = (folder / "dpo" / "samples.jsonl").read_text(encoding="utf-8").splitlines()
+    samples = [json.loads(line) for line in lines]
+    assert [sample["step"] for sample in samples] == [0, 30, 60]
+    assert all(sample["text"] and sample["reference"] for sample in samples)
+
+
+def test_minutes_are_shared_out_among_the_stages_that_are_run():
+    from run import split_minutes
+
+    assert split_minutes(12, ["data", "pretrain", "sft", "dpo"]) == {
+        "pretrain": 6,
+        "sft": 3,
+        "dpo": 3,
+    }
+    assert split_minutes(12, ["data", "dpo", "grpo"]) == {"dpo": 6, "grpo": 6}
+    assert split_minutes(None, ["sft"]) == {"sft": None}
+
+
+def test_the_entry_points_stay_short():
+    scripts = sorted(ROOT.glob("train_*.py"))
+    assert len(scripts) == 5
+    for script in scripts:
+        assert len(script.read_text(encoding="utf-8").splitlines()) <= 120
+
+
+def test_the_configuration_counts_the_parameters_that_the_model_has(run, trained):
+    from transformers import AutoModelForCausalLM
+
+    from poet.training import size
+    from poet.training.options import PretrainOptions
+
+    model = AutoModelForCausalLM.from_pretrained(trained / "pretrain")
+    options = PretrainOptions(n_embd=32, n_layer=1, n_head=2, n_positions=96)
+    parts = size.parameters(options, model.config.vocab_size)
+    assert sum(parts.values()) == model.num_parameters()
+    untied = size.parameters(PretrainOptions(tie_word_embeddings=False), 100)
+    assert untied["output layer"] == 100 * 256
+
+
+def test_a_recipe_may_leave_out_what_has_a_default(run, tmp_path):
+    from run import describe_configuration
+
+    (tmp_path / "pretrain.yaml").write_text("n_embd: 64\nmax_steps: 10\n", encoding="utf-8")
+    text = describe_configuration(tmp_path, run, None)
+    assert "width 64" in text and f"{PretrainOptions().n_layer} layers" in text
+    assert "10 steps of 16 x 256 tokens" in text
