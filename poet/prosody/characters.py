@@ -20,6 +20,7 @@ LEVEL, OBLIQUE = 1, 2
 EITHER = LEVEL | OBLIQUE
 """Tones are bits. A character fits a place of a line if the two share a bit."""
 TONE_NAMES = {LEVEL: "平", OBLIQUE: "仄", EITHER: "平仄"}
+_BITS: dict[str | None, int] = {name: bits for bits, name in TONE_NAMES.items()}
 
 # Some characters have two tones, and a compound decides which one is read. Each compound below has
 # the given tone in at least 95 % of its strict places, counted in Tang poems of four and eight
@@ -198,6 +199,14 @@ def read_tones(line: str) -> list[int]:
             tones[place] = COMPOUNDS.get((with_next, 0), tones[place])
             tones[place] = COMPOUNDS.get((with_previous, 1), tones[place])
     return tones
+
+
+def read_usual_tones(line: str) -> list[int]:
+    """Returns what `read_tones` returns, but with the usual tone of each character only."""
+    return [
+        tones & _BITS.get(usual_tone(character), 0) or tones
+        for character, tones in zip(line, read_tones(line), strict=True)
+    ]
 
 
 @cache

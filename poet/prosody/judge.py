@@ -13,7 +13,7 @@ poems were counted.
 """
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
 from itertools import product
@@ -59,7 +59,7 @@ RULES = {
         _WANG_LI + "2.3(3) 粘對",
     ),
     "孤平": (
-        "a line that ends level has the tones 仄平仄仄平 (one level tone alone)",
+        "the line ends level with the tones 仄平仄仄平, so one level tone is left alone",
         _WANG_LI + "2.3(4) 孤平的避忌",
     ),
     "特拗": (
@@ -278,6 +278,36 @@ def judge(text: str) -> Judgment:
     )
 
 
+def regulated_faults(
+    lines: Sequence[str], length: int, tones: Iterable[list[int]] | None = None
+) -> tuple[Verdict, ...]:
+    """Returns the rules of regulated verse that a poem breaks, even if `judge` calls it old style.
+
+    The poem may be unfinished: what is missing fits every rule.
+
+    Args:
+        lines: Lines of `length` characters. The last one may be shorter.
+        tones: The tone bits of the characters of each line, instead of those of `read_tones`.
+    """
+    if not lines:
+        return ()
+    readable = _in_readable_script(tuple(lines))
+    tones = list(map(read_tones, readable)) if tones is None else list(tones)
+    tones = [line + [EITHER] * (length - len(line)) for line in tones]
+    if len(tones) % 2:
+        tones.append([EITHER] * length)
+    finished = tuple(line for line in readable if len(line) == length)
+    if len(finished) > 1:
+        tones[0] = _read_first_line(finished, tones)
+        rhyme_verdicts = _judge_rhyme(finished, [line[-1] for line in tones]).verdicts
+    else:
+        tones[0] = _read_end(tones)
+        rhyme_verdicts = []
+    verdicts = rhyme_verdicts + _judge_tones(tones).verdicts
+    faults = [verdict for verdict in verdicts if verdict.kind == "fault"]
+    return tuple(sorted(faults, key=lambda verdict: (verdict.line, verdict.place)))
+
+
 def _why_irregular(lines: tuple[str, ...]) -> str | None:
     """Returns the reason why these lines have none of the forms, or None."""
     lengths = sorted(set(map(len, lines)))
@@ -302,22 +332,26 @@ def _in_readable_script(lines: tuple[str, ...]) -> tuple[str, ...]:
 
 
 def _read_first_line(lines: tuple[str, ...], tones: list[list[int]]) -> list[int]:
+    """Returns the tones of the first line. If it may rhyme, its end gets one tone."""
+    ends = [line[-1] for line in tones]
+    if _judge_rhyme(lines, ends).first_line == "free":
+        return tones[0]
+    return _read_end(tones)
+
+
+def _read_end(tones: list[list[int]]) -> list[int]:
     """Returns the tones of the first line, with one tone for an end that may have both.
 
-    The end is level if the line then rhymes, unless an oblique end breaks fewer rules.
+    The end is level, unless an oblique end breaks fewer rules.
     """
     first_line = tones[0]
-    ends = [line[-1] for line in tones]
-    if first_line[-1] != EITHER or _judge_rhyme(lines, ends).first_line == "free":
+    if first_line[-1] != EITHER:
         return first_line
     ending_level = [*first_line[:-1], LEVEL]
     ending_oblique = [*first_line[:-1], OBLIQUE]
-    if (
-        _judge_tones([ending_oblique, *tones[1:]]).faults
-        < _judge_tones([ending_level, *tones[1:]]).faults
-    ):
-        return ending_oblique
-    return ending_level
+    level_faults = _judge_tones([ending_level, *tones[1:]]).faults
+    oblique_faults = _judge_tones([ending_oblique, *tones[1:]]).faults
+    return ending_oblique if oblique_faults < level_faults else ending_level
 
 
 def _signs(line: str, tones: list[int], pattern: list[int]) -> str:

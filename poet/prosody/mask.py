@@ -34,7 +34,8 @@ from poet.prosody.characters import (
 )
 from poet.prosody.judge import couplet_patterns
 from poet.prosody.layout import Slot
-from poet.prosody.request import FormRequest
+from poet.prosody.names import rhyme_label
+from poet.prosody.request import FormRequest, explain
 from poet_tokenizer import RESPONSE
 
 _COMMA, _STOPS = "，", "。？！"
@@ -95,7 +96,7 @@ class FormLogitsProcessor(LogitsProcessor):
         for mark in (_COMMA, _STOPS[0], "\n"):
             if mark not in self.ids:
                 raise UserError(
-                    f"{request.form} needs the mark {mark!r} and the model's vocabulary lacks it"
+                    f"{request.label} needs the mark {mark!r}, which the model's vocabulary lacks"
                 )
         for part, characters in (
             ("acrostic", request.acrostic),
@@ -104,8 +105,8 @@ class FormLogitsProcessor(LogitsProcessor):
             for character in characters:
                 if character not in self.ids:
                     raise UserError(
-                        f"the {part} asks for {character} and the model's vocabulary lacks it: "
-                        "choose another"
+                        f"the {part} has {character}, which the model's vocabulary lacks. "
+                        "Choose another character."
                     )
 
     def _build_characters(self, size: int) -> None:
@@ -172,9 +173,9 @@ class FormLogitsProcessor(LogitsProcessor):
         self.groups = counts >= self.words_needed  # (G,)
         if request.rhyme and not self.groups.any():
             raise UserError(
-                f"the rhyme {request.rhyme} has {int(counts[0])} words in the model's vocabulary "
-                f"and {request.form} of {request.lines} lines takes {self.words_needed}: "
-                "ask for another rhyme or for fewer lines"
+                f"the rhyme {rhyme_label(request.rhyme)} has {int(counts[0])} words in the model's "
+                f"vocabulary, but {request.label} of {request.lines} lines needs "
+                f"{self.words_needed}. Choose another rhyme or fewer lines."
             )
 
     def _build_patterns(self) -> None:
@@ -182,8 +183,8 @@ class FormLogitsProcessor(LogitsProcessor):
         request = self.request
         if not (self.readings & self.certain[:, None]).any(0).all():
             raise UserError(
-                f"{request.form} needs level and oblique characters and the model's vocabulary "
-                "lacks one kind"
+                f"{request.label} needs level and oblique characters, but the model's vocabulary "
+                "lacks one of the two"
             )
         first_line_tones = read_tones(request.first_line)
         if first_line_tones and first_line_tones[-1] == LEVEL and not request.rhyme:
@@ -229,17 +230,17 @@ class FormLogitsProcessor(LogitsProcessor):
         self.groups &= torch.tensor([group in of_first_line for group in level_groups()])
         if not self.groups.any():
             raise UserError(
-                f"the first line ends in {word} and {request.form} of {request.lines} lines takes "
-                f"{self.words_needed} more words of its rhyme group, which the model's vocabulary "
-                "lacks: change the line or ask for fewer lines"
+                f"the first line ends in {word}, so {request.label} of {request.lines} lines needs "
+                f"{self.words_needed} more words of its rhyme group. The model's vocabulary has "
+                "fewer. Change the line or choose fewer lines."
             )
 
     def _check_any_rhyme(self) -> None:
         if not self.groups.any():
             request = self.request
             raise UserError(
-                f"{request.form} of {request.lines} lines takes {self.words_needed} words of one "
-                "rhyme group and the model's vocabulary has them of none: ask for fewer lines"
+                f"{request.label} of {request.lines} lines needs {self.words_needed} words of one "
+                "rhyme group. The model's vocabulary has fewer in every group. Choose fewer lines."
             )
 
     # ---------------------------------------------------------------------------------- one step
@@ -258,9 +259,7 @@ class FormLogitsProcessor(LogitsProcessor):
         poems = input_ids[:, self._start(input_ids) :]
         allowed = self._allowed(poems)
         if not allowed.any(1).all():
-            raise ValueError(
-                f"the prompt begins a poem that breaks the rules of {self.request.form}"
-            )
+            raise ValueError(self._why_nothing_fits(poems[int(allowed.any(1).int().argmin())]))
         if self.request.regulated and poems.shape[1] == self.request.length - 1:
             scores = self._keep_share_of_level_ends(scores, allowed)
         allowed = torch.nn.functional.pad(allowed, (0, scores.shape[1] - allowed.shape[1]))
@@ -268,6 +267,17 @@ class FormLogitsProcessor(LogitsProcessor):
         # An earlier processor, for example a ban on repetition, may have forbidden all of them.
         # Then the form has priority.
         return kept.masked_fill(allowed & kept.isneginf().all(1, keepdim=True), 0.0)
+
+    def _why_nothing_fits(self, poem: torch.Tensor) -> str:
+        tokens = {id: token for token, id in self.ids.items()}
+        text = "".join(tokens.get(id, "") for id in poem.tolist())
+        reasons = explain(self.request, text, self.ids, finished=False) or [
+            "The vocabulary has too few characters for the rest of the poem."
+        ]
+        return (
+            f"the prompt begins a poem that breaks the rules of {self.request.label}. "
+            + " ".join(reasons)
+        )
 
     def _start(self, input_ids: torch.Tensor) -> int:
         """Returns the column where the poems begin: after the last `<RES>`."""
@@ -277,7 +287,8 @@ class FormLogitsProcessor(LogitsProcessor):
         start = input_ids.shape[1] - marks.flip(1).int().argmax(1)
         if not marks.any(1).all() or start.min() != start.max():
             raise ValueError(
-                f"prompts must end in {RESPONSE} and be padded on the left; else give prompt_length"
+                f"the prompts do not all end in {RESPONSE} at the same column. Pad them on the "
+                "left, or give prompt_length."
             )
         return int(start[0])
 

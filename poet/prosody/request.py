@@ -5,8 +5,9 @@
 It knows forms and refuses what no poem can fulfil. It does not know models, tokens or torch.
 """
 
-import difflib
+from collections.abc import Container, Iterator
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from poet.errors import UserError
 from poet.prosody.characters import (
@@ -15,21 +16,27 @@ from poet.prosody.characters import (
     group_name,
     level_groups,
     read_tones,
+    read_usual_tones,
     rhyme_groups,
     simplified_only,
+    tone,
+    usual_tone,
 )
-from poet.prosody.judge import NEIGHBOURS, couplet_patterns, judge
+from poet.prosody.judge import NEIGHBOURS, Verdict, couplet_patterns, regulated_faults
 from poet.prosody.layout import CoupletLayout
+from poet.prosody.names import (
+    FORMS,
+    Form,
+    forms_table,
+    read_form_name,
+    read_rhyme_name,
+    rhyme_label,
+)
 from poet.prosody.script import to_traditional
-from poet.text import line_length, poem_lines
+from poet.text import LINE_END, line_length, poem_lines
 
-FORMS = {
-    meter + kind: (length, lines)
-    for meter, length in (("五言", 5), ("七言", 7))
-    for kind, lines in (("絕句", 4), ("律詩", 8), ("排律", 12), ("古體", 8))
-}
-"""Name of a form -> (characters per line, lines). 排律 and 古體 may have other numbers of lines."""
-_SHORT = {name[0] + name[2]: name for name in FORMS}  # 五律, 七絕
+__all__ = ["FORMS", "FormRequest", "explain", "forms_table", "read_form", "regulated_form"]
+
 _MARKS = "，。？！；、,.?!;"
 
 
@@ -39,8 +46,10 @@ def regulated_form(poem: str) -> str | None:
     The form is 五言 or 七言 with 絕句, 律詩 or 排律. The tones of the poem do not matter.
     """
     length, lines = line_length(poem), len(poem_lines(poem))
+    if length is None or lines < 4 or lines == 6:
+        return None
     kind = {4: "絕句", 8: "律詩"}.get(lines, "排律")
-    return {5: "五言", 7: "七言"}[length] + kind if length and lines >= 4 and lines != 6 else None
+    return {5: "五言", 7: "七言"}[length] + kind
 
 
 @dataclass(frozen=True)
@@ -56,6 +65,11 @@ class FormRequest:
     acrostic: str
     """One character per line, or one per couplet."""
     first_line: str
+
+    @property
+    def label(self) -> str:
+        """The form with its English name: 五言絕句 (five-character quatrain)."""
+        return FORMS[self.form].label
 
     @property
     def regulated(self) -> bool:
@@ -105,124 +119,132 @@ def read_form(
     first_line: str | None = None,
     lines: int | None = None,
 ) -> FormRequest:
-    """Reads the words of a request, in traditional or simplified characters.
+    """Reads the words of a request. Chinese characters may be traditional or simplified.
 
     Args:
-        form: A key of `FORMS`, or its short name (五律, 七絕).
-        rhyme: A group of the 平水韻, as 東 or 上平聲一東. Regulated verse needs a level group.
+        form: A form in Chinese (五言律詩, 五律), in pinyin without tone marks (wuyan-lushi) or in
+            English (five-character regulated verse). `forms_table` lists them.
+        rhyme: A rhyme group: its character (東), its place in the rhyme book (上平一東), its pinyin
+            (jiang) or its numbered pinyin (1-dong). Regulated verse needs a level group.
         acrostic: The first characters of the lines, or of the couplets if there are half as many.
         first_line: The first line of the poem, with or without a mark after it.
-        lines: The number of lines, for 排律 and 古體.
+        lines: The number of lines, for 排律 (long regulated verse) and 古體 (old style).
 
     Raises:
         UserError: No poem can fulfil the request, or two parts of it contradict each other.
     """
-    name = to_traditional(form.strip())
-    name = _SHORT.get(name, name)
-    if name not in FORMS:
-        near = difflib.get_close_matches(name, FORMS, n=1, cutoff=0.5)
-        raise UserError(
-            f"there is no form {form}; {'the nearest is' if near else 'there are'} {', '.join(near or FORMS)}"
-        )
-    length, usual = FORMS[name]
+    row = read_form_name(form)
     request = FormRequest(
-        form=name,
-        length=length,
-        lines=_read_lines(name, usual, lines),
-        rhyme=_read_rhyme(rhyme),
+        form=row.chinese,
+        length=row.characters,
+        lines=_read_lines(row, lines),
+        rhyme=None if rhyme is None else read_rhyme_name(rhyme, level=not row.old_style),
         acrostic=_read_characters("acrostic", acrostic),
         first_line=_read_characters("first line", first_line),
     )
-    if request.rhyme and request.regulated and request.rhyme not in level_groups():
-        its = group_name(request.rhyme)
-        raise UserError(
-            f"the rhyme {rhyme} ({its}) is oblique and {name} rhymes in level groups: ask for 古體 or another rhyme"
-        )
-    if request.acrostic and len(request.acrostic) not in (request.lines, request.couplets):
-        raise UserError(
-            f"the acrostic {request.acrostic} has {len(request.acrostic)} characters and {name} {request.lines} lines: "
-            f"give {request.lines}, one a line, or {request.couplets}, one a couplet"
-        )
-    if request.first_line and len(request.first_line) != length:
-        raise UserError(
-            f"the first line {request.first_line} has {len(request.first_line)} characters and a line of {name} has {length}"
-        )
-    if request.first_line and request.acrostic and request.first_line[0] != request.acrostic[0]:
-        raise UserError(
-            f"the first line begins with {request.first_line[0]} and the acrostic with {request.acrostic[0]}: "
-            "give one of them, or two that begin alike"
-        )
-    if request.first_line and request.regulated:
+    _check_rhyme(request)
+    _check_acrostic(request)
+    if request.first_line:
         _check_first_line(request)
     return request
 
 
-def _read_lines(form: str, usual: int, number: int | None) -> int:
-    if number is None or number == usual:
-        return usual
-    least = {"排律": 10, "古體": 4}.get(form[2:])
-    if least is None:
+def _read_lines(form: Form, number: int | None) -> int:
+    if number is None or number == form.lines:
+        return form.lines
+    if form.min_lines is None:
         raise UserError(
-            f"{form} has {usual} lines and {number} are asked for: leave the number out, or ask for 排律 or 古體"
+            f"{form.label} has {form.lines} lines, not {number}. "
+            "Leave the number out, or choose 排律 (long regulated verse) or 古體 (old style)."
         )
-    if number < least or number % 2:
+    if number < form.min_lines or number % 2:
         raise UserError(
-            f"{number} lines are asked for and {form} has an even number of them, at least {least}"
+            f"{form.label} has an even number of lines, at least {form.min_lines}, not {number}"
         )
     return number
 
 
-def _read_rhyme(rhyme: str | None) -> str | None:
-    if rhyme is None:
-        return None
-    for name in (rhyme.strip(), to_traditional(rhyme.strip())):
-        group = name[-1:]
-        if group in all_groups() and group_name(group).endswith(name):
-            return group
-    its = rhyme_groups(name)
-    hint = f"the character is of {' and '.join(map(group_name, its))}" if its else "name it like 東"
-    raise UserError(f"there is no rhyme group {rhyme} in 平水韻; {hint}")
-
-
-def _read_characters(what: str, text: str | None) -> str:
+def _read_characters(part: str, text: str | None) -> str:
     """Returns the characters of a request in traditional script, without marks and blanks."""
     if text is None:
         return ""
     text = "".join(text.split())
-    parts = [part for part in text.translate(dict.fromkeys(map(ord, _MARKS), " ")).split() if part]
-    if not parts:
-        raise UserError(f"the {what} is empty: give it characters, or leave it out")
-    if what == "first line" and len(parts) > 1:
-        raise UserError(f"the first line {text} is {len(parts)} lines: give the first one alone")
+    pieces = text.translate(dict.fromkeys(map(ord, _MARKS), " ")).split()
+    if not pieces:
+        raise UserError(f"the {part} is empty. Give Chinese characters, or leave it out.")
+    if part == "first line" and len(pieces) > 1:
+        raise UserError(f"the first line {text} has {len(pieces)} lines. Give only the first one.")
     traditional = "".join(
         to_traditional(character) if character in simplified_only() else character
-        for character in to_traditional("".join(parts))
+        for character in to_traditional("".join(pieces))
     )
-    other = next(
-        (character for character in traditional if poem_lines(character) != (character,)), None
-    )
-    if other:
-        raise UserError(f"the {what} has {other}, and verse has Chinese characters alone")
+    for character in traditional:
+        if not _is_chinese(character):
+            raise UserError(f"the {part} has {character}, which is not a Chinese character")
     return traditional
 
 
+def _is_chinese(character: str) -> bool:
+    return poem_lines(character) == (character,)
+
+
+def _check_rhyme(request: FormRequest) -> None:
+    if request.rhyme and request.regulated and request.rhyme not in level_groups():
+        raise UserError(
+            f"the rhyme {request.rhyme} ({group_name(request.rhyme)}) is oblique, but "
+            f"{request.label} rhymes in level groups. Choose a level group, or {_old_style(request)}."
+        )
+
+
+def _old_style(request: FormRequest) -> str:
+    return f"ask for {request.form[:2]}古體 (old style)"
+
+
+def _check_acrostic(request: FormRequest) -> None:
+    acrostic = request.acrostic
+    if acrostic and len(acrostic) not in (request.lines, request.couplets):
+        raise UserError(
+            f"the acrostic {acrostic} has {len(acrostic)} characters, but {request.label} has "
+            f"{request.lines} lines. Give {request.lines} characters, one per line, or "
+            f"{request.couplets}, one per couplet."
+        )
+
+
 def _check_first_line(request: FormRequest) -> None:
-    """Refuses a first line that no regulated poem, or none with the requested rhyme, can have."""
-    tones, word = read_tones(request.first_line), request.first_line[-1]
+    """Refuses a first line that no poem of this request can have."""
+    line = request.first_line
+    if len(line) != request.length:
+        raise UserError(
+            f"the first line {line} has {len(line)} characters, but a line of {request.label} "
+            f"has {request.length}. Change the line or the form."
+        )
+    if request.acrostic and line[0] != request.acrostic[0]:
+        raise UserError(
+            f"the first line begins with {line[0]}, but the acrostic begins with "
+            f"{request.acrostic[0]}. Give one of them, or two that begin alike."
+        )
+    if not request.regulated:
+        return
+    tones = read_tones(line)
     if not any(
         all(tone & due for tone, due in zip(tones, pattern, strict=False))
         for _, pattern in couplet_patterns(request.length, opening=True)
     ):
-        signs = judge(request.first_line).tones[0]
+        reasons = " ".join(_sentence(verdict) for verdict in regulated_faults([line], len(line)))
         raise UserError(
-            f"the first line {request.first_line} has the tones {signs}, which {request.form} does not allow: "
-            "change the line, or ask for 古體"
+            f"the first line {line} breaks the rules of {request.label}. {reasons} "
+            f"Change the line, or {_old_style(request)}."
         )
+    word = line[-1]
     if request.rhyme and tones[-1] == LEVEL and not _may_rhyme(word, request.rhyme):
         raise UserError(
-            f"the first line ends in {word} ({'、'.join(map(group_name, rhyme_groups(word)))}), a level tone "
-            f"that does not rhyme with the rhyme {request.rhyme} asked for: change one of the two"
+            f"the first line ends in {word}, which has a level tone but does not rhyme with "
+            f"{rhyme_label(request.rhyme)}. It is in {_groups_of(word)}. Change the line or the rhyme."
         )
+
+
+def _groups_of(word: str) -> str:
+    return " and ".join(map(rhyme_label, rhyme_groups(word))) or "no known group"
 
 
 def _may_rhyme(word: str, group: str) -> bool:
@@ -232,3 +254,180 @@ def _may_rhyme(word: str, group: str) -> bool:
         if group in neighbours:
             together.update(neighbours)
     return bool(together & set(rhyme_groups(word)))
+
+
+# ---------------------------------------------------------------------- what breaks a request
+
+
+class _Finding(NamedTuple):
+    line: int
+    place: int
+    sentence: str
+
+
+def explain(
+    request: FormRequest,
+    text: str,
+    vocabulary: Container[str] | None = None,
+    finished: bool = True,
+) -> list[str]:
+    """Returns one sentence for each rule of a request that a poem breaks.
+
+    The rules are those that the mask enforces. Each sentence names the line and the place, counted
+    from 1. An empty list means that the poem keeps the request. Line breaks do not count.
+
+    Args:
+        text: The poem, or its beginning.
+        vocabulary: The characters of a model, for example `tokenizer.get_vocab()`.
+        finished: False for the beginning of a poem, which may have fewer lines.
+    """
+    lines = poem_lines(text)
+    findings = list(_wrong_shape(request, lines, finished))
+    same_places = not findings
+    findings += _wrong_characters(request, lines, text, vocabulary)
+    if same_places:
+        findings += _wrong_marks(lines, text, finished)
+        findings += _wrong_given(request, lines)
+        findings += _wrong_rhymes(request, lines)
+        if request.regulated:
+            findings += _wrong_tones(request, lines)
+    return [finding.sentence for finding in sorted(findings)]
+
+
+def _at(line: int, place: int, sentence: str) -> _Finding:
+    return _Finding(line, place, f"Line {line}, place {place}: {sentence}")
+
+
+def _wrong_shape(
+    request: FormRequest, lines: tuple[str, ...], finished: bool
+) -> Iterator[_Finding]:
+    if len(lines) > request.lines or (finished and len(lines) < request.lines):
+        sentence = f"The poem has {len(lines)} lines, but {request.label} has {request.lines}."
+        yield _Finding(0, 0, sentence)
+    for number, line in enumerate(lines, 1):
+        growing = number == len(lines) and not finished
+        if len(line) > request.length or (len(line) < request.length and not growing):
+            sentence = f"Line {number} has {len(line)} characters instead of {request.length}."
+            yield _Finding(number, 0, sentence)
+
+
+def _wrong_characters(
+    request: FormRequest, lines: tuple[str, ...], text: str, vocabulary: Container[str] | None
+) -> Iterator[_Finding]:
+    for character in dict.fromkeys(text):
+        if not (character.isspace() or character in _MARKS or _is_chinese(character)):
+            yield _Finding(0, 0, f"The poem has {character}, which is not a Chinese character.")
+    for number, line in enumerate(lines, 1):
+        for place, character in enumerate(line, 1):
+            if vocabulary is not None and character not in vocabulary:
+                yield _at(number, place, f"the model's vocabulary lacks {character}.")
+            elif (number - 1) * request.length + place - 1 in request.given:
+                continue
+            elif character in simplified_only():
+                traditional = to_traditional(character)
+                yield _at(number, place, f"{character} is simplified. Write {traditional} instead.")
+            elif tone(character) is None:
+                yield _at(number, place, f"the tone of {character} is unknown.")
+
+
+def _wrong_marks(lines: tuple[str, ...], text: str, finished: bool) -> Iterator[_Finding]:
+    marks = LINE_END.findall(text)
+    for number, line in enumerate(lines, 1):
+        expected = "，" if number % 2 else "。？！"
+        mark = marks[number - 1] if number <= len(marks) else ""
+        if mark and mark not in expected:
+            sentence = f"Line {number} ends with {mark} instead of {expected[0]}."
+            yield _Finding(number, len(line) + 1, sentence)
+        if not mark and finished:
+            yield _Finding(number, len(line) + 1, f"Line {number} lacks {expected[0]} at its end.")
+
+
+def _wrong_given(request: FormRequest, lines: tuple[str, ...]) -> Iterator[_Finding]:
+    characters = "".join(lines)
+    for index, due in request.given.items():
+        if index < len(characters) and characters[index] != due:
+            line, place = divmod(index, request.length)
+            sentence = f"the request asks for {due} instead of {characters[index]}."
+            yield _at(line + 1, place + 1, sentence)
+
+
+def _wrong_rhymes(request: FormRequest, lines: tuple[str, ...]) -> Iterator[_Finding]:
+    """Finds last characters that do not rhyme as requested, or that are used twice."""
+    words = [line[-1] for line in lines if len(line) == request.length]
+    if not words:
+        return
+    place, first_word, used = request.length, words[0], {words[0]: 1}
+    first_groups = _usable_groups(first_word)
+    first_rhymes = request.regulated and _ends_level(request, lines[0])
+    shared = {request.rhyme} if request.rhyme else set(all_groups())
+    for number in range(2, len(words) + 1, 2):
+        word = words[number - 1]
+        groups = _usable_groups(word)
+        if word in used:
+            yield _at(number, place, f"{word} already ends line {used[word]}.")
+        if request.rhyme and request.rhyme not in groups:
+            yield _at(number, place, _not_in_group(word, request.rhyme))
+        elif first_rhymes and request.first_line and not request.rhyme:
+            if not groups & first_groups:
+                yield _at(number, place, f"{word} does not rhyme with {first_word} in line 1.")
+        elif not request.regulated and shared and not shared & groups:
+            yield _at(number, place, f"{word} does not rhyme with the even lines before.")
+        used[word] = number
+        shared &= groups
+    if first_rhymes and not request.first_line and not shared & first_groups:
+        reason = "The line must rhyme, because it ends level."
+        if request.rhyme:
+            yield _at(1, place, f"{_not_in_group(first_word, request.rhyme)} {reason}")
+        else:
+            yield _at(1, place, f"{first_word} does not rhyme with the even lines. {reason}")
+
+
+def _usable_groups(word: str) -> set[str]:
+    """Returns the rhyme groups of a word, without level ones if poems read the word oblique."""
+    oblique = usual_tone(word) == "仄"
+    return {group for group in rhyme_groups(word) if not (oblique and group in level_groups())}
+
+
+def _ends_level(request: FormRequest, line: str) -> bool:
+    """Returns whether the first line can only be read with a level end."""
+    return _tones_in_mask(request, line, 1)[-1] == LEVEL
+
+
+def _not_in_group(word: str, rhyme: str) -> str:
+    return f"{word} is in {_groups_of(word)}, but the request asks for {rhyme_label(rhyme)}."
+
+
+def _wrong_tones(request: FormRequest, lines: tuple[str, ...]) -> Iterator[_Finding]:
+    """Finds the rules of tone and rhyme that `judge` knows.
+
+    If the rhyme book allows a reading without a fault, the usual tones are tried: they are the only
+    ones that the mask writes.
+    """
+    note = ""
+    verdicts = regulated_faults(lines, request.length)
+    if not verdicts:
+        tones = [_tones_in_mask(request, line, number) for number, line in enumerate(lines, 1)]
+        verdicts = regulated_faults(lines, request.length, tones)
+        note = " The judge accepts it with an unusual tone of a character, the mask does not."
+    for verdict in verdicts:
+        reported = verdict.rule == "重韻" or (verdict.rule == "出韻" and request.rhyme)
+        if not reported:
+            yield _Finding(verdict.line, verdict.place, _sentence(verdict) + note)
+
+
+def _tones_in_mask(request: FormRequest, line: str, number: int) -> list[int]:
+    """Returns the tones of a line as the mask reads them.
+
+    A requested character has all tones of the rhyme book, any other one its usual tones.
+    """
+    book, usual = read_tones(line), read_usual_tones(line)
+    start = (number - 1) * request.length
+    return [
+        book[place] if start + place in request.given else usual[place]
+        for place in range(len(line))
+    ]
+
+
+def _sentence(verdict: Verdict) -> str:
+    text = str(verdict)
+    return f"{text[0].upper()}{text[1:]}."
