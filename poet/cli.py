@@ -106,7 +106,7 @@ def _add_write(commands: Any) -> argparse.ArgumentParser:
         "write",
         help="write poems with a given title",
         description="Writes poems with a given title, or about given words.",
-        epilog=_WRITE_EXAMPLES,
+        epilog=f"{_forms_help()}\n{_WRITE_EXAMPLES}",
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
@@ -167,14 +167,13 @@ def _add_write(commands: Any) -> argparse.ArgumentParser:
     form.add_argument(
         "--form",
         metavar="F",
-        help="五言 or 七言 (five or seven characters per line), followed by 絕句 (jueju, 4 lines), "
-        "律詩 (lüshi, 8 lines), 排律 (pailü, 10 lines or more) or 古體 (guti, old style: no rules "
-        "for tones)",
+        help="one of the forms below, by its Chinese, pinyin or English name",
     )
     form.add_argument(
         "--rhyme",
         metavar="GROUP",
-        help="the rhyme group, named by one of its characters: 東 (dong), 陽 (yang), 先 (xian)",
+        help="the rhyme group, by its character (東), its pinyin (yang) or, if several groups share "
+        "a pinyin, its number and pinyin (1-dong); docs/verse.md lists them",
     )
     form.add_argument(
         "--acrostic",
@@ -191,10 +190,21 @@ def _add_write(commands: Any) -> argparse.ArgumentParser:
         "--lines",
         type=int,
         metavar="N",
-        help="the number of lines, for 排律 (default: 12) and 古體 (default: 8)",
+        help="the number of lines, for long regulated verse and old style",
     )
     parser.set_defaults(run=_write, chosen=parser)
     return parser
+
+
+def _forms_help() -> str:
+    """Returns the table of forms for the help of `poet write`."""
+    from poet.prosody.names import forms_table
+
+    rows = ["forms, with their number of lines:"]
+    for form in forms_table():
+        lines = f"{form.lines}" + (f" ({form.min_lines} or more)" if form.min_lines else "")
+        rows.append(f"  {form.chinese}  {form.pinyin:12}  {form.english:36}  {lines}")
+    return "\n".join(rows) + "\n"
 
 
 def _add_evaluate(commands: Any) -> argparse.ArgumentParser:

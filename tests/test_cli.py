@@ -193,6 +193,8 @@ def test_a_form_is_kept_and_the_likeliest_poem_comes_first(poet, formal):
     words = ("write", "春夜", *form, "-n", 3, "--seed", 7)
     assert poet(*words, "--model", formal) == (0, out, "")
     assert poet(*words, "--script", "simplified", "--model", formal) == (0, to_simplified(out), "")
+    form = ["--form", "Wuyan Lushi", "--rhyme", "1-dong", "--acrostic", "春風化雨"]
+    assert poet("write", "春夜", *form, "-n", 3, "--seed", 7, "--model", formal) == (0, out, "")
 
 
 @pytest.mark.parametrize(
@@ -200,15 +202,17 @@ def test_a_form_is_kept_and_the_likeliest_poem_comes_first(poet, formal):
     [
         (["--rhyme", "東"], "--rhyme needs a form"),
         (["--first-line", "春山"], "--first-line needs a form"),
-        (["--form", "五言"], "there is no form 五言"),
-        (["--form", "五言絕句", "--rhyme", "陌"], "is oblique and 五言絕句 rhymes in level groups"),
-        (["--form", "五言絕句", "--acrostic", "春龘"], "the acrostic asks for 龘"),
-        (["--form", "五言律詩", "--acrostic", "春風化"], "has 3 characters and 五言律詩 8 lines"),
+        (["--form", "五言"], "there is no form 五言. Did you mean 五言絕句?"),
+        (["--form", "wuyan-jueshu"], "Did you mean wuyan-jueju?"),
+        (["--form", "wuyan-jueju", "--rhyme", "dong"], "東 (1-dong) or 冬 (2-dong)"),
+        (["--form", "五言絕句", "--rhyme", "陌"], "is oblique, but 五言絕句"),
+        (["--form", "五言絕句", "--acrostic", "春龘"], "the acrostic has 龘"),
+        (["--form", "五言律詩", "--acrostic", "春風化"], "has 3 characters, but 五言律詩"),
         (
             ["--form", "七言絕句", "--first-line", "石徑幽泉細"],
-            "has 5 characters and a line of 七言絕句 has 7",
+            "has 5 characters, but a line of 七言絕句",
         ),
-        (["--form", "五言排律", "--lines", "60", "--rhyme", "東"], "of 60 lines takes 31"),
+        (["--form", "五言排律", "--lines", "60", "--rhyme", "東"], "of 60 lines needs 31"),
         (["--form", "五言排律", "--lines", "many"], "--lines: invalid int value"),
     ],
 )

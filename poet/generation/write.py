@@ -227,7 +227,7 @@ def _mask(
         prompt = len(_prompt(tokenizer, title, instruction))
         if prompt + request.tokens > positions:
             raise UserError(
-                f"the title takes {prompt} tokens with its prompt, and {request.form} of "
+                f"the title takes {prompt} tokens with its prompt, and {request.label} of "
                 f"{request.lines} lines takes {request.tokens}. The model holds {positions}. "
                 "Shorten the title or ask for fewer lines."
             )
