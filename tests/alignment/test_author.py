@@ -166,7 +166,7 @@ def test_training_of_an_adapter_resumes_after_a_kill_in_the_middle_of_a_save(run
     kill_in_a_save(folder, 8, command(folder))
     done = call(*command(folder))
     assert done.returncode == 0, done.stderr
-    assert f"going on from {folder / 'checkpoint-4'}" in done.stdout
+    assert f"resuming from {folder / 'checkpoint-4'}" in done.stdout
     assert losses(folder) == losses(adapter)
     assert not (folder / "unfinished").exists()
 
