@@ -11,7 +11,7 @@ import statistics
 import subprocess
 import sys
 import time
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -156,21 +156,17 @@ def read_in_turn(folder: Path) -> dict[str, float]:
     return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
 
 
-def read_recipe(name: str, stage: str) -> dict[str, Any]:
-    """Returns the settings of one stage of a recipe."""
-    import yaml
-
-    return yaml.safe_load((ROOT / "configs" / name / f"{stage}.yaml").read_text(encoding="utf-8"))
+def recipe_path(name: str, stage: str) -> Path:
+    return ROOT / "configs" / name / f"{stage}.yaml"
 
 
 def read_pretraining(name: str) -> dict[str, Any]:
     """Returns the settings of pretraining in a recipe, with the defaults of the others."""
-    from transformers import TrainingArguments
+    from poet.training.command_line import recipe_numbers
+    from poet.training.options import PretrainOptions
 
-    from poet.training.options import PretrainArguments
-
-    options = [*fields(TrainingArguments), *fields(PretrainArguments)]
-    return {option.name: option.default for option in options} | read_recipe(name, "pretrain")
+    options, numbers = recipe_numbers(PretrainOptions, recipe_path(name, "pretrain"))
+    return {**vars(options), **numbers}
 
 
 def titles_to_write(run: Path) -> list[str]:

@@ -15,7 +15,7 @@ import tempfile
 from pathlib import Path
 
 import table
-from commands import Commands, read_recipe
+from commands import Commands, recipe_path
 from shapes import run_trial
 
 SONG_SHARE = 0.7
@@ -58,12 +58,13 @@ def mix(run: Path, song: str) -> dict[str, int]:
     from poet.data.rows import split_title
     from poet.data.run_data import DataOptions, load_stage
     from poet.text import poem_lines
+    from poet.training.command_line import recipe_numbers
 
     rows = load_stage(run, "pretrain")
     held_out_lines = {
         line for text in rows["test"]["text"] for line in poem_lines(split_title(text)[1])
     }
-    rules = DataOptions(**read_recipe("tang", "data"))
+    rules, _ = recipe_numbers(DataOptions, recipe_path("tang", "data"))
     poems = read_corpus(song, {}, rules.min_couplets, rules.equal_couplets, rules.forbidden).poems
     allowed = [poem for poem in poems if held_out_lines.isdisjoint(poem_lines(poem.text))]
     texts = list(rows["train"]["text"])

@@ -3,9 +3,9 @@
     python benchmarks/overhead.py --config configs/tang/pretrain.yaml --max_steps 100 \\
         --output_dir runs/tang/overhead
 
-It runs train_pretrain.py in this process and takes its options. The recipe must have
-`optimizer: muon`, and the device must be a CPU. The two loops take turns because the speed of the
-machine changes by more in a minute than Trainer costs.
+It runs train_pretrain.py in this process and takes its options. It needs a recipe with
+`muon_learning_rate`, and a CPU. The two loops take turns because the speed of the machine changes
+by more in a minute than Trainer costs.
 
 It leaves OUTPUT_DIR/in_turn.json: `trainer` and `bare` are the median seconds per step, `ratio` is
 the median of their ratios, and `first_step` is the time from the start of the process to the first
@@ -43,9 +43,13 @@ class BareLoop:
         apply_speedups(self.model, args, stage="pretrain")
         muon, adamw = optimizer.param_groups
         self.optimizer = MuonAdamW(
-            self.model, adamw["initial_lr"], muon["initial_lr"], muon["momentum"],
-            adamw["betas"], muon["weight_decay"], args.bf16,
-        )  # fmt: skip
+            self.model,
+            lr=adamw["initial_lr"],
+            muon_lr=muon["initial_lr"],
+            betas=adamw["betas"],
+            weight_decay=muon["weight_decay"],
+            bf16=args.bf16,
+        )
         if args.torch_compile:
             self.model.compile()
 
@@ -120,14 +124,17 @@ def patch_default_callbacks(callback: type[TrainerCallback]) -> None:
 
 def main() -> None:
     from poet.errors import UserError
-    from poet.training.options import PretrainArguments, given, parse
+    from poet.training.command_line import given, parse
+    from poet.training.options import PretrainOptions
 
-    stage_args, args = parse(PretrainArguments, TrainingArguments)
+    options, args = parse(PretrainOptions, TrainingArguments)
     least = 3 * STEPS_PER_TURN
-    if stage_args.optimizer != "muon" or args.device.type != "cpu" or args.max_steps <= least:
+    if options.muon_learning_rate is None:
+        raise UserError("the bare loop needs muon_learning_rate. Take the recipe `tang`.")
+    if args.device.type != "cpu" or args.max_steps <= least:
         raise UserError(
-            "the bare loop needs a recipe with `optimizer: muon`, a CPU, and more than "
-            f"{least} steps. Pass --max_steps, and --use_cpu true on a machine with a GPU."
+            f"the bare loop needs a CPU and more than {least} steps. Pass --max_steps, and "
+            "--use_cpu true on a machine with a GPU."
         )
     if "output_dir" not in given():
         raise UserError(
