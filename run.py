@@ -93,7 +93,7 @@ def split_minutes(minutes: float | None, stages: list[str]) -> dict[str, float |
 
 def make_data(recipe: Path, run: Path, corpus: str | None) -> None:
     """Makes the data sets of the run and prints what they hold."""
-    from poet.data.run_data import DataOptions, build_datasets, format_summary
+    from poet.data.build import DataOptions, build_datasets, format_summary
     from poet.data.show import show_data
     from poet.training.command_line import parse
     from poet.training.options import PretrainOptions

@@ -54,9 +54,10 @@ def mix(run: Path, song: str) -> dict[str, int]:
     """Adds Song poems to the pretraining rows of a run, and returns the counts."""
     import datasets
 
+    from poet.data.build import DataOptions
     from poet.data.poems import read_corpus
     from poet.data.rows import split_title
-    from poet.data.run_data import DataOptions, load_stage
+    from poet.data.run_data import load_stage
     from poet.text import poem_lines
     from poet.training.command_line import recipe_numbers
 

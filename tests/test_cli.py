@@ -10,7 +10,7 @@ import pytest
 from helpers import ROOT, make_checkpoint, make_model, rhyme_words
 
 from poet import __version__
-from poet.data import run_data
+from poet.data import build
 from poet.generation.load import load
 from poet.generation.write import write
 from poet.prosody.judge import judge
@@ -245,8 +245,8 @@ def test_evaluation_prints_a_table_or_one_json_object(poet, invented, tmp_path):
         "equal_couplets": True,
         "forbidden": "□(（",
     }
-    arguments = run_data.DataOptions(corpus=str(corpus), preference="five-character", **cut)
-    run_data.build_datasets(arguments, tmp_path / "run")
+    arguments = build.DataOptions(corpus=str(corpus), preference="five-character", **cut)
+    build.build_datasets(arguments, tmp_path / "run")
 
     code, out, _ = poet(
         "evaluate", checkpoint, "--json", "--titles", 3, "--poems", tmp_path / "verse.txt"

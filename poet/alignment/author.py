@@ -12,7 +12,7 @@ from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from poet.data import run_data
+from poet.data import build, run_data
 from poet.data.poems import Poem, Split
 from poet.data.rows import hold_out, pretraining_rows, pretraining_text, sft_row
 from poet.data.sources import fingerprint
@@ -115,13 +115,13 @@ def _nearest_authors(name: str, counts: Counter[str]) -> list[str]:
 
 
 def _split_again(run: Path, made_from: dict[str, Any]) -> Split:
-    arguments = run_data.DataOptions(
+    arguments = build.DataOptions(
         **{key: value for key, value in made_from.items() if key != "fingerprint"}
     )
     try:
         if fingerprint(arguments.corpus) != made_from["fingerprint"]:
             raise UserError("it has changed since")
-        return run_data.read_and_split(arguments)[1]
+        return build.read_and_split(arguments)[1]
     except UserError as error:
         raise UserError(
             f"{run} was made from {arguments.corpus}, which names the authors: {error}"

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from poet.data import run_data
+from poet.data import build, run_data
 from poet.data.poems import read_corpus
 from poet.data.rows import (
     POEM_SEPARATOR,
@@ -68,8 +68,8 @@ def load_from_corpus(corpus: str) -> HeldOut:
     Raises:
         UserError: the corpus cannot be read, or it has too few poems.
     """
-    options = run_data.DataOptions(corpus=corpus)
-    _, split = run_data.read_and_split(options)
+    options = build.DataOptions(corpus=corpus)
+    _, split = build.read_and_split(options)
     text = pretraining_text(split.pretrain)
     answers = [sft_row(poem) for poem in split.sft]
     # A poem stands on both sides of its pair: which poem a pair rejects changes nothing here.

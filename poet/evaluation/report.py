@@ -13,7 +13,8 @@ from typing import Any
 
 from safetensors import safe_open
 
-from poet.data.run_data import format_summary, load_summary
+from poet.data.build import format_summary
+from poet.data.run_data import load_summary
 from poet.evaluation.intervals import Estimate
 from poet.evaluation.row import Row
 from poet.evaluation.table import table

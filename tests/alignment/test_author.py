@@ -13,7 +13,7 @@ from transformers import AutoConfig, AutoModelForCausalLM, set_seed
 from trl import SFTConfig
 
 from poet.alignment import author
-from poet.data import run_data
+from poet.data import build, run_data
 from poet.errors import UserError
 from poet.evaluation.checkpoints import evaluate_checkpoints
 from poet.evaluation.held_out import load_from_run
@@ -60,10 +60,10 @@ def run(tmp_path_factory) -> Path:
         "equal_couplets": True,
         "forbidden": "",
     }
-    arguments = run_data.DataOptions(
+    arguments = build.DataOptions(
         corpus=str(folder / "poems.json"), preference="five-character", **cut
     )
-    run_data.build_datasets(arguments, folder / "run")
+    build.build_datasets(arguments, folder / "run")
     make_base(folder / "run")
     return folder / "run"
 

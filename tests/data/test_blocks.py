@@ -7,7 +7,8 @@ import pytest
 from datasets import IterableDataset
 
 from poet.data.blocks import Blocks, encode_rows, eval_blocks, stream_blocks
-from poet.data.run_data import DataOptions, build_datasets, characters, load_stage
+from poet.data.build import DataOptions, build_datasets
+from poet.data.run_data import characters, load_stage
 from poet.errors import UserError
 from poet_tokenizer import build_tokenizer
 

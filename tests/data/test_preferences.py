@@ -5,9 +5,10 @@ import json
 import pytest
 
 from poet.data import preferences
+from poet.data.build import DataOptions, build_datasets
 from poet.data.poems import Poem
 from poet.data.rows import content, split_title
-from poet.data.run_data import DataOptions, build_datasets, load_stage, training_poems
+from poet.data.run_data import load_stage, training_poems
 from poet.errors import UserError
 
 REGULATED = Poem("登樓", ("石徑幽泉細，松窗夜雨聲。", "孤燈明舊壁，白髮對寒城。"))

@@ -9,15 +9,8 @@ import datasets
 import pytest
 from trl import TrlParser
 
-from poet.data.run_data import (
-    STAGES,
-    DataOptions,
-    build_datasets,
-    characters,
-    format_summary,
-    load_stage,
-    load_summary,
-)
+from poet.data.build import DataOptions, build_datasets, format_summary
+from poet.data.run_data import STAGES, characters, load_stage, load_summary
 from poet.errors import UserError
 
 CONFIGS = Path(__file__).resolve().parents[2] / "configs"

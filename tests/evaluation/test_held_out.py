@@ -5,7 +5,7 @@ import re
 
 import pytest
 
-from poet.data import run_data
+from poet.data import build
 from poet.errors import UserError
 from poet.evaluation import held_out
 from poet.evaluation.held_out import find_held_out, read_poems
@@ -18,7 +18,7 @@ def test_a_corpus_holds_out_the_poems_that_a_run_of_tang_holds_out(invented, tmp
     corpus = tmp_path / "poems.json"
     records = invented(100)
     corpus.write_text(json.dumps(records, ensure_ascii=False), encoding="utf-8")
-    run_data.build_datasets(run_data.DataOptions(corpus=str(corpus)), tmp_path / "run")
+    build.build_datasets(build.DataOptions(corpus=str(corpus)), tmp_path / "run")
     run, again = held_out.load_from_run(tmp_path / "run"), find_held_out(str(corpus), [])
     assert (again.poems, again.text) == (run.poems, run.text)
     # The text of pretraining is cut after a title: the first held-out poem has none.

@@ -9,7 +9,7 @@ import pytest
 from helpers import invented_history as history
 from helpers import make_checkpoint
 
-from poet.data.run_data import DataOptions, build_datasets
+from poet.data.build import DataOptions, build_datasets
 from poet.errors import UserError
 from poet.evaluation.intervals import Estimate
 from poet.evaluation.report import write_report

@@ -9,7 +9,7 @@ import pytest
 from transformers import TrainingArguments
 from trl import SFTConfig
 
-from poet.data.run_data import DataOptions
+from poet.data.build import DataOptions
 from poet.errors import UserError
 from poet.training.command_line import parse
 from poet.training.options import PretrainOptions, SFTOptions
