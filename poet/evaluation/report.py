@@ -14,11 +14,12 @@ from typing import Any
 from safetensors import safe_open
 
 from poet.data.build import format_summary
-from poet.data.run_data import load_summary
+from poet.data.run_data import load_summary, sample_title
 from poet.evaluation.intervals import Estimate
 from poet.evaluation.row import Row
 from poet.evaluation.table import table
 from poet.files import write_text
+from poet.text import HAN
 from poet.training import plots
 from poet.training.card import (
     add_evaluation,
@@ -33,7 +34,10 @@ from poet.training.stages import ALIGNED, JOURNEY
 Histories = dict[str, list[dict]]
 
 _POETS = "the poets"
-_GLOSSES = {"春夜喜雨": "Joyful Rain on a Spring Night"}
+_GLOSSES = {  # the titles that training shows samples for, in the recipes sample and tang
+    "冬日對酒": "Wine on a Winter Day",
+    "東郊迎春": "Welcoming Spring in the Eastern Fields",
+}
 _PREFERRED_MEASURES = {  # a preference of alignment -> the measure that it should raise
     "five-character": "five_character",
     "regulated": "regulated",
@@ -150,7 +154,8 @@ def _last_samples(run_dir: Path, histories: Histories) -> list[str]:
         return []
     gloss = f" ({_GLOSSES[prompt]})" if prompt in _GLOSSES else ""
     heading = f"## One title, stage by stage: {_escape(prompt)}{gloss}"
-    return [heading, _samples_table(columns), _HOW_TO_LOOK]
+    parts = [heading, _samples_table(columns)]
+    return [*parts, _HOW_TO_LOOK] if HAN.search(prompt) else parts
 
 
 def _samples_table(columns: list[tuple[str, str]], **more: list[str]) -> str:
@@ -176,7 +181,7 @@ def _records(folder: Path) -> list[dict[str, Any]]:
 def _two_numbers(summary: dict[str, Any], rates: dict[str, Row]) -> list[str]:
     """Shows the share of well-formed poems and of the poems that alignment prefers."""
     aligned = [stage for stage in ALIGNED if stage in rates]
-    if not aligned or "sft" not in rates:
+    if not aligned or "sft" not in rates or not _has_forms(rates["poets"]):
         return []
     before, after = rates["sft"], rates[aligned[-1]]
     # Rewards and distillation teach the rules of regulated verse. They read no pairs.
@@ -202,6 +207,11 @@ def _two_numbers(summary: dict[str, Any], rates: dict[str, Row]) -> list[str]:
     if after.poem_loss.value > before.poem_loss.value:
         sentences.append(_RISING_LOSS)
     return [*parts, " ".join(sentences)]
+
+
+def _has_forms(poets: Row) -> bool:
+    """Returns whether any poem of the poets is well formed. In English poems, for one, none is."""
+    return poets.well_formed is not None and poets.well_formed.value > 0
 
 
 def _change(poems: str, before: Estimate, after: Estimate) -> str:
@@ -234,20 +244,21 @@ def _next_commands(run_dir: Path, histories: Histories) -> list[str]:
     folder = _last_model(run_dir, histories)
     if folder is None or list(histories) == ["pretrain"]:
         return []
+    title = sample_title(run_dir)
     model = shlex.quote(str(folder))
-    stages = " ".join(shlex.quote(str(run_dir / stage)) for stage in histories)
-    return [
-        "## Try next",
-        f"""\
-```
-# a poem for your own title (秋夜 is an autumn night)
-.venv/bin/poet write 秋夜 --model {model}
-# four poems in a form: 五言絕句 is four lines of five characters that rhyme
-.venv/bin/poet write 秋夜 -n 4 --form 五言絕句 --model {model}
-# the measures of all stages
-.venv/bin/poet evaluate {stages}
-```""",
+    commands = [
+        "# poems for a title",
+        f".venv/bin/poet write {shlex.quote(title)} -n 2 --model {model}",
     ]
+    if HAN.search(title):
+        commands += [
+            "# a title of your own, and a form: 秋夜 is an autumn night, and",
+            "# 五言絕句 is a poem of four lines of five characters that rhyme",
+            f".venv/bin/poet write 秋夜 --form 五言絕句 --model {model}",
+        ]
+    stages = " ".join(shlex.quote(str(run_dir / stage)) for stage in histories)
+    commands += ["# the measures of all stages", f".venv/bin/poet evaluate {stages}"]
+    return ["## Try next", "\n".join(["```", *commands, "```"])]
 
 
 # ------------------------------------------------------------------------------------ every stage

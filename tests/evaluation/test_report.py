@@ -56,7 +56,7 @@ def run_dir(tmp_path: Path) -> Path:
             for step in range(0, 50, 10):
                 sample = {
                     "step": step,
-                    "prompt": "春夜喜雨",
+                    "prompt": "冬日對酒",
                     "text": f"第{step}首，\n<RES>|*好*。",
                     "eval_loss": 4.5,
                 }
@@ -94,7 +94,7 @@ def test_report_shows_the_whole_journey(run_dir: Path) -> None:
     text = path.read_text(encoding="utf-8")
     assert path == run_dir / "report.md"
     assert re.findall("^## (.*)", text, re.MULTILINE) == [
-        "One title, stage by stage: 春夜喜雨 (Joyful Rain on a Spring Night)",
+        "One title, stage by stage: 冬日對酒 (Wine on a Winter Day)",
         "The numbers that matter",
         "All measures",
         "Try next",
@@ -126,6 +126,17 @@ def test_report_describes_the_model_by_its_files(run_dir: Path) -> None:
     millions = f"{model.num_parameters() / 1e6:.1f}"
     assert f"- **Model**: a GPT-2 with 1 layer and {millions} million parameters." in text
     assert "It reads up to 64 characters at a time." in text
+
+
+def test_poems_without_chinese_get_no_hints_about_chinese(run_dir: Path) -> None:
+    for path in run_dir.glob("*/samples.jsonl"):
+        text = path.read_text(encoding="utf-8").replace("冬日對酒", "The Tyger")
+        path.write_text(text, encoding="utf-8")
+    rates = {**RATES, "poets": Row(well_formed=estimate(0.0), forms={})}
+    text = write_report(run_dir, rates).read_text(encoding="utf-8")
+    assert "## One title, stage by stage: The Tyger\n" in text
+    assert "You need no Chinese" not in text
+    assert "## The numbers that matter" not in text and "## All measures" in text
 
 
 def test_the_numbers_that_matter_are_the_form_and_the_preference(run_dir: Path) -> None:
