@@ -44,9 +44,9 @@ def _main() -> None:
 
 _EXAMPLES = """\
 examples:
-  poet write 春夜喜雨                        # title: "Joyful Rain on a Spring Night"
-  poet write 春夜喜雨 --form 五言絕句 -n 3   # three poems of four lines with five characters
-  poet evaluate runs/tang/sft runs/tang/dpo  # two models and the real poets in one table
+  poet write 春夜喜雨                           # title: "Joyful Rain on a Spring Night"
+  poet write 春夜喜雨 --form wuyan-jueju -n 3   # three poems of four lines of five characters
+  poet evaluate runs/tang/sft runs/tang/dpo     # two models and the real poets in one table
 
 Each command has its own help: `poet write --help`.
 This package writes and measures. To train a model, clone the repository and run `make run`,
@@ -55,10 +55,10 @@ This package writes and measures. To train a model, clone the repository and run
 
 _WRITE_EXAMPLES = """\
 examples:
-  poet write 春夜喜雨                    # title: "Joyful Rain on a Spring Night"
-  poet write --theme 秋 雁 故鄉          # about autumn, wild geese and the home village
-  poet write 寄友人 --form 七言絕句      # "To a Friend", four lines of seven characters
-  poet write 山居 --form 五言律詩 --rhyme 東 --seed 7   # "Living in the Hills", rhyme group 東
+  poet write 春夜喜雨                        # title: "Joyful Rain on a Spring Night"
+  poet write --theme 秋 雁 故鄉              # about autumn, wild geese and the home village
+  poet write 寄友人 --form qiyan-jueju       # "To a Friend", four lines of seven characters
+  poet write 山居 --form 五律 --rhyme yang   # "Living in the Hills", regulated verse, rhyme 陽
 """
 
 _EVALUATE_EXAMPLES = """\
