@@ -443,10 +443,10 @@ def _evaluate(options: argparse.Namespace) -> None:
         )
     import json
 
+    from poet.evaluation import figures
     from poet.evaluation.checkpoints import evaluate_checkpoints
     from poet.evaluation.held_out import find_held_out, read_poems
     from poet.evaluation.table import table
-    from poet.training import plots
 
     _quiet()
     result = evaluate_checkpoints(
@@ -463,7 +463,7 @@ def _evaluate(options: argparse.Namespace) -> None:
     if figure is not None:
         rows = {name: row.to_json() for name, row in result.columns().items()}
         try:
-            plots.draw_verse(rows, figure)
+            figures.draw_rates(rows, figure)
         except OSError as error:
             raise UserError(f"cannot write the figure {figure}: {error.strerror}") from error
 

@@ -4,6 +4,7 @@ import json
 import os
 import random
 import sys
+import warnings
 from pathlib import Path
 
 import pytest
@@ -98,3 +99,21 @@ def poet(monkeypatch, capsys):
         return ended.value.code, *capsys.readouterr()
 
     return call
+
+
+@pytest.fixture
+def saved_figures(monkeypatch: pytest.MonkeyPatch) -> list:
+    """The figures that a test saves. A warning of matplotlib is an error."""
+    from matplotlib.figure import Figure
+
+    saved: list[Figure] = []
+    save = Figure.savefig
+
+    def save_and_keep(figure: Figure, *args, **kwargs) -> None:
+        saved.append(figure)
+        save(figure, *args, **kwargs)
+
+    monkeypatch.setattr(Figure, "savefig", save_and_keep)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        yield saved

@@ -15,12 +15,12 @@ from safetensors import safe_open
 
 from poet.data.build import format_summary
 from poet.data.run_data import load_summary, sample_title
+from poet.evaluation import figures
 from poet.evaluation.intervals import Estimate
 from poet.evaluation.row import Row
 from poet.evaluation.table import table
 from poet.files import write_text
 from poet.text import HAN
-from poet.training import plots
 from poet.training.card import (
     add_evaluation,
     duration,
@@ -226,7 +226,7 @@ def _all_measures(run_dir: Path, rates: dict[str, Row]) -> list[str]:
     names = {"sft": "before (sft)", "poets": _POETS}
     names |= {stage: f"after ({stage})" for stage in ALIGNED}
     rows = {names.get(name, name): row for name, row in rates.items()}
-    plots.draw_verse({name: row.to_json() for name, row in rows.items()}, run_dir / "verse.png")
+    figures.draw_rates({name: row.to_json() for name, row in rows.items()}, run_dir / "verse.png")
     figure = "![forms and rates of the poems](verse.png)"
     return ["## All measures", table(rows), _MEASURES, figure]
 
@@ -267,7 +267,7 @@ def _next_commands(run_dir: Path, histories: Histories) -> list[str]:
 def _stages(run_dir: Path, histories: Histories) -> list[str]:
     if not histories:
         return []
-    plots.draw_stages(histories, run_dir / "report.png")
+    figures.draw_stages(histories, run_dir / "report.png")
     lines = ["| stage | steps | time | on held-out poems |", "|---|---|---|---|"]
     for stage, history in histories.items():
         steps, seconds = _effort(run_dir, stage, histories)

@@ -6,9 +6,9 @@ It knows rows. It does not know where they come from.
 from collections.abc import Mapping
 from dataclasses import fields
 
+from poet.evaluation.figures import FORM_NAMES
 from poet.evaluation.intervals import Estimate
 from poet.evaluation.row import Row
-from poet.training.plots import FORM_NAMES
 
 
 def table(rows: Mapping[str, Row]) -> str:

@@ -1,0 +1,109 @@
+"""Draws the figures of a report: the losses of all stages, and the rates of poems.
+
+It knows the names of values in `poet evaluate`. Labels are in English, so no font with Chinese
+characters is needed.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from poet.training.plots import BLUE, GREY, ORANGE, draw_panel, layout, tidy
+from poet.training.stages import STAGES
+
+_WRITERS = (BLUE, ORANGE, "#2f855a", "#805ad5", "#b83280")
+_RATES = {
+    "well_formed": "well formed",
+    "five_character": "five-character",
+    "rhymed": "rhymed",
+    "regulated": "regulated",
+    "copied_lines": "copied lines",
+}
+FORM_NAMES = {
+    meter + form: f"{number}-character {name}"
+    for meter, number in (("五言", 5), ("七言", 7))
+    for form, name in (
+        ("絕句", "jueju"),
+        ("律詩", "lüshi"),
+        ("排律", "pailü"),
+        ("古體", "old style"),
+    )
+} | {"irregular": "irregular"}
+
+
+def draw_stages(histories: dict[str, list[dict]], path: Path) -> None:
+    """Draws the losses of several stages side by side, {stage: log history} -> PNG.
+
+    Each stage has its own kind of loss, or a reward.
+    """
+    figure = Figure(figsize=(4.2 * len(histories), 3.4), layout=layout())
+    for axes, (stage, history) in zip(
+        figure.subplots(1, len(histories), squeeze=False).flat, histories.items(), strict=True
+    ):
+        draw_panel(axes, history, *STAGES[stage].curve)
+        axes.set_title(STAGES[stage].name, fontsize=11)
+    figure.savefig(path, dpi=130)
+
+
+def draw_rates(rows: dict[str, dict[str, Any]], path: Path) -> None:
+    """Draws rates and forms of poems, {writer: row of `poet evaluate`} -> PNG, with 95 % intervals.
+
+    Rows without poems, such as those of a pretrained model, are left out. The poets are grey.
+    """
+    rows = {name: row for name, row in rows.items() if "forms" in row}
+    intervals = {name: row.get("interval", {}) for name, row in rows.items()}
+    figure = Figure(figsize=(10, 2.2 + len(rows)), layout=layout())
+    left, right = figure.subplots(1, 2)
+    _draw_shares(left, _RATES, {name: (row, intervals[name]) for name, row in rows.items()})
+    _draw_shares(
+        right,
+        FORM_NAMES,
+        {name: (row["forms"], intervals[name].get("forms", {})) for name, row in rows.items()},
+    )
+    left.set_title("rates", fontsize=11)
+    right.set_title("forms", fontsize=11)
+    handles, writers = left.get_legend_handles_labels()
+    figure.legend(handles, writers, loc="outside upper center", ncols=4, frameon=False, fontsize=9)
+    figure.savefig(path, dpi=130)
+
+
+def _draw_shares(
+    axes: Axes,
+    labels: dict[str, str],
+    writers: dict[str, tuple[dict[str, float], dict[str, Sequence[float]]]],
+) -> None:
+    """Draws a group of bars per label, with one bar per writer and the interval as a whisker.
+
+    Args:
+        writers: {writer: (shares, intervals)}.
+    """
+    colours = iter(_WRITERS * len(writers))
+    height = 0.75 / max(1, len(writers))
+    for number, (name, (shares, intervals)) in enumerate(writers.items()):
+        colour = GREY if name in ("poets", "the poets") else next(colours)
+        known = {
+            group + (number + 0.5) * height - 0.375: key
+            for group, key in enumerate(labels)
+            if key in shares
+        }
+        label = (
+            name if name.isascii() else f"writer {number + 1}"
+        )  # the font has no Chinese characters
+        axes.barh(
+            list(known),
+            [shares[key] for key in known.values()],
+            0.9 * height,
+            color=colour,
+            label=label,
+        )
+        for at, key in known.items():
+            if key in intervals:
+                axes.plot(intervals[key], (at, at), color="black", alpha=0.6, linewidth=1)
+    axes.set_yticks(range(len(labels)), list(labels.values()))
+    axes.set_ylim(len(labels) - 0.5, -0.5)
+    axes.set_xlim(left=0)
+    axes.set_xlabel("share", fontsize=9, color=GREY)
+    tidy(axes)
