@@ -1,9 +1,9 @@
-"""A page of verse, one poem in each form of regulated verse, marked by the judge: book/six_forms.md.
+"""Writes book/six_forms.md: one poem in each form of regulated verse, marked by the judge.
 
     python book/six_forms.py --model runs/tang/sft
 
-The forms are kept while the model writes (poet/prosody/mask.py); which poem of eight is shown is the model's own choice, by its
-likelihood. Nobody chose among them.
+A mask keeps the form while the model writes (poet/prosody/mask.py). Of eight poems, the page shows
+the likeliest one. Nobody chose among them.
 """
 
 import argparse
@@ -13,18 +13,34 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-PAGE = (
-    ("五言絕句", "山中", None), ("七言絕句", "送友人歸江南", None), ("五言律詩", "春夜喜雨", "東"),
-    ("七言律詩", "秋日登樓", None), ("五言排律", "題山寺", None), ("七言排律", "寄遠", None),
-)  # fmt: skip
+# form, title, what the title means, rhyme group
+POEMS = (
+    ("五言絕句", "山中", "In the Hills", None),
+    ("七言絕句", "送友人歸江南", "Seeing Off a Friend Who Returns to the South", None),
+    ("五言律詩", "春夜喜雨", "Joyful Rain on a Spring Night", "東"),
+    ("七言律詩", "秋日登樓", "Climbing a Tower on an Autumn Day", None),
+    ("五言排律", "題山寺", "On a Mountain Temple", None),
+    ("七言排律", "寄遠", "To One Far Away", None),
+)
+OPENING = """\
+# Six forms
+
+The fine-tuned model of the recipe `tang` wrote these poems while a mask kept the form. Of eight
+poems per title, the page shows the one that the model finds likeliest. [Forms, tones and
+rhyme](../docs/verse.md) explains the terms.
+
+The judge (`poet/prosody/judge.py`) marks the tones below each line: 平 is level, 仄 is oblique, 中 is
+either. Notes name the places where an exception to a rule was used.
+
+Made by `python book/six_forms.py`."""
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--model", default="runs/tang/sft")
-    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--model", default="runs/tang/sft", help="(default: %(default)s)")
+    parser.add_argument("--seed", type=int, default=0, help="(default: %(default)s)")
     options = parser.parse_args()
 
     from poet.files import write_text
@@ -33,33 +49,30 @@ def main() -> None:
     from poet.prosody.request import read_form
 
     model, tokenizer = load(options.model)
-    parts = [
-        "# Six forms",
-        "Written by the fine-tuned model of the recipe `tang` while a mask kept the form, and marked by `poet.prosody.judge`: under each\n"
-        "line the tones it was read with (平 level, 仄 oblique, 中 either). Made by `python book/six_forms.py`; of eight poems\n"
-        "the one that the model itself finds likeliest.",
-    ]
-    for form, title, rhyme in PAGE:
+    parts = [OPENING]
+    for form, title, meaning, rhyme in POEMS:
         request = read_form(form, rhyme=rhyme)
         poem = write(model, tokenizer, title, n=8, form=request, seed=options.seed)[0]
-        parts.append(marked(title, poem))
+        parts.append(marked(title, meaning, poem))
     write_text(ROOT / "book" / "six_forms.md", "\n\n".join(parts) + "\n")
 
 
-def marked(title: str, poem: str) -> str:
-    """A poem with its tones between the lines, then what the judge says of it."""
-    from poet.prosody.characters import group_name
+def marked(title: str, meaning: str, poem: str) -> str:
+    """Returns a section: the poem with tones below each line, then the verdicts of the judge."""
     from poet.prosody.judge import judge
+    from poet.prosody.names import FORMS, rhyme_label
 
     judgment = judge(poem)
-    rows = [f"## {title}", "```"]
-    for number, line in enumerate(poem.split("\n")):
+    rows = [f'## {title} ("{meaning}")', "", "```"]
+    for number, couplet in enumerate(poem.split("\n")):
         first, second = judgment.tones[2 * number : 2 * number + 2]
-        rows += [line, f"{first}　{second}"]
-    rows.append("```")
-    kept = "every rule kept" if judgment.regulated else "rules broken"
-    rows.append(f"\n{judgment.form}, {kept}, rhyme {', '.join(map(group_name, judgment.rhyme))}.")
-    rows += [f"- {verdict}" for verdict in judgment.verdicts]
+        rows += [couplet, f"{first}　{second}"]
+    rows += ["```", ""]
+    rules = "keeps every rule" if judgment.regulated else "breaks a rule"
+    rhyme = " or ".join(map(rhyme_label, judgment.rhyme))
+    rows.append(f"{FORMS[judgment.form].label}. It {rules} and rhymes in {rhyme}.")
+    if judgment.verdicts:
+        rows += ["", *(f"- {verdict}" for verdict in judgment.verdicts)]
     return "\n".join(rows)
 
 

@@ -1,4 +1,4 @@
-"""Looks up the tones and the rhyme groups of a character.
+"""Looks up the tones and the rhyme groups of characters.
 
 It knows the 106 rhyme groups of the 平水韻, the rhyme book of classical poetry.
 It does not know poems, forms or models.
@@ -22,9 +22,9 @@ EITHER = LEVEL | OBLIQUE
 TONE_NAMES = {LEVEL: "平", OBLIQUE: "仄", EITHER: "平仄"}
 _BITS: dict[str | None, int] = {name: bits for bits, name in TONE_NAMES.items()}
 
-# Some characters have two tones, and a compound decides which one is read. Each compound below has
-# the given tone in at least 95 % of its strict places, counted in Tang poems of four and eight
-# lines: 相思 328 of 330, 鄉思 58 of 58, 不勝 125 of 128, 九重 98 of 100.
+# Some characters have two tones, and a compound decides which one is read. Each compound below was
+# counted at the strict places of Tang poems of four and eight lines. At least 95 % have this tone:
+# 相思 328 of 330, 鄉思 58 of 58, 不勝 125 of 128, 九重 98 of 100.
 _DECIDES_THE_SECOND = {
     LEVEL: (
         "相思 所思 尋思 因思 不勝 莫教 不教 若教 誰教 山中 雲中 夢中 月中 城中 心中 "
@@ -96,8 +96,8 @@ def _groups_by_character(groups: Mapping[str, Iterable[str]]) -> dict[str, list[
 def _groups() -> dict[str, tuple[str, ...]]:
     """Returns character -> rhyme groups, from the first source that knows the character.
 
-    The sources are the rhyme book with its corrections, then the character that it is the
-    simplified form or a variant of, then the 廣韻 (an older rhyme book).
+    The first source is the rhyme book with its corrections. Simplified forms and variants take the
+    groups of their standard character. The last source is the 廣韻, an older rhyme book.
     """
     supplement = _supplement()
     added, removed = supplement["訂補"], supplement["訂刪"]
@@ -186,7 +186,7 @@ def usual_tone(character: str) -> str | None:
 
 
 def read_tones(line: str) -> list[int]:
-    """Returns the tone bits of each character of a line. Compounds decide their characters.
+    """Returns the tone bits of the characters in one line. Compounds decide their characters.
 
     Unknown characters are EITHER.
     """

@@ -4,12 +4,11 @@ It knows the rules of regulated verse. It does not know models or files of poems
 
 A *place* is the number of a character in its line. Lines and places are counted from 1, as in the
 rule books. A line of seven characters is a line of five with two more in front, so the rules speak
-of the last five. Places 2, 4 (and 6) are *strict*: their tones alternate within a line, oppose each
-other in a couplet, and carry over to the next couplet. So the tone at place 2 of the first line
-determines all others.
+of the last five. Places 2, 4 (and 6) are *strict*. Their tones alternate within a line and oppose
+each other in each couplet. The next couplet starts with the tone of the line before.
+So the tone at place 2 of the first line determines all others.
 
-The rules follow Wang Li 王力, 詩詞格律 (see `RULES`). Where programs disagree with each other, the Tang
-poems were counted.
+The rules follow Wang Li 王力, 詩詞格律 (see `RULES`). Where programs disagree, the Tang poems decided.
 """
 
 from collections import Counter
@@ -63,11 +62,11 @@ RULES = {
         _WANG_LI + "2.3(4) 孤平的避忌",
     ),
     "特拗": (
-        "the tones 平平仄平仄 stand for 平平平仄仄, which is accepted",
+        "平平仄平仄 is accepted instead of 平平平仄仄",
         _WANG_LI + "2.3(5) 特定的一種平仄格式",
     ),
     "本句救": (
-        "the tones 仄平平仄平 are accepted, because the level third place rescues the line",
+        "仄平平仄平 is accepted, because its level third place rescues it",
         _WANG_LI + "2.3(6) 拗救",
     ),
     "對句救": (
@@ -81,8 +80,7 @@ RULES = {
         _WANG_LI + "2.3(6) 拗救",
     ),
     "小拗": (
-        "the tones 仄仄仄平仄 stand for 仄仄平平仄, which is accepted; a level third place in the "
-        "next line is welcome",
+        "仄仄仄平仄 is accepted instead of 仄仄平平仄, best with a level third place in the next line",
         _WANG_LI + "2.3(6) 拗救",
     ),
     "三平尾": ("the line ends in three level tones, as in old style", _WANG_LI + "2.6 古體詩"),
@@ -121,7 +119,7 @@ def couplet_patterns(length: int, opening: bool) -> tuple[tuple[int, tuple[int, 
 
     Args:
         length: Characters per line, 5 or 7.
-        opening: True for the couplet that opens a poem. Its first line may also end level.
+        opening: True for the first couplet. Its first line may also end level.
     """
     patterns = []
     if length == 7:
@@ -158,7 +156,7 @@ class Verdict:
     place: int
     """The character to mark, counted from 1."""
     lines: tuple[int, ...]
-    """All lines that the rule compares, for example both lines of a couplet."""
+    """All lines that the rule compares, for example the two lines of one couplet."""
     detail: str = ""
     """The characters and groups of this poem that the verdict is about."""
 
@@ -192,7 +190,7 @@ class Judgment:
     """rhymes, borrows (from a neighbouring group) or free."""
     verdicts: tuple[Verdict, ...] = ()
     tone_violations: int = 0
-    """The number of broken tone rules. It is also counted for old style, which has no such rules."""
+    """The number of broken tone rules, also in old style, which has no such rules."""
     unknown: int = 0
     """The number of characters without a known tone. They fit every place."""
 
@@ -219,8 +217,8 @@ def judge(text: str) -> Judgment:
       characters. The last characters of the even lines share one level group. No rhyme word occurs
       twice.
     - regulated: The poem is rhymed, and odd lines after the first end oblique. Strict places
-      alternate in a line, oppose in a couplet and carry over between couplets. There is no 孤平 and
-      no 三平尾. 特拗 and 對句救 are accepted.
+      alternate in each line, oppose in each couplet and carry over between couplets. There is no
+      孤平 and no 三平尾. 特拗 and 對句救 are accepted.
 
     A character with several tones fits either one, unless a compound decides (相思 is 平, 鄉思 is 仄).
     So there is a fault only if no reading fits.
@@ -281,7 +279,7 @@ def judge(text: str) -> Judgment:
 def regulated_faults(
     lines: Sequence[str], length: int, tones: Iterable[list[int]] | None = None
 ) -> tuple[Verdict, ...]:
-    """Returns the rules of regulated verse that a poem breaks, even if `judge` calls it old style.
+    """Returns the broken rules of regulated verse, even if `judge` calls the poem old style.
 
     The poem may be unfinished: what is missing fits every rule.
 

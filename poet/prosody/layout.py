@@ -1,6 +1,6 @@
 """Names what stands at each position of a poem in tokens: characters, marks, line breaks.
 
-It knows the layout of a couplet. It does not know rules of tone or rhyme.
+It knows how couplets are laid out. It does not know rules of tone or rhyme.
 """
 
 from dataclasses import dataclass
@@ -30,7 +30,7 @@ class CoupletLayout:
         place     0  1  2  3  4       5  6  7  8  9
         slot     CHARACTER ...  COMMA  CHARACTER ... STOP BREAK
 
-    A *column* counts tokens of a couplet. A *place* counts its characters. Both start at 0.
+    A *column* counts the tokens of one couplet. A *place* counts its characters. Both start at 0.
     """
 
     length: int

@@ -25,6 +25,7 @@ from poet.prosody.characters import (
     OBLIQUE,
     all_groups,
     level_groups,
+    opposite,
     read_tones,
     rhyme_groups,
     simplified_only,
@@ -48,11 +49,11 @@ class FormLogitsProcessor(LogitsProcessor):
     Each poem is complete and keeps the form if it has room for `request.tokens` tokens. The
     processor has no state: it reads the position of a poem from its ids. So one processor serves
     any number of `generate` calls, batches and beams. Prompts may have different lengths if they
-    are padded on the left, as this project's tokenizer does.
+    are padded on the left. `CoupletLayout` shows the tokens of a poem.
 
     Args:
-        tokenizer: A tokenizer of this project: one token per character, and prompts that end in
-            `<RES>`.
+        tokenizer: A tokenizer of this project. It has one token per character, and its prompts end
+            in `<RES>`.
         request: The result of `read_form`.
         prompt_length: The number of prompt tokens with padding. Only needed for prompts that do not
             end in `<RES>`.
@@ -61,8 +62,8 @@ class FormLogitsProcessor(LogitsProcessor):
         UserError: The vocabulary has too few characters for the request.
     """
 
-    # Shapes below: B poems of the batch, V tokens of the vocabulary, G rhyme groups, N tone
-    # patterns of a couplet. Two columns of readings mean: may be read level, may be read oblique.
+    # Letters of shapes: B poems of the batch, V tokens of the vocabulary, G rhyme groups,
+    # N tone patterns of couplets. Readings have two columns: may be level, may be oblique.
 
     def __init__(
         self,
@@ -117,8 +118,7 @@ class FormLogitsProcessor(LogitsProcessor):
             if tone(character) and character not in simplified_only()
         }
         self.characters = _mask(size, self.character_ids.values())  # (V,)
-        # The book gives some characters two tones, but poems use one of them. Leaving out a reading
-        # never adds a fault.
+        # Poems use only one tone of some characters. Fewer readings never add a fault.
         bits = torch.zeros(size, dtype=torch.long)
         for character, id in self.character_ids.items():
             bits[id] = _TONE_BITS[usual_tone(character) or ""]
@@ -162,8 +162,8 @@ class FormLogitsProcessor(LogitsProcessor):
             for number, group in enumerate(groups):
                 readable = bool(self.readings[id, 0]) or group not in level_groups()
                 self.rhymes[number, id] = readable and group in rhyme_groups(character)
-        # Each even line needs a word, and so does a first line that may rhyme. A compound may make
-        # its second character unusable, so these characters do not count.
+        # Each even line needs a word, and a first line may need one. A compound may make its second
+        # character unusable, so these do not count.
         self.certain = self.characters.clone()  # (V,)
         self.certain[self.seconds] = False
         if request.first_line:
@@ -189,7 +189,7 @@ class FormLogitsProcessor(LogitsProcessor):
         first_line_tones = read_tones(request.first_line)
         if first_line_tones and first_line_tones[-1] == LEVEL and not request.rhyme:
             self._open_groups_of_first_line()
-        # A first line is read as the rhyme book and the compounds have it, an acrostic as the book.
+        # Compounds decide the tones of a first line, but not of an acrostic.
         bits = torch.full((request.lines * request.length,), EITHER)
         for place, character in self.given.items():
             bits[place] = tone_bits(character) or EITHER
@@ -197,31 +197,36 @@ class FormLogitsProcessor(LogitsProcessor):
         self.given_readings = _readings_of(bits)  # (characters of the poem, 2)
 
         patterns = couplet_patterns(request.length, opening=True)
-        later = set(couplet_patterns(request.length, opening=False))
-        # (N, 2 length): 0 level, 1 oblique
-        tones = (torch.tensor([tones for _, tones in patterns]) == OBLIQUE).long()
+        tones = torch.tensor([tones for _, tones in patterns])
+        oblique = (tones == OBLIQUE).long()  # (N, 2 length)
         one_hot = torch.nn.functional.one_hot
-        self.patterns = one_hot(tones, 2).flatten(1).float()  # (N, 4 length)
-        # Per place, the tone before it and the tone at it, as one number from 0 to 3.
-        pairs = 2 * tones.roll(1, 1) + tones
+        self.patterns = one_hot(oblique, 2).flatten(1).float()  # (N, 4 length)
+        # The tone at the place before and at this place, as one number from 0 to 3.
+        pairs = 2 * oblique.roll(1, 1) + oblique
         self.pair_at = one_hot(pairs, 4).float().transpose(0, 1)  # (2 length, N, 4)
-        # Whether a pattern may stand in this couplet of a poem that starts level [0], oblique [1].
-        self.fits = torch.tensor(
-            [
-                [
-                    [
-                        start == due and (couplet == 0 or (start, tones) in later)
-                        for start, tones in patterns
-                    ]
-                    for due in ((LEVEL, OBLIQUE) if couplet % 2 == 0 else (OBLIQUE, LEVEL))
-                ]
-                for couplet in range(request.couplets)
-            ]
-        )  # (couplets, 2, N)
+        self.fits = self._patterns_of_couplets(patterns)  # (couplets, 2, N)
         self.fits &= self._without_clash(self.given_readings[None].float())[0, :, None]
-        # A start needs a pattern for every couplet. One start remains: the first line was checked,
-        # and the acrostic stands at place 1, which is free in every line.
+        # A start needs a pattern for every couplet. One start remains, because the first line was
+        # checked and the acrostic stands at place 1, which is free.
         self.fits &= self.fits.any(-1).all(0)[None, :, None]
+
+    def _patterns_of_couplets(
+        self, patterns: tuple[tuple[int, tuple[int, ...]], ...]
+    ) -> torch.Tensor:
+        """Returns which patterns each couplet may have, in a poem that starts level or oblique.
+
+        The result is (couplets, 2, N). Only the first couplet may have patterns of an opening.
+        """
+        starts = torch.tensor([start for start, _ in patterns])  # (N,)
+        later = set(couplet_patterns(self.request.length, opening=False))
+        fits_later = torch.tensor([pattern in later for pattern in patterns])  # (N,)
+        fits = torch.zeros(self.request.couplets, 2, len(patterns), dtype=torch.bool)
+        for couplet in range(self.request.couplets):
+            for number, start in enumerate((LEVEL, OBLIQUE)):
+                fits[couplet, number] = starts == (opposite(start) if couplet % 2 else start)
+            if couplet:
+                fits[couplet] &= fits_later
+        return fits
 
     def _open_groups_of_first_line(self) -> None:
         """Closes the rhyme groups that a first line with a level end does not have."""
@@ -244,7 +249,7 @@ class FormLogitsProcessor(LogitsProcessor):
             )
 
     # ---------------------------------------------------------------------------------- one step
-    # `poems` are ids without the prompt. n: characters of each poem so far.
+    # `poems` are ids without the prompt, n is the number of characters so far.
 
     def __call__(self, input_ids: torch.LongTensor, scores: torch.FloatTensor) -> torch.FloatTensor:
         """Masks the scores of the next token: (B, tokens), (B, V) -> (B, V).
@@ -264,8 +269,7 @@ class FormLogitsProcessor(LogitsProcessor):
             scores = self._keep_share_of_level_ends(scores, allowed)
         allowed = torch.nn.functional.pad(allowed, (0, scores.shape[1] - allowed.shape[1]))
         kept = scores.masked_fill(~allowed, -torch.inf)
-        # An earlier processor, for example a ban on repetition, may have forbidden all of them.
-        # Then the form has priority.
+        # If an earlier processor, such as a ban on repetition, forbids all of them, the form wins.
         return kept.masked_fill(allowed & kept.isneginf().all(1, keepdim=True), 0.0)
 
     def _why_nothing_fits(self, poem: torch.Tensor) -> str:
@@ -374,9 +378,8 @@ class FormLogitsProcessor(LogitsProcessor):
         """Returns which characters leave the poem a tone pattern to follow: (B, n) -> (B, V)."""
         unbroken = self._without_clash(self._readings(characters, couplet))  # (B, couplets, N)
         fits = self.fits[: couplet + 1] & unbroken[:, :, None]  # (B, couplets, 2, N)
-        starts = fits.any(3).all(1)  # (B, 2): every couplet so far has a pattern for this start
-        open_patterns = (fits[:, -1] & starts[:, :, None]).any(1)  # (B, N), in this couplet
-        # Which tone may stand here after which tone at the place before.
+        starts = fits.any(3).all(1)  # (B, 2)
+        open_patterns = (fits[:, -1] & starts[:, :, None]).any(1)  # (B, N)
         ways = (open_patterns.float() @ self.pair_at[place] > 0).view(-1, 2, 2)  # (B, before, here)
         here = ways.any(1)  # (B, 2)
         allowed = here[:, :1] & self.readings[:, 0] | here[:, 1:] & self.readings[:, 1]

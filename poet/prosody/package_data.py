@@ -1,6 +1,6 @@
 """Reads data files that lie inside installed packages.
 
-It knows where pip puts a package and what to say when a file is gone. It does not know what the files hold.
+It knows where pip puts a package. It does not know what the files hold.
 """
 
 import importlib.metadata
@@ -32,5 +32,5 @@ def read_package_file(package: str, path: str) -> str:
         return file.read_text(encoding="utf-8")
     except OSError as error:
         raise UserError(
-            f"cannot read {file}: version {distribution.version} of {package} has no such file. {install}"
+            f"cannot read {file}: {package} {distribution.version} has no such file. {install}"
         ) from error

@@ -1,10 +1,11 @@
-"""對仗: how parallel the two lines of a couplet are, by which characters stand opposite one another in a corpus.
+"""Scores how parallel a couplet is (對仗): whether characters at the same place match each other.
 
-Knows couplets and counts; nothing of tones or rhyme (`poet.prosody.judge`), nothing of models.
+It knows couplets and counts. It does not know tones, rhyme or models.
 
-The two middle couplets of a 律詩 must be parallel (Wang Li 王力, 詩詞格律, 2.4 律詩的對仗): 山 answers 水, 白 answers 青, a number a number.
-What answers what is learned from the middle couplets themselves, as pointwise mutual information of the characters at the same place
-(Church and Hanks 1990), smoothed because most pairs of a small corpus are seen once or never.
+The two middle couplets of a 律詩 (eight lines) must be parallel (Wang Li 王力, 詩詞格律, 2.4). For example,
+山 (mountain) matches 水 (water). The score learns from the middle couplets of poems which characters
+match. It is the pointwise mutual information of two characters at the same
+place (Church and Hanks 1990). It is smoothed, because a small corpus has most pairs once or never.
 """
 
 from collections import Counter
@@ -17,7 +18,7 @@ Couplet = tuple[str, str]
 
 
 def middle_couplets(text: str) -> list[Couplet]:
-    """Lines 3 and 4, lines 5 and 6 of a poem of eight lines of one length; none of any other poem."""
+    """Returns lines 3 and 4, and lines 5 and 6, of eight lines of one length; else nothing."""
     lines = poem_lines(text)
     if len(lines) != 8 or len(set(map(len, lines))) > 1:
         return []
@@ -25,39 +26,45 @@ def middle_couplets(text: str) -> list[Couplet]:
 
 
 class Parallelism:
-    """The score, from the middle couplets of `poems` (texts; only the eight-line ones count).
+    """Learns from poems which characters match, and scores couplets.
 
-    `smoothing` is how many times as often as by chance each pair is taken to have been seen beforehand: 2 told real couplets from
-    shuffled ones best, 0.5 and 5 by 0.002 worse.
+    Args:
+        poems: Texts. Only poems of eight lines count.
+        smoothing: How often each pair counts as seen before any poem, in multiples of its chance.
+            2 separates real couplets from shuffled ones best. 0.5 and 5 are worse by 0.002.
     """
 
     def __init__(self, poems: Iterable[str], smoothing: float = 2.0) -> None:
         self.smoothing = smoothing
-        self.together: Counter[Couplet] = Counter()
-        self.alone: Counter[str] = Counter()
+        self.pair_counts: Counter[Couplet] = Counter()
+        self.counts: Counter[str] = Counter()
         for text in poems:
             for first, second in middle_couplets(text):
                 for pair in zip(first, second, strict=True):
-                    self.together.update((pair, pair[::-1]))
-                    self.alone.update(pair)
-        self.total = self.alone.total()
+                    self.pair_counts.update((pair, pair[::-1]))
+                    self.counts.update(pair)
+        self.total = self.counts.total()
 
     def score(self, first: str, second: str) -> float:
-        """Mean over the places of log P(both) / P(one) P(other), in nats. 0 is chance.
+        """Returns the mean of log P(a, b) / P(a) P(b) over the places, in nats. Chance gives 0.
 
-        On Tang 律詩 never seen the middle couplets average 0.85, the first couplets 0.04, shuffled lines -0.2.
+        In Tang 律詩 that the score did not learn from, middle couplets have 0.85 on average, first
+        couplets 0.04 and shuffled lines -0.2.
 
-        Lines are Han characters only and of one length, else ValueError.
+        Raises:
+            ValueError: The lines are empty or differ in length.
         """
         if len(first) != len(second) or not first:
             raise ValueError(
-                f"the lines of a couplet are of one length, not {len(first)} and {len(second)} characters"
+                "the lines of a couplet must have the same length, not "
+                f"{len(first)} and {len(second)} characters"
             )
         return sum(map(self._information, first, second)) / len(first)
 
     def _information(self, one: str, other: str) -> float:
-        """Smoothed pointwise mutual information; 0 for a character that the corpus has not in any couplet."""
-        by_chance = self.alone[one] * self.alone[other] / self.total if self.total else 0
-        if not by_chance:
+        """Returns the smoothed pointwise mutual information, 0 for an unknown character."""
+        expected = self.counts[one] * self.counts[other] / self.total if self.total else 0
+        if not expected:
             return 0.0
-        return log((self.together[one, other] / by_chance + self.smoothing) / (1 + self.smoothing))
+        ratio = self.pair_counts[one, other] / expected
+        return log((ratio + self.smoothing) / (1 + self.smoothing))

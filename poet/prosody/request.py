@@ -54,7 +54,7 @@ def regulated_form(poem: str) -> str | None:
 
 @dataclass(frozen=True)
 class FormRequest:
-    """A request that `read_form` has checked: traditional characters, no marks, no contradiction."""
+    """A request that `read_form` has checked. Its characters are traditional, without marks."""
 
     form: str
     length: int
@@ -126,9 +126,9 @@ def read_form(
             English (five-character regulated verse). `forms_table` lists them.
         rhyme: A rhyme group: its character (東), its place in the rhyme book (上平一東), its pinyin
             (jiang) or its numbered pinyin (1-dong). Regulated verse needs a level group.
-        acrostic: The first characters of the lines, or of the couplets if there are half as many.
-        first_line: The first line of the poem, with or without a mark after it.
-        lines: The number of lines, for 排律 (long regulated verse) and 古體 (old style).
+        acrostic: The first characters of the lines or of the couplets.
+        first_line: The first line of the poem. A mark after it does not matter.
+        lines: The number of lines, for long regulated verse and old style.
 
     Raises:
         UserError: No poem can fulfil the request, or two parts of it contradict each other.
@@ -192,7 +192,8 @@ def _check_rhyme(request: FormRequest) -> None:
     if request.rhyme and request.regulated and request.rhyme not in level_groups():
         raise UserError(
             f"the rhyme {request.rhyme} ({group_name(request.rhyme)}) is oblique, but "
-            f"{request.label} rhymes in level groups. Choose a level group, or {_old_style(request)}."
+            f"{request.label} rhymes in level groups. Choose a level group, or "
+            f"{_old_style(request)}."
         )
 
 
@@ -239,7 +240,8 @@ def _check_first_line(request: FormRequest) -> None:
     if request.rhyme and tones[-1] == LEVEL and not _may_rhyme(word, request.rhyme):
         raise UserError(
             f"the first line ends in {word}, which has a level tone but does not rhyme with "
-            f"{rhyme_label(request.rhyme)}. It is in {_groups_of(word)}. Change the line or the rhyme."
+            f"{rhyme_label(request.rhyme)}. It is in {_groups_of(word)}. "
+            "Change the line or the rhyme."
         )
 
 
@@ -279,7 +281,7 @@ def explain(
     Args:
         text: The poem, or its beginning.
         vocabulary: The characters of a model, for example `tokenizer.get_vocab()`.
-        finished: False for the beginning of a poem, which may have fewer lines.
+        finished: False for a poem that lacks its last lines.
     """
     lines = poem_lines(text)
     findings = list(_wrong_shape(request, lines, finished))
@@ -408,7 +410,7 @@ def _wrong_tones(request: FormRequest, lines: tuple[str, ...]) -> Iterator[_Find
     if not verdicts:
         tones = [_tones_in_mask(request, line, number) for number, line in enumerate(lines, 1)]
         verdicts = regulated_faults(lines, request.length, tones)
-        note = " The judge accepts it with an unusual tone of a character, the mask does not."
+        note = " The judge accepts an unusual tone here, but the mask does not."
     for verdict in verdicts:
         reported = verdict.rule == "重韻" or (verdict.rule == "出韻" and request.rhyme)
         if not reported:

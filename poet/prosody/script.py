@@ -22,8 +22,8 @@ _TWINS = (
     "旆斾 皋臯 婿壻 碗椀 箸筯 佔占 玩翫 輓挽 沾霑 樑梁 菸煙 蓆席 唸念 佈布 盪蕩 餚肴 蹟跡"
 )
 _CORPUS_FORM = {pair[0]: pair[1] for pair in _TWINS.split()}
-# Two different words. OpenCC converts the first character to the second, but poems more often mean
-# the first (征 1,350 times and 徵 469 times, 干 827 and 幹 121).
+# OpenCC converts the first character to the second. They are different words, and poems use the
+# first one more often: 征 1,350 times and 徵 469 times, 干 827 and 幹 121.
 _UNCONVERTED = frozenset({"征徵", "咸鹹", "干幹", "弦絃", "卷捲"})
 
 ALSO_TRADITIONAL = frozenset("却峰荆脚秘迹栖凭脉笋衮恒虬葱耻姹凄棱踪灾")

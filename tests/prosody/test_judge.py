@@ -1,4 +1,4 @@
-"""The judge: facts of regulated verse that programs get wrong, and the Tang poems as the measure.
+"""The judge: facts that programs get wrong, and the Tang poems as the measure.
 
 The poems were made for these tests. BASE keeps all rules. Each case changes as little of it as its
 fact needs. Numbers in the names of tests count these facts.

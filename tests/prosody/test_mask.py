@@ -43,7 +43,7 @@ def poet(checkpoint):
 
 
 def check(poem: str, request) -> None:
-    """Asserts every rule of a request on the text of a poem, and that `explain` agrees."""
+    """Asserts that a poem keeps every rule of its request, and that `explain` agrees."""
     lines = poem_lines(poem)
     assert line_length(poem) == request.length and len(lines) == request.lines
     assert not set(poem) & set("�□○") and set(poem) - set("".join(lines)) <= set("，。？！\n")
@@ -324,7 +324,7 @@ def test_a_poem_that_the_mask_refuses_is_explained(poet):
 
 
 def is_refused(processor, tokenizer, poem: str) -> bool:
-    """Whether the mask forbids a token of a poem."""
+    """Whether the mask forbids any token of the poem."""
     ids = torch.tensor([encode_text(tokenizer, poem)])
     for position in range(ids.shape[1]):
         scores = processor(ids[:, :position], torch.zeros(1, len(tokenizer)))
