@@ -31,6 +31,9 @@ def model() -> GPT2LMHeadModel:
     model = GPT2LMHeadModel(config).eval()
     with torch.no_grad():
         model.transformer.wte.weight.mul_(20)  # so decided that rounding changes no choice
+        for block in model.transformer.h:  # and what was read before counts
+            block.attn.c_attn.weight.mul_(10)
+            block.attn.c_proj.weight.mul_(100)
     return model
 
 
@@ -41,29 +44,35 @@ def bfloat16(request, monkeypatch) -> bool:
     return request.param
 
 
-class EndsAfter(LogitsProcessor):
+class Ends(LogitsProcessor):
     """Ends each row after as many tokens as the number of its first token."""
 
     def __init__(self, prompt: int):
         self.prompt = prompt
 
+    def is_over(self, input_ids):
+        return input_ids.shape[1] - self.prompt >= first_tokens(input_ids)
+
     def __call__(self, input_ids, scores):
-        is_over = input_ids.shape[1] - self.prompt >= first_tokens(input_ids)
         scores = scores.clone()
         scores[:, [PAD, END]] = -torch.inf
-        scores[is_over, END] = torch.inf
+        scores[self.is_over(input_ids), END] = torch.inf
         return scores
 
 
-class Dictate(LogitsProcessor):
-    """Records the scores, then forces a token that depends on the row and the position."""
+class Dictates(Ends):
+    """Records the scores of each unfinished text, then forces its next token."""
 
-    def __init__(self):
-        self.recorded: list[torch.Tensor] = []
+    def __init__(self, prompt: int):
+        super().__init__(prompt)
+        self.recorded: dict[tuple[int, ...], torch.Tensor] = {}
 
     def __call__(self, input_ids, scores):
-        self.recorded.append(scores.clone())
+        for text, row in zip(input_ids.tolist(), scores, strict=True):
+            if END not in text:
+                self.recorded[tuple(text)] = row.clone()
         token = 2 + (first_tokens(input_ids) * 7 + input_ids.shape[1] * 3) % 28
+        token[self.is_over(input_ids)] = END
         return torch.zeros_like(scores).scatter(1, token[:, None], 100.0)
 
 
@@ -79,15 +88,21 @@ def prompts(rows: int = 5) -> dict[str, torch.Tensor]:
     return {"input_ids": ids, "attention_mask": ids.ne(PAD).long()}
 
 
-def end_after(batch: dict[str, torch.Tensor]) -> LogitsProcessorList:
-    return LogitsProcessorList([EndsAfter(batch["input_ids"].shape[1])])
+def recorded_scores(model, rows: int, **loop) -> dict[tuple[int, ...], torch.Tensor]:
+    """Returns the scores after each text, while a fixed text is forced on the model."""
+    batch = prompts(rows)
+    dictates = Dictates(batch["input_ids"].shape[1])
+    processors = LogitsProcessorList([dictates])
+    model.generate(**batch, do_sample=False, max_length=30, logits_processor=processors, **loop)
+    return dictates.recorded
 
 
 @pytest.mark.parametrize("rows", [5, 40])
 def test_rows_that_end_at_different_times_are_those_of_generate(model, monkeypatch, rows):
     monkeypatch.setattr(device, "has_fast_bfloat16", lambda: False)
     batch = prompts(rows)
-    settings = {"do_sample": False, "max_length": 30, "logits_processor": end_after(batch)}
+    ends = LogitsProcessorList([Ends(batch["input_ids"].shape[1])])
+    settings = {"do_sample": False, "max_length": 30, "logits_processor": ends}
     expected = model.generate(**batch, **settings)
     found = model.generate(**batch, **settings, custom_generate=sample_loop)
     assert torch.equal(found, expected)
@@ -130,33 +145,16 @@ def test_a_batch_samples_tokens_as_often_as_the_model_says(model, monkeypatch):
 # 3 rows use a transposed weight, 205 rows compiled attention.
 @pytest.mark.parametrize("rows", [1, 3, 10, 40, 205])
 def test_scores_are_those_of_the_model_at_every_token(model, bfloat16, rows):
-    batch, recorders = prompts(rows), (Dictate(), Dictate())
-    settings = {"do_sample": False, "max_length": 30, "eos_token_id": None}
-    expected, found = (
-        model.generate(**batch, **settings, logits_processor=LogitsProcessorList([each]), **loop)
-        for each, loop in zip(recorders, ({}, {"custom_generate": sample_loop}), strict=True)
-    )
-    assert torch.equal(found, expected)
-    own, theirs = (torch.stack(recorder.recorded) for recorder in reversed(recorders))
-    assert own.shape == theirs.shape and len(own) > 20
-    largest = (own - theirs).abs().max()
+    expected = recorded_scores(model, rows)
+    found = recorded_scores(model, rows, custom_generate=sample_loop)
+    assert found.keys() == expected.keys() and len(found) > 5
+    largest = max((found[text] - expected[text]).abs().max() for text in found)
     if bfloat16 and rows >= decode.BFLOAT16_FROM:
-        assert 0 < largest < 0.03 * theirs.abs().max()
+        assert 0 < largest < 0.05 * max(scores.abs().max() for scores in expected.values())
     else:
         assert largest < 1e-3
     # The model itself stays in float32.
     assert {weight.dtype for weight in model.parameters()} == {torch.float32}
-
-
-def test_a_batch_large_enough_for_compiled_attention_is_written_to_its_end(model, monkeypatch):
-    monkeypatch.setattr(device, "has_fast_bfloat16", lambda: True)
-    batch = prompts(205)
-    settings = {"do_sample": False, "max_length": 30, "logits_processor": end_after(batch)}
-    found = model.generate(**batch, **settings, custom_generate=sample_loop)
-    expected = model.generate(**batch, **settings)
-    assert found.shape == expected.shape == (205, 30)
-    assert torch.equal(found == END, expected == END)  # rounding may change a token, not an end
-    assert (found == expected).float().mean() > 0.9
 
 
 @pytest.mark.parametrize("rows", [5, 40])
@@ -165,18 +163,13 @@ def test_a_model_that_casts_on_its_own_computes_every_token_itself(model, monkey
     monkeypatch.setattr(device, "has_fast_bfloat16", lambda: False)
     casting = copy.deepcopy(model)
     casting.forward = torch.autocast("cpu", torch.bfloat16)(casting.forward)
-    recorders = (Dictate(), Dictate())
-    for recorder, loop in zip(recorders, ({}, {"custom_generate": sample_loop}), strict=True):
-        casting.generate(
-            **prompts(rows),
-            do_sample=False,
-            max_length=30,
-            eos_token_id=None,
-            logits_processor=LogitsProcessorList([recorder]),
-            **loop,
-        )
-    expected, found = (torch.stack(recorder.recorded) for recorder in recorders)
-    assert torch.equal(found, expected)
+    expected = recorded_scores(casting, rows)
+    found = recorded_scores(casting, rows, custom_generate=sample_loop)
+    exact = recorded_scores(model, rows)
+    assert found.keys() == expected.keys()
+    errors = [(found[text] - expected[text]).abs().max() for text in found]
+    rounding = [(exact[text] - expected[text]).abs().max() for text in found]
+    assert max(errors) < 0.1 * max(rounding)
 
 
 @pytest.mark.parametrize("layer", ["c_fc", "wte"])

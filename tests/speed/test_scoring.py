@@ -1,163 +1,225 @@
-"""The loss alone has the model's own values and gradients, and labels scored in one those of trl's tiles."""
+"""The faster losses have the values and gradients of transformers and trl."""
 
 import copy
 
 import pytest
 import torch
 from transformers import GPT2Config, GPT2LMHeadModel, set_seed
+from trl.kernels import ChunkedLogProbFunction, chunked_logprob
+from trl.trainer import utils
 
 from poet import device
 from poet.speed.scoring import (
+    TOKENS_PER_TILE,
     WholeLogProb,
-    _add_product,
     patch_forward_to_return_loss,
     patch_trl_scoring,
+    unpatch_trl_scoring,
 )
+from poet.speed.versions import CannotPatch
+
+OUTPUTS = ("log_probs", "entropy", "is_top1")  # the ones that fine-tuning logs
+needs_compiler = pytest.mark.skipif(not device.has_compiler(), reason="there is no compiler")
+
+
+@pytest.fixture(autouse=True)
+def restore_trl():
+    yield
+    unpatch_trl_scoring()
 
 
 @pytest.fixture
-def plain() -> GPT2LMHeadModel:
+def model() -> GPT2LMHeadModel:
     set_seed(0)
-    model = GPT2LMHeadModel(
-        GPT2Config(vocab_size=50, n_positions=12, n_embd=16, n_layer=1, n_head=2)
-    )
+    config = GPT2Config(vocab_size=50, n_positions=12, n_embd=16, n_layer=1, n_head=2)
+    model = GPT2LMHeadModel(config)
     model.loss_type = "ForCausalLM"
-    return model.eval()  # dropout would draw for each apart
+    return model.eval()  # without dropout, two passes are equal
+
+
+def prompt_and_poem() -> dict[str, torch.Tensor]:
+    """Returns rows of which one begins with a prompt, whose tokens have no label."""
+    torch.manual_seed(0)
+    tokens = torch.randint(50, (3, 12))
+    labels = tokens.clone()
+    labels[0, :5] = -100
+    return {"input_ids": tokens, "labels": labels}
+
+
+def assert_same_gradients(one: torch.nn.Module, other: torch.nn.Module, atol: float) -> None:
+    pairs = zip(one.named_parameters(), other.named_parameters(), strict=True)
+    for (name, first), (_, second) in pairs:
+        assert torch.allclose(first.grad, second.grad, atol=atol), name
 
 
 @pytest.mark.parametrize("tie", [True, False])
-@pytest.mark.parametrize("counted", [None, 100])
+@pytest.mark.parametrize("count", [None, 100])
 @pytest.mark.parametrize("in_tiles", [False, True])
-def test_the_loss_and_the_gradients_are_those_of_the_model_itself(plain, tie, counted, in_tiles):
+def test_a_model_that_returns_only_the_loss_has_the_same_loss_and_gradients(
+    model, tie, count, in_tiles
+):
+    if in_tiles and not hasattr(torch.nn.functional, "linear_cross_entropy"):
+        pytest.skip("this torch has no loss in tiles")
     if not tie:
-        plain.lm_head.weight = torch.nn.Parameter(plain.lm_head.weight.detach() + 0.1)
-    bf16_model = copy.deepcopy(plain)
-    patch_forward_to_return_loss(
-        bf16_model, in_tiles, tokens_per_tile=7
-    )  # of 36 positions: the last tile is a short one
-    tokens = torch.randint(50, (3, 12))
-    labels = tokens.clone()
-    labels[0, :5] = -100  # a prompt
-    for model in (plain, bf16_model):
-        model(input_ids=tokens, labels=labels, num_items_in_batch=counted).loss.backward()
-    expected = plain(input_ids=tokens, labels=labels, num_items_in_batch=counted).loss
-    found = bf16_model(input_ids=tokens, labels=labels, num_items_in_batch=counted)
-    assert found.logits is None and torch.allclose(found.loss, expected, atol=1e-6)
-    for (name, one), (_, other) in zip(
-        plain.named_parameters(), bf16_model.named_parameters(), strict=True
-    ):
-        assert torch.allclose(one.grad, other.grad, atol=1e-6), name
+        model.lm_head.weight = torch.nn.Parameter(model.lm_head.weight.detach() + 0.1)
+    patched = copy.deepcopy(model)
+    # There are 36 positions, so that the last tile of 7 is a short one.
+    patch_forward_to_return_loss(patched, in_tiles, tokens_per_tile=7)
+    batch = prompt_and_poem()
+    expected, found = (each(**batch, num_items_in_batch=count) for each in (model, patched))
+    assert found.logits is None and torch.allclose(found.loss, expected.loss, atol=1e-6)
+    expected.loss.backward()
+    found.loss.backward()
+    assert_same_gradients(model, patched, atol=1e-6)
 
 
-def test_without_labels_and_on_disk_nothing_is_different(plain, tmp_path):
+def test_without_labels_and_on_disk_nothing_changes(model, tmp_path):
     tokens = torch.randint(50, (2, 12))
-    expected = plain(input_ids=tokens).logits
-    patch_forward_to_return_loss(plain)
-    assert torch.equal(plain(input_ids=tokens).logits, expected)
-    plain.save_pretrained(tmp_path)
+    expected = model(input_ids=tokens).logits
+    patch_forward_to_return_loss(model)
+    assert torch.equal(model(input_ids=tokens).logits, expected)
+    model.save_pretrained(tmp_path)
     loaded = GPT2LMHeadModel.from_pretrained(tmp_path).eval()
     assert torch.equal(loaded(input_ids=tokens).logits, expected)
 
 
-@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
-def test_the_products_of_tiles_are_added_up_in_float32(dtype):
-    torch.manual_seed(0)
-    total, tiles = (
-        torch.ones(6, 5),
-        [(torch.randn(6, 8).to(dtype), torch.randn(8, 5).to(dtype)) for _ in range(9)],
-    )
-    expected = total + sum(a.double() @ b.double() for a, b in tiles)
-    for a, b in tiles:
-        _add_product(total, a, b)
-    assert total.dtype == torch.float32
-    assert torch.allclose(total.double(), expected, atol=1e-5 if dtype == torch.float32 else 0.1)
+def test_an_output_layer_with_a_bias_is_refused(model):
+    model.lm_head.bias = torch.nn.Parameter(torch.zeros(50))
+    with pytest.raises(CannotPatch, match="bias"):
+        patch_forward_to_return_loss(model)
 
 
-@pytest.fixture
-def function(monkeypatch):
-    """What trl scores with by now; all that is changed is put back at the end."""
-    from trl.kernels import chunked_logprob
-    from trl.trainer import utils
+@pytest.mark.parametrize("compiled", [False, pytest.param(True, marks=needs_compiler)])
+def test_trl_scores_only_labels_with_the_same_loss_and_gradients(model, compiled, monkeypatch):
+    scored = []
+    whole, tiled = WholeLogProb.apply, ChunkedLogProbFunction.forward
 
-    names = [(chunked_logprob, name) for name in ("_addmm_fp32", "TOKEN_CHUNK_SIZE")]
-    for module, name in [(utils, "_use_triton"), (utils, "_ChunkedLogProbFunction"), *names]:
-        monkeypatch.setattr(module, name, getattr(module, name))
-    return lambda: utils._ChunkedLogProbFunction
+    def forward(ctx, hidden, *others):
+        scored.append(len(hidden))
+        return tiled(ctx, hidden, *others)
+
+    def apply(self, hidden, *others):
+        scored.append(len(hidden))
+        return whole(self, hidden, *others)
+
+    patched = copy.deepcopy(model)
+    for each in (model, patched):
+        utils.add_fused_lm_head(each, outputs=OUTPUTS)
+    batch = prompt_and_poem()
+    expected = model(**batch, fused_lm_head=True)
+    patch_trl_scoring(compiled)
+    monkeypatch.setattr(WholeLogProb, "apply", apply)
+    monkeypatch.setattr(ChunkedLogProbFunction, "forward", staticmethod(forward))
+    found = patched(**batch, fused_lm_head=True)
+    assert scored == [33 - 4]  # 3 rows of 11 labels; 4 of them belong to the prompt
+    for name in ("loss", "log_probs", "entropy"):
+        assert torch.allclose(found[name], expected[name], atol=1e-5), name
+    assert torch.equal(found.is_top1, expected.is_top1)
+    expected.loss.backward()
+    found.loss.backward()
+    assert_same_gradients(model, patched, atol=1e-5)
 
 
-TUNING = ("log_probs", "entropy", "is_top1")
+def test_trl_is_restored_as_it_was():
+    def state() -> tuple:
+        functions = utils._use_triton, utils._ChunkedLogProbFunction, chunked_logprob._addmm_fp32
+        return *functions, chunked_logprob.TOKEN_CHUNK_SIZE
+
+    before = state()
+    patch_trl_scoring(compiled=True)
+    patch_trl_scoring(compiled=False)
+    assert chunked_logprob.TOKEN_CHUNK_SIZE == TOKENS_PER_TILE and state() != before
+    unpatch_trl_scoring()
+    assert state() == before
+    unpatch_trl_scoring()
+    assert state() == before
 
 
 def score(
-    function, tokens: int, asked: tuple[str, ...] = TUNING, temperature: float = 1.0
+    tokens: int, outputs: tuple[str, ...] = OUTPUTS, temperature: float = 1.0
 ) -> list[torch.Tensor]:
-    """Values and gradients; of 50 characters the first and two others are alike and the likeliest of every other token."""
+    """Returns the values and the gradients of the function that trl uses at the moment.
+
+    Of 50 characters, three have the same weights. They are the likeliest for every other token.
+    """
     torch.manual_seed(tokens)
     hidden, weight = torch.randn(tokens, 8), torch.randn(50, 8)
     weight[0] = weight[7] = weight[8] = 2.0
     hidden[::2] = weight[0]
     targets = torch.randint(10, (tokens,))
-    targets[::4], targets[2::4] = 0, 7  # of the alike ones the first counts
+    targets[::4], targets[2::4] = 0, 7  # of three equal scores, the first one is the top
     hidden.requires_grad_(), weight.requires_grad_()
-    found = function.apply(hidden, weight, None, targets, temperature, 50, None, 1.0, asked)
+    found = utils._ChunkedLogProbFunction.apply(
+        hidden, weight, None, targets, temperature, 50, None, 1.0, outputs
+    )
     (found[0] * torch.linspace(0.5, 1, tokens)).sum().backward()
     return [*found, hidden.grad, weight.grad]
 
 
-@pytest.mark.skipif(not device.has_compiler(), reason="without a compiler trl scores in its tiles")
-def test_labels_scored_in_one_have_the_values_and_gradients_of_trls_tiles_and_compile_once(
-    function, monkeypatch
-):
-    from torch._dynamo.utils import counters
-
-    aligning = ("log_probs", "entropy", "is_top1", "mean_logits")
-    asked = [
+@needs_compiler
+def test_compiled_scores_are_those_of_trl_for_every_output_and_size():
+    calls = [
         (12,),
         (33,),
         (9, ("log_probs",)),
-        (20, aligning),
-        (5, TUNING, 0.8),
-        (6, ("log_sum_sq_probs",)),
+        (20, (*OUTPUTS, "mean_logits")),
+        (5, OUTPUTS, 0.8),
+        (6, ("log_sum_sq_probs",)),  # only trl's own function has it
         (1,),
         (0,),
     ]
-    expected = [score(function(), *each) for each in asked]
-    assert {True, False} == set(expected[1][4].tolist())
+    expected = [score(*call) for call in calls]
+    assert set(expected[1][4].tolist()) == {True, False}
     patch_trl_scoring(compiled=True)
-    assert isinstance(function(), WholeLogProb)
-    found = [score(function(), *each) for each in asked]
-    for one, other in zip(expected, found, strict=True):
-        for a, b in zip(one, other, strict=True):
-            assert (a is None and b is None) or torch.allclose(a.float(), b.float(), atol=1e-5)
-    assert found[0][1].requires_grad is False  # of the entropy, which is told alone
+    for call, values in zip(calls, expected, strict=True):
+        for one, other in zip(score(*call), values, strict=True):
+            both_missing = one is None and other is None
+            assert both_missing or torch.allclose(one.float(), other.float(), atol=1e-5)
+
+
+@needs_compiler
+def test_batches_of_other_sizes_are_not_compiled_again():
+    from torch._dynamo.utils import counters
+
+    patch_trl_scoring(compiled=True)
+    for tokens in (12, 33):
+        score(tokens)
     graphs = counters["stats"]["unique_graphs"]
     for tokens in (10, 31, 64):
-        score(function(), tokens)
+        score(tokens)
     assert counters["stats"]["unique_graphs"] == graphs > 0
-    monkeypatch.setattr(WholeLogProb, "LARGEST", 50 * 20)
-    assert score(function(), 21)[1].requires_grad  # more than are held at once: in tiles
-    patch_trl_scoring(compiled=False)
-    assert not isinstance(function(), WholeLogProb)
 
 
-@pytest.mark.skipif(not device.has_compiler(), reason="without a compiler trl scores in its tiles")
-def test_in_bfloat16_and_without_gradients_labels_are_scored_in_one_as_in_tiles(function):
-    in_tiles = function()
+@needs_compiler
+def test_more_scores_than_fit_are_left_to_trl(monkeypatch):
     patch_trl_scoring(compiled=True)
+    monkeypatch.setattr(WholeLogProb, "LARGEST", 50 * 20)
+    # Only in trl's own function has the entropy a gradient.
+    assert not score(20)[1].requires_grad
+    assert score(21)[1].requires_grad
+
+
+def in_bfloat16(tokens: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Returns log-probabilities, entropies and the gradient of the weights, under autocast."""
     torch.manual_seed(0)
-    arguments = (
-        torch.randn(30, 64),
-        torch.randn(500, 64),
-        None,
-        torch.randint(500, (30,)),
-        1.0,
-        500,
-        None,
-        1.0,
-        TUNING,
-    )
-    with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
-        expected, found = in_tiles.apply(*arguments), function().apply(*arguments)
-    assert torch.allclose(expected[0], found[0], atol=1e-4) and torch.allclose(
-        expected[1], found[1], atol=1e-4
-    )
+    hidden = torch.randn(tokens, 64)
+    weight = torch.randn(500, 64, requires_grad=True)
+    targets = torch.randint(500, (tokens,))
+    with torch.autocast("cpu", torch.bfloat16):
+        found = utils._ChunkedLogProbFunction.apply(
+            hidden, weight, None, targets, 1.0, 500, None, 1.0, OUTPUTS
+        )
+    found[0].sum().backward()
+    return found[0].detach(), found[1].detach(), weight.grad
+
+
+@pytest.mark.parametrize("compiled", [False, pytest.param(True, marks=needs_compiler)])
+def test_in_bfloat16_scores_and_gradients_are_those_of_trl(compiled):
+    tokens = 3 * TOKENS_PER_TILE + 100
+    expected = in_bfloat16(tokens)
+    patch_trl_scoring(compiled)
+    log_probs, entropies, gradient = in_bfloat16(tokens)
+    assert torch.allclose(log_probs, expected[0], atol=1e-4)
+    assert torch.allclose(entropies, expected[1], atol=1e-4)
+    error = (gradient - expected[2]).norm() / expected[2].norm()
+    assert error < 0.003  # one rounding to bfloat16 is 0.002 on average
