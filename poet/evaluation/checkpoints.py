@@ -8,6 +8,7 @@ import random
 import sys
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -92,26 +93,13 @@ def evaluate_checkpoints(
     if held_out is not None:
         sample = _sample(held_out.poems, titles, seed)
         training = TrainingPoems(held_out.training)
-        theme_test = None
-        if writers:
-            theme_test = ThemeTest([poem.text for poem in sample], held_out.training, seed)
+        test = _Test(held_out, sample, training, seed)
         for path in checkpoints:
             model, tokenizer = loaded[path]
             model.to(device.fastest_device())
-            _print_progress(f"{path}: the loss of held-out text")
-            held_out_poems = held_out.text.split(POEM_SEPARATOR)
-            row = text_measures(model, tokenizer, held_out_poems, training)
-            if theme_test is not None and path in writers:
-                _print_progress(f"{path}: the loss of held-out poems, and {len(sample)} new poems")
-                losses = title_measures(model, tokenizer, held_out.poems, sample, training)
-                written = write_whole_poems(model, tokenizer, _titles(sample), seed)
-                theme_rates = theme_test.measures(model, tokenizer, seed)
-                row = merge(row, losses, theme_rates, rates(written, training))
-                author = authors[path]
-                if author is not None:
-                    _print_progress(f"{path}: whether it sounds like {author.author}")
-                    voice = author_measures(path, model, tokenizer, author, sample, written, seed)
-                    row = merge(row, voice)
+            row = test.text_row(path, model, tokenizer)
+            if path in writers:
+                row = merge(row, test.writer_row(path, model, tokenizer, authors[path]))
             result.checkpoints[str(path)] = row
         result.titles = len(sample)
         result.poets = rates([poem.text for poem in sample], training)
@@ -133,6 +121,52 @@ def evaluate_run(
     result = evaluate_checkpoints(list(folders.values()), load_from_run(run), titles, seed)
     rows = {name: result.checkpoints[str(folder)] for name, folder in folders.items()}
     return rows if result.poets is None else {**rows, "poets": result.poets}
+
+
+@dataclass(frozen=True)
+class _Test:
+    """The poems and the seed that all checkpoints are measured with.
+
+    Attributes:
+        sample: the held-out poems whose titles the checkpoints answer.
+    """
+
+    held_out: HeldOut
+    sample: list[TitledPoem]
+    training: TrainingPoems
+    seed: int
+
+    @cached_property
+    def themes(self) -> "ThemeTest":
+        poems = [poem.text for poem in self.sample]
+        return ThemeTest(poems, self.held_out.training, self.seed)
+
+    def text_row(
+        self, path: str | Path, model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast
+    ) -> Row:
+        """Returns the measures of any checkpoint."""
+        _print_progress(f"{path}: the loss of held-out text")
+        poems = self.held_out.text.split(POEM_SEPARATOR)
+        return text_measures(model, tokenizer, poems, self.training)
+
+    def writer_row(
+        self,
+        path: str | Path,
+        model: PreTrainedModel,
+        tokenizer: PreTrainedTokenizerFast,
+        author: AuthorSplit | None,
+    ) -> Row:
+        """Returns the further measures of a checkpoint that answers titles."""
+        sample, seed = self.sample, self.seed
+        _print_progress(f"{path}: the loss of held-out poems, and {len(sample)} new poems")
+        losses = title_measures(model, tokenizer, self.held_out.poems, sample, self.training)
+        theme_rates = self.themes.measures(model, tokenizer, seed)
+        written = write_whole_poems(model, tokenizer, _titles(sample), seed)
+        row = merge(losses, theme_rates, rates(written, self.training))
+        if author is None:
+            return row
+        _print_progress(f"{path}: whether it sounds like {author.author}")
+        return merge(row, author_measures(path, model, tokenizer, author, sample, written, seed))
 
 
 def write_whole_poems(
