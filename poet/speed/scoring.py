@@ -213,4 +213,6 @@ def _add_product(total: Tensor, a: Tensor, b: Tensor) -> None:
     if a.dtype == total.dtype:
         total.addmm_(a, b)
     else:
-        total.add_(a @ b)
+        # trl passes columns of a larger buffer. On processors with AMX, torch 2.13 reads past the
+        # end of such rows if their length is no multiple of four. A NaN there would spread.
+        total.add_((a.contiguous() if a.stride(-1) == 1 else a) @ b)

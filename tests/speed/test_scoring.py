@@ -223,3 +223,13 @@ def test_in_bfloat16_scores_and_gradients_are_those_of_trl(compiled):
     assert torch.allclose(entropies, expected[1], atol=1e-4)
     error = (gradient - expected[2]).norm() / expected[2].norm()
     assert error < 0.003  # one rounding to bfloat16 is 0.002 on average
+
+
+def test_numbers_next_to_the_scores_do_not_matter():
+    patch_trl_scoring()
+    buffer = torch.full((64, 4096), torch.nan, dtype=torch.bfloat16)
+    scores = buffer[:, :298].normal_()
+    total = torch.zeros(64, 64)
+    chunked_logprob._addmm_fp32(total, scores, torch.ones(298, 64, dtype=torch.bfloat16))
+    expected = scores.float().sum(1, keepdim=True).expand(64, 64)
+    assert torch.allclose(total, expected, atol=0.5)
