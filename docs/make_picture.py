@@ -3,8 +3,8 @@
     python docs/make_picture.py runs/tang
 
 It reads samples.jsonl of the stages and writes docs/images/journey.svg. The English glosses are in
-docs/images/glosses.json, one per line of a poem. A new run writes new poems, which need new glosses:
-the command then prints the poems and stops.
+docs/images/glosses.json, one for each line. A new run writes new poems, which need new glosses.
+The command then prints the poems and stops.
 """
 
 import json

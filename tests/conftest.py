@@ -29,15 +29,13 @@ def tang(request: pytest.FixtureRequest) -> str:
     asked = request.config.getoption("--corpus") or os.environ.get("POET_CORPUS")
     folder = Path(asked) if asked else ROOT.parent / "shared" / "chinese-poetry"
     if not folder.exists():
-        pytest.skip(
-            f"needs the Tang corpus, which is not at {folder}: pass --corpus PATH or set POET_CORPUS"
-        )
+        pytest.skip(f"there is no Tang corpus at {folder}: pass --corpus PATH or set POET_CORPUS")
     return str(folder)
 
 
 @pytest.fixture(scope="session")
 def invented():
-    """(number of poems) -> different records {"title", "author", "paragraphs"}, every other one five-character."""
+    """Returns a function that makes different records; every other poem is five-character."""
 
     def verse(start: int, length: int) -> str:
         characters = [chr(0x4E00 + (start * 31 + k) % 5000) for k in range(2 * length)]

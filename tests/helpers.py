@@ -30,7 +30,7 @@ SMALL = "--n_embd 32 --n_layer 1 --n_head 2 --n_positions 96 --torch_compile fal
 OPTIONS = {"pretrain": SMALL, "sft": TUNE, "dpo": [*TUNE, "--sampled_titles", "4"]}
 
 
-# The losses of `trained`: change them only together with a setting of `tang` that explains the difference.
+# The losses of `trained`. They change only together with a setting of `tang` that explains it.
 CURVES = {
     "pretrain": [6.1501, 6.1549, 6.1359, 6.1155, 6.0735, 6.0271],
     "sft": [6.0160, 6.0000, 5.9811, 5.9785, 5.9606, 6.0001],
@@ -148,7 +148,7 @@ def make_checkpoint(
 
 
 def rhyme_words(groups, count: int) -> str:
-    """The first characters of each group, and with them those that compounds decide, which are the hard ones."""
+    """Returns characters of each rhyme group, and those whose tone a compound decides."""
     everything = [chr(code) for code in range(0x4E00, 0x9FA5)]
     words = [
         character
@@ -182,7 +182,7 @@ def title_is_odd(poem) -> bool:
 
 
 def invented_history(stage: str, steps: int = 40, end: float = 4.4) -> list[dict]:
-    """The log history of a stage, with an evaluation every ten steps."""
+    """Returns a log history with an evaluation every ten steps."""
     logs: list[dict] = []
     for step in range(0, steps + 1, 10):
         if step:

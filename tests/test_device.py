@@ -13,7 +13,7 @@ from poet.errors import UserError
 
 @pytest.fixture(autouse=True)
 def ask_again(monkeypatch):
-    """The answer is kept for a process; here it is asked for anew, on a machine without a GPU."""
+    """Clears the cached answer, and shows a machine without a GPU."""
     monkeypatch.setattr(device, "has_accelerator", lambda: False)
     device.has_compiler.cache_clear()
     yield

@@ -166,7 +166,8 @@ class WholeLogProb:
         self.log_probs = torch.compile(_log_probs, dynamic=True)
 
     def apply(
-        self, hidden: Tensor, weight: Tensor, bias, targets: Tensor, temperature: float, chunk_size: int, softcap, scale, outputs
+        self, hidden: Tensor, weight: Tensor, bias, targets: Tensor, temperature: float,
+        chunk_size: int, softcap, scale, outputs
     ):  # fmt: skip
         """Takes the arguments of trl's function and returns its five values per token.
 

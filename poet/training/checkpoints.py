@@ -1,7 +1,7 @@
 """Keeps the folder of a stage: whose it is, where its training stopped, whether it is finished.
 
-It knows names of files, not their contents. A checkpoint is written under `unfinished/` and renamed.
-A finished stage gets `trainer_state.json` as its last file.
+It knows names of files, not their contents. A checkpoint is written under `unfinished/` and then
+renamed. A finished stage gets `trainer_state.json` as its last file.
 """
 
 import errno

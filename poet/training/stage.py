@@ -40,8 +40,8 @@ if TYPE_CHECKING:
 _FREE_OPTIONS = set(
     "output_dir logging_dir report_to run_name project trackio_space_id push_to_hub hub_model_id "
     "hub_token hub_strategy hub_private_repo disable_tqdm log_level log_level_replica "
-    "deepspeed_plugin distributed_state local_rank save_total_limit resume_from_checkpoint data_dir "
-    "model_name_or_path".split()
+    "deepspeed_plugin distributed_state local_rank save_total_limit resume_from_checkpoint "
+    "data_dir model_name_or_path".split()
 )
 _COMPILE_FROM = 3_000  # sequences: compiling the scores takes as long as it saves below this
 
@@ -80,7 +80,7 @@ class Stage:
         if args.load_best_model_at_end and args.save_total_limit == 1:
             args.save_total_limit = 2  # the best checkpoint, and the last one to resume from
 
-    # ------------------------------------------------------------------------------ model and tokenizer
+    # ---------------------------------------------------- model and tokenizer
 
     def load_tokenizer(self, path: str | None, n_positions: int) -> PreTrainedTokenizerBase:
         """Returns the tokenizer in `path`, or a new one for the characters of the corpus."""
@@ -172,7 +172,7 @@ class Stage:
         """Returns a loss function compiled, where the speed-ups compile the loss."""
         return self.speedups.compile(function) if self.speedups else function
 
-    # ------------------------------------------------------------------------------ rows
+    # ---------------------------------------------------- rows
 
     def drop_long_rows(
         self, rows: DatasetDict, tokenizer: PreTrainedTokenizerFast, max_length: int
@@ -230,7 +230,7 @@ class Stage:
             )
         return kept
 
-    # ------------------------------------------------------------------------------ begin, train, publish
+    # ---------------------------------------------------- begin, train, publish
 
     def begin(self) -> bool:
         """Claims the output folder. Returns False where the stage is already finished.

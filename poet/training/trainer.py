@@ -35,7 +35,7 @@ class NonFiniteLoss(RuntimeError):
 class PoetTrainerMixin(Trainer):
     """Goes in front of a trainer class of transformers or TRL.
 
-    - Saves a checkpoint under `unfinished/` and renames it. A killed save leaves no half checkpoint.
+    - Saves a checkpoint under `unfinished/` and renames it. A killed save leaves no part.
     - Weights evaluation losses by tokens instead of by batches (transformers#39241).
     - Stops at the first loss or gradient that is not finite.
     - Logs the seconds of training, including those before an interruption.
@@ -80,7 +80,7 @@ class PoetTrainerMixin(Trainer):
         state.is_world_process_zero = self.is_world_process_zero()
         self.state = state
 
-    # ------------------------------------------------------------------------------ checkpoints
+    # ---------------------------------------------------- checkpoints
 
     def _save_checkpoint(self, model, trial):
         self._check_norms(self.state.global_step)
@@ -119,7 +119,7 @@ class PoetTrainerMixin(Trainer):
             if is_adapter(folder):
                 complete_adapter(folder, self.model)
 
-    # ------------------------------------------------------------------------------ finite losses
+    # ---------------------------------------------------- finite losses
 
     def training_step(self, model, inputs, *args, **kwargs):
         loss = super().training_step(model, inputs, *args, **kwargs)
@@ -147,7 +147,7 @@ class PoetTrainerMixin(Trainer):
             place = "at" if self.args.device.type == "cpu" else "up to"
             raise NonFiniteLoss(f"the gradient norm {place} step {step} is {total}")
 
-    # ------------------------------------------------------------------------------ optimizer, order of rows
+    # ---------------------------------------------------- optimizer, order of rows
 
     def create_optimizer(self, model=None):
         muon_learning_rate = self.stage.options.muon_learning_rate
@@ -178,7 +178,7 @@ class PoetTrainerMixin(Trainer):
             self.args.eval_batch_size, _lengths(eval_dataset), self.args.seed
         )
 
-    # ------------------------------------------------------------------------------ true evaluation losses
+    # ---------------------------------------------------- true evaluation losses
 
     def get_eval_dataloader(self, eval_dataset=None):
         """Reads all held-out rows: `dataloader_drop_last` is only meant for training."""
@@ -227,7 +227,7 @@ class PoetTrainerMixin(Trainer):
             output.metrics[f"{metric_key_prefix}_loss"] = total / tokens
         return output
 
-    # ------------------------------------------------------------------------------ the Hub
+    # ---------------------------------------------------- the Hub
 
     def init_hf_repo(self, *args, **kwargs):
         try:
@@ -246,7 +246,7 @@ class PoetTrainerMixin(Trainer):
 
 
 def _lengths(rows: Any) -> list[int]:
-    """Returns tokens per row. A pair counts its prompt and the longer side: both are padded to it."""
+    """Returns tokens per row. A pair counts its prompt and the longer of its two poems."""
     if "chosen_ids" not in rows.column_names:
         return list(map(len, rows["input_ids"]))
     sides = zip(rows["prompt_ids"], rows["chosen_ids"], rows["rejected_ids"], strict=True)

@@ -1,4 +1,4 @@
-"""`--push_to_hub`, against a hub that listens on this machine: what goes there, and what never does."""
+"""`--push_to_hub` against a hub on this machine: the files that are pushed, and those that stay."""
 
 import base64
 import json

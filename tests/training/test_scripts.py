@@ -27,7 +27,7 @@ from helpers import (
 )
 
 
-def test_a_machine_without_a_compiler_trains_all_the_same(run, tmp_path):
+def test_training_works_without_a_compiler(run, tmp_path):
     shutil.copytree(run / "data", tmp_path / "data")
     compiled = [
         *command("pretrain", tmp_path / "pretrain"),
@@ -44,7 +44,7 @@ def test_a_machine_without_a_compiler_trains_all_the_same(run, tmp_path):
     assert done.returncode == 0, done.stderr
 
 
-def test_three_stages_and_a_checkpoint_that_plain_transformers_loads(trained):
+def test_plain_transformers_loads_the_checkpoints(trained):
     from transformers import AutoModelForCausalLM, pipeline
 
     run = trained
@@ -66,7 +66,7 @@ def test_three_stages_and_a_checkpoint_that_plain_transformers_loads(trained):
 
 
 @pytest.mark.parametrize("stage", OPTIONS)
-def test_each_entry_point_follows_the_curve_that_it_followed(trained, stage):
+def test_each_script_follows_its_pinned_curve(trained, stage):
     residuals = [
         found - pinned for found, pinned in zip(losses(trained / stage), CURVES[stage], strict=True)
     ]
@@ -76,7 +76,7 @@ def test_each_entry_point_follows_the_curve_that_it_followed(trained, stage):
     )  # rounding has no direction
 
 
-def test_a_subword_tokenizer_from_elsewhere_goes_through_all_stages(run, tmp_path):
+def test_a_foreign_tokenizer_works_in_all_stages(run, tmp_path):
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
     from transformers import PreTrainedTokenizerFast
 
@@ -112,7 +112,8 @@ def test_a_subword_tokenizer_from_elsewhere_goes_through_all_stages(run, tmp_pat
         and not (tmp_path / "sft").exists()
     )
     template = (
-        "{%- for message in messages -%}{{- ('<me>' if message['role'] == 'user' else '<you>') + message['content'] -}}"
+        "{%- for message in messages -%}"
+        "{{- ('<me>' if message['role'] == 'user' else '<you>') + message['content'] -}}"
         "{%- if message['role'] == 'assistant' -%}{{- eos_token -}}{%- endif -%}{%- endfor -%}"
         "{%- if add_generation_prompt -%}{{- '<you>' -}}{%- endif -%}"
     )
@@ -145,7 +146,7 @@ def test_compiled_scores_follow_the_same_curve(trained, stage, monkeypatch, caps
     assert losses(folder) == pytest.approx(CURVES[stage], abs=2e-3)
 
 
-def test_a_reference_read_beforehand_is_rounded_as_the_model_is(trained):
+def test_precomputed_reference_scores_equal_those_of_the_model(trained):
     folder = beside(trained, "beforehand", "dpo")
     options = [
         "--bf16",
@@ -165,7 +166,10 @@ def test_a_reference_read_beforehand_is_rounded_as_the_model_is(trained):
 
 
 def reinforce(trained: Path, folder: Path) -> list[str]:
-    small = "--num_generations 4 --per_device_train_batch_size 8 --per_device_eval_batch_size 8 --max_completion_length 40"
+    small = (
+        "--num_generations 4 --per_device_train_batch_size 8 --per_device_eval_batch_size 8 "
+        "--max_completion_length 40"
+    )
     steps = "--max_steps 3 --eval_steps 3 --save_steps 1"
     start = ["--model_name_or_path", str(trained / "sft"), "--output_dir", str(folder)]
     return [
@@ -178,7 +182,7 @@ def reinforce(trained: Path, folder: Path) -> list[str]:
     ]
 
 
-def test_reinforcement_logs_each_reward_apart_and_goes_on_after_a_kill(trained):
+def test_grpo_logs_each_reward_and_resumes_after_a_kill(trained):
     folder = beside(trained, "reinforced", "grpo")
     done = call(*reinforce(trained, folder))
     assert done.returncode == 0, done.stderr
@@ -200,7 +204,7 @@ def test_reinforcement_logs_each_reward_apart_and_goes_on_after_a_kill(trained):
     assert lengths == [log["completions/mean_length"] for log in logs]  # the same poems were drawn
 
 
-def test_a_bonus_for_entropy_is_learned_from_although_compiled_scores_have_no_gradient_of_it(
+def test_the_entropy_bonus_has_a_gradient(
     trained,
 ):
     folder = beside(trained, "bonus", "grpo")
@@ -214,8 +218,14 @@ def test_a_bonus_for_entropy_is_learned_from_although_compiled_scores_have_no_gr
 
 
 def distill(trained: Path, folder: Path) -> list[str]:
-    small = "--samples_per_round 24 --old_style_poems 8 --per_device_train_batch_size 4 --gradient_accumulation_steps 2"
-    steps = "--rounds 2 --later_steps 2 --max_steps 2 --warmup_steps 0 --eval_steps 2 --save_steps 1 --logging_steps 1"
+    small = (
+        "--samples_per_round 24 --old_style_poems 8 --per_device_train_batch_size 4 "
+        "--gradient_accumulation_steps 2"
+    )
+    steps = (
+        "--rounds 2 --later_steps 2 --max_steps 2 --warmup_steps 0 --eval_steps 2 --save_steps 1 "
+        "--logging_steps 1"
+    )
     start = ["--model_name_or_path", str(trained / "sft"), "--output_dir", str(folder)]
     return [
         "train_distill.py",
@@ -227,7 +237,7 @@ def distill(trained: Path, folder: Path) -> list[str]:
     ]
 
 
-def test_distillation_starts_from_the_fine_tuned_model_and_goes_on_after_a_kill(trained):
+def test_distillation_starts_from_sft_and_resumes_after_a_kill(trained):
     folder = beside(trained, "distilled", "distill")
     done = call(*distill(trained, folder))
     assert done.returncode == 0, done.stderr
@@ -255,7 +265,7 @@ def test_distillation_starts_from_the_fine_tuned_model_and_goes_on_after_a_kill(
 
 @pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="there is no SIGKILL on this system")
 @pytest.mark.parametrize("stage", OPTIONS)
-def test_a_stage_killed_in_the_middle_of_a_save_ends_as_if_it_had_not_been(trained, stage):
+def test_a_kill_during_a_save_changes_no_loss(trained, stage):
     folder = beside(trained, f"killed-{stage}", stage)
     kill_in_a_save(folder, 4, command(stage, folder))
     done = call(*command(stage, folder))
@@ -272,7 +282,7 @@ def test_a_stage_killed_in_the_middle_of_a_save_ends_as_if_it_had_not_been(train
 
 @pytest.mark.skipif(os.name != "posix", reason="signals are sent as a terminal of POSIX sends them")
 @pytest.mark.parametrize("asked", [signal.SIGINT, signal.SIGTERM])
-def test_a_stage_that_is_asked_to_stop_leaves_a_checkpoint_and_goes_on_from_there(trained, asked):
+def test_a_signal_leaves_a_checkpoint_to_resume_from(trained, asked):
     folder = beside(trained, f"stopped-{asked.name}", "pretrain")
     slow = [
         *command("pretrain", folder),
@@ -300,7 +310,7 @@ def test_a_stage_that_is_asked_to_stop_leaves_a_checkpoint_and_goes_on_from_ther
     assert len(losses(folder)) == 60 and history(folder)[-1]["step"] == 60
 
 
-def test_a_stage_that_was_over_but_not_published_is_published_as_it_was(trained):
+def test_a_finished_training_is_published_after_a_crash(trained):
     folder = beside(trained, "over", "sft")
     options = [*command("sft", folder), "--save_total_limit", "3"]
     assert call(*options).returncode == 0
@@ -319,7 +329,10 @@ def test_a_stage_that_was_over_but_not_published_is_published_as_it_was(trained)
 
 def test_the_best_weights_are_published_with_their_own_loss(trained):
     folder = beside(trained, "best", "sft")
-    best = "--load_best_model_at_end true --save_total_limit 1 --metric_for_best_model loss --greater_is_better true"
+    best = (
+        "--load_best_model_at_end true --save_total_limit 1 --metric_for_best_model loss "
+        "--greater_is_better true"
+    )
     steps = "--eval_steps 2 --save_steps 2 --eval_on_start false"
     done = call(*command("sft", folder), *best.split(), *steps.split())
     assert done.returncode == 0, done.stderr
@@ -336,7 +349,7 @@ def test_the_best_weights_are_published_with_their_own_loss(trained):
     assert (folder / "model.safetensors").read_bytes() == weights
 
 
-def test_what_is_shown_during_training_changes_no_loss(trained):
+def test_samples_change_no_loss(trained):
     quiet = [*command("pretrain", trained / "quiet"), "--eval_strategy", "no", "--dropout", "0.2"]
     shown = [*command("pretrain", trained / "shown"), "--eval_steps", "1", "--dropout", "0.2"]
     for each in (quiet, shown):
@@ -345,7 +358,7 @@ def test_what_is_shown_during_training_changes_no_loss(trained):
 
 
 @pytest.mark.parametrize("stage", OPTIONS)
-def test_a_disk_that_takes_no_more_gets_one_sentence_and_keeps_nothing_half_written(trained, stage):
+def test_a_full_disk_gets_one_message_and_leaves_no_parts(trained, stage):
     resource = pytest.importorskip("resource")
 
     def no_file_over_100_kb():
@@ -360,12 +373,19 @@ def test_a_disk_that_takes_no_more_gets_one_sentence_and_keeps_nothing_half_writ
 
 
 @pytest.mark.parametrize(("stage", "origin"), [("sft", "pretrain"), ("dpo", "sft")])
-def test_trl_s_own_command_line_trains_on_our_folders(trained, tmp_path, stage, origin):
+def test_trl_trains_on_the_folders_of_a_run(trained, tmp_path, stage, origin):
     options = {
-        "model_name_or_path": trained / origin, "dataset_name": trained / "data" / stage, "output_dir": tmp_path / "out",
-        "max_steps": 3, "max_length": 96, "per_device_train_batch_size": 2, "use_cpu": "true", "bf16": "false",
-        "report_to": "none", "logging_steps": 1,
-    }  # fmt: skip
+        "model_name_or_path": trained / origin,
+        "dataset_name": trained / "data" / stage,
+        "output_dir": tmp_path / "out",
+        "max_steps": 3,
+        "max_length": 96,
+        "per_device_train_batch_size": 2,
+        "use_cpu": "true",
+        "bf16": "false",
+        "report_to": "none",
+        "logging_steps": 1,
+    }
     arguments = [word for key, value in options.items() for word in (f"--{key}", str(value))]
     trl = Path(sys.executable).with_name("trl")
     environment = os.environ | {
@@ -409,7 +429,7 @@ def test_two_processes_give_the_losses_of_one_at_the_same_global_batch(run):
     assert evaluated[0] == pytest.approx(evaluated[1], abs=1e-4)
 
 
-def test_a_launch_that_starts_one_process_of_two_is_refused(run):
+def test_a_silent_launch_of_one_process_is_refused(run):
     config = ["--config", "configs/tang/pretrain.yaml", *SMALL, "--output_dir", str(run / "silent")]
     done = launch("--cpu", "--num_processes", "2", "train_pretrain.py", *config)
     assert "was asked for 2 processes and started one" in done.stderr

@@ -44,7 +44,7 @@ QUIET |= {"logging_steps": 1, "logging_nan_inf_filter": False, "learning_rate": 
 
 
 def stage(muon_learning_rate: float | None = None) -> SimpleNamespace:
-    """What a trainer reads of its stage."""
+    """Returns the attributes of a stage that a trainer reads."""
     return SimpleNamespace(
         name="pretrain", options=PretrainOptions(muon_learning_rate=muon_learning_rate)
     )
@@ -235,7 +235,7 @@ def test_pairs_that_are_padded_alike_are_batched_together(model, tokenizer, tmp_
         stage=stage(),
     )
     widths = [batch["input_ids"].shape[1] for batch in trainer.get_train_dataloader()]
-    # 64 pairs are sorted 16 at a time, so at most one batch of each of those four groups mixes short with long.
+    # 64 pairs are sorted 16 at a time. At most one batch per group mixes short with long.
     assert len(widths) == 32 and widths.count(min(widths)) >= 12
 
 
@@ -459,7 +459,7 @@ def test_by_the_clock_training_ends_on_time_with_a_rate_of_zero(model, tmp_path,
         trainer = run(
             Watch(watch.seconds), str(tmp_path / f"checkpoint-{stop_at}"), trainer.state.max_steps
         )
-    # 300 seconds are 145 steps and two evaluations; the last evaluation comes when training is over.
+    # 300 seconds are 145 steps and two evaluations. The last evaluation follows training.
     assert 140 <= trainer.state.global_step <= 150
     rates = logged(trainer, "learning_rate")
     assert max(rates) == pytest.approx(1e-2) and rates[-1] < 3e-4
