@@ -66,21 +66,21 @@ RULES = {
         _WANG_LI + "2.3(5) 特定的一種平仄格式",
     ),
     "本句救": (
-        "仄平平仄平 is accepted, because its level third place rescues it",
+        "仄平平仄平 is accepted, because its third tone is level",
         _WANG_LI + "2.3(6) 拗救",
     ),
     "對句救": (
-        "the oblique fourth place is accepted, because the level third place of the next line "
-        "rescues it",
+        "the oblique tone is accepted, because the next line is level at the third place from "
+        "its end",
         _WANG_LI + "2.3(6) 拗救",
     ),
     "拗不救": (
-        "the fourth place is oblique instead of level, and the third place of the next line is "
-        "not level to rescue it",
+        "the tone is oblique instead of level, and the next line is not level at the third place "
+        "from its end, which would rescue it",
         _WANG_LI + "2.3(6) 拗救",
     ),
     "小拗": (
-        "仄仄仄平仄 is accepted instead of 仄仄平平仄, best with a level third place in the next line",
+        "仄仄仄平仄 is accepted instead of 仄仄平平仄",
         _WANG_LI + "2.3(6) 拗救",
     ),
     "三平尾": ("the line ends in three level tones, as in old style", _WANG_LI + "2.6 古體詩"),
@@ -93,7 +93,7 @@ RULES = {
         _WANG_LI + "2.6 古體詩",
     ),
 }
-"""Name of a rule -> (its meaning, its source). Third and fourth are places of the last five."""
+"""Name of a rule -> (its meaning, its source)."""
 
 
 def _tones_of(signs: str) -> tuple[int, ...]:

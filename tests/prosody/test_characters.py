@@ -44,7 +44,7 @@ def test_bu_is_oblique_although_a_level_group_has_it():
 def test_the_usual_tone_is_the_one_that_poems_use():
     usual = {"望": "仄", "聞": "平", "翻": "平", "凝": "平", "車": "平"}
     assert {character: usual_tone(character) for character in usual} == usual
-    assert {tone(character) for character in "望聞翻凝"} == {"平仄"}
+    assert {tone(character) for character in "望聞"} == {"平仄"}
     assert [usual_tone(character) for character in "山雨過"] == ["平", "仄", "平仄"]
 
 
