@@ -47,6 +47,7 @@ class TrainingProgress(TrainerCallback):
         self.console: Console = console.stdout()
         self.bar = console.bar(self.console, "facts") if console.on_terminal() else None
         self.facts = ""
+        self.started_at, self.tokens_before = time.perf_counter(), trainer.tokens_trained
 
     def on_train_begin(self, args, state, control, **kwargs):
         self.started_at, self.tokens_before = time.perf_counter(), self.trainer.tokens_trained

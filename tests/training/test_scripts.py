@@ -248,7 +248,7 @@ def test_distillation_starts_from_sft_and_resumes_after_a_kill(trained):
     steps = [log for logs in rounds[1:] for log in logs if "forbidden" in log]
     assert len(steps) == 4 and steps[-1]["forbidden"] < steps[0]["forbidden"] < 1
     assert all(log["divergence"] > 0 for log in steps)
-    assert (folder / "model.safetensors").is_file() and "distilled from itself" in (
+    assert (folder / "model.safetensors").is_file() and "learned to write without a mask" in (
         folder / "README.md"
     ).read_text("utf-8")
 
