@@ -138,11 +138,11 @@ def describe_configuration(recipe: Path, run: Path, minutes: float | None) -> st
     tokens = steps * batch * options.n_positions
     passes = tokens / load_summary(run)["pretrain_characters"]
     speed = matmul_gflops(device.fast_dtype())
-    seconds = size.training_seconds(options, vocabulary, tokens, speed)
+    seconds = size.training_seconds(options, vocabulary, steps, batch, speed)
     lines += [
         f"Pretraining: {steps:,} steps of {batch} x {options.n_positions} tokens, "
         f"{passes:.1f} passes over the text.",
-        f"Estimate: {duration(seconds)} on this machine, which computes {speed:,.0f} GFLOP/s in "
+        f"Estimate: about {duration(seconds)} on this machine, which computes {speed:,.0f} GFLOP/s in "
         "matrix products.",
     ]
     return "\n".join(lines)

@@ -1,8 +1,9 @@
 """Prints lines and progress: with bars and colours on a terminal, as plain lines elsewhere."""
 
+import functools
 import sys
 from collections.abc import Iterable, Iterator
-from typing import TypeVar
+from typing import TextIO, TypeVar
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
@@ -17,8 +18,16 @@ def on_terminal() -> bool:
 
 
 def stdout() -> Console:
-    """Returns a console on the present stdout, which tests and notebooks may replace."""
-    return Console(file=sys.stdout, highlight=False, soft_wrap=True, markup=False, emoji=False)
+    """Returns the console of the present stdout, which tests and notebooks may replace.
+
+    A bar and the lines above it must come from one console.
+    """
+    return _console(sys.stdout)
+
+
+@functools.lru_cache(maxsize=1)
+def _console(file: TextIO) -> Console:
+    return Console(file=file, highlight=False, soft_wrap=True, markup=False, emoji=False)
 
 
 def bar(console: Console, *columns: str) -> Progress:

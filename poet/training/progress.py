@@ -54,7 +54,12 @@ class TrainingProgress(TrainerCallback):
         self.tenths = 10 * state.global_step // max(1, state.max_steps)
         if self.bar:
             self.bar.start()
-            self.task = self.bar.add_task(self.trainer.stage.name, facts="", total=None)
+            self.task = self.bar.add_task(
+                self.trainer.stage.name,
+                facts="",
+                total=state.max_steps,
+                completed=state.global_step,
+            )
 
     def on_log(self, args, state, control, logs, **kwargs):
         facts = []

@@ -2,7 +2,8 @@
 
 from poet.training.options import PretrainOptions
 
-_SHARE_OF_MATMUL_SPEED = 0.5  # of the time of a step; measured by benchmarks/bench.py
+_SHARE_OF_MATMUL_SPEED = 0.5  # measured by benchmarks/bench.py for the recipe `tang`
+_SECONDS_PER_STEP = 0.04  # of a step that has almost no products, as in the recipe `sample`
 
 
 def parameters(options: PretrainOptions, vocabulary: int) -> dict[str, int]:
@@ -33,8 +34,10 @@ def operations_per_token(options: PretrainOptions, vocabulary: int) -> int:
 
 
 def training_seconds(
-    options: PretrainOptions, vocabulary: int, tokens: int, matmul_gflops: float
+    options: PretrainOptions, vocabulary: int, steps: int, batch: int, matmul_gflops: float
 ) -> float:
     """Returns an estimate of the time of a training, from the speed of matrix products."""
+    tokens = steps * batch * options.n_positions
     operations = operations_per_token(options, vocabulary) * tokens
-    return operations / (matmul_gflops * 1e9 * _SHARE_OF_MATMUL_SPEED)
+    products = operations / (matmul_gflops * 1e9 * _SHARE_OF_MATMUL_SPEED)
+    return products + steps * _SECONDS_PER_STEP
