@@ -84,6 +84,15 @@ def trained(run) -> Path:
     return run
 
 
+@pytest.fixture(scope="session")
+def sample_run(tmp_path_factory):
+    """The run of `make run`: all stages on the embedded poems, and the report."""
+    folder = tmp_path_factory.mktemp("runs") / "sample"
+    done = call("run.py", "--recipe", "sample", "--output_dir", str(folder), timeout=900)
+    assert done.returncode == 0, done.stderr
+    return folder, done.stdout
+
+
 @pytest.fixture
 def poet(monkeypatch, capsys):
     """(words of the command) -> exit code, stdout, stderr."""

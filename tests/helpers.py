@@ -55,6 +55,13 @@ def run_in_process(script: str, *options: str) -> None:
         sys.argv = before
 
 
+def repository_files(pattern: str = "*") -> list[Path]:
+    """Returns the files of the repository, tracked or new, that git does not ignore."""
+    command = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard", pattern]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+    return [Path(name) for name in sorted(done.stdout.split("\0")) if (ROOT / name).is_file()]
+
+
 def history(folder: Path) -> list[dict]:
     return json.loads((folder / "trainer_state.json").read_text(encoding="utf-8"))["log_history"]
 

@@ -3,18 +3,9 @@
 import json
 
 import pytest
-from helpers import ROOT, call, history
+from helpers import ROOT, history
 
 from poet.training.options import PretrainOptions
-
-
-@pytest.fixture(scope="session")
-def sample_run(tmp_path_factory):
-    """The run of `make run`: all stages on the embedded poems, and the report."""
-    folder = tmp_path_factory.mktemp("runs") / "sample"
-    done = call("run.py", "--recipe", "sample", "--output_dir", str(folder), timeout=900)
-    assert done.returncode == 0, done.stderr
-    return folder, done.stdout
 
 
 def test_the_first_command_trains_an_aligned_model_and_writes_a_report(sample_run):
