@@ -188,7 +188,9 @@ def report(recipe: Path, run: Path) -> None:
     """Evaluates the run on held-out titles and writes report.md."""
     from poet.evaluation.checkpoints import evaluate_run
     from poet.evaluation.report import write_report
+    from poet.training.progress import silence_libraries
 
+    silence_libraries()
     rates = evaluate_run(run, start_model(recipe))
     print(f"\nThe report: {write_report(run, rates)}", flush=True)
 

@@ -3,6 +3,7 @@
 import functools
 import sys
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from typing import TextIO, TypeVar
 
 from rich.console import Console
@@ -51,6 +52,16 @@ def track(items: Iterable[T], description: str, total: int | None = None) -> Ite
         return
     with Progress(console=Console(stderr=True), transient=True) as progress:
         yield from progress.track(items, total=total, description=description)
+
+
+@contextmanager
+def status(text: str) -> Iterator[None]:
+    """Shows on a terminal, on stderr, that the block inside is at work."""
+    if not sys.stderr.isatty():
+        yield
+        return
+    with Console(stderr=True).status(text):
+        yield
 
 
 def heading(number: int, of: int, text: str) -> None:

@@ -38,6 +38,8 @@ def run(main: Callable[[], int | None]) -> None:
     The exit code is 0 after success, 2 after a `UserError`, 130 after Ctrl-C, and 141 if the
     reader of a pipe has gone (`| head`). Any other error is a bug and shows its traceback.
     """
+    # The commands show their own progress. Libraries read this when they are imported.
+    os.environ.setdefault("TQDM_DISABLE", "1")
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             # Without this, Chinese characters would end a run on an ASCII terminal.

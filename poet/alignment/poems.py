@@ -5,9 +5,9 @@ It knows poems and tokenizers. It does not know models or forms.
 
 from collections.abc import Iterator, Sequence
 
-from tqdm import tqdm
 from transformers import PreTrainedTokenizerFast
 
+from poet import console
 from poet.data.poems import Poem
 
 TITLES_PER_BATCH = 64
@@ -30,6 +30,6 @@ def batches(
 
     A progress bar appears after two seconds.
     """
-    starts = tqdm(range(0, len(titles), size), desc=description, unit="batch", leave=False, delay=2)
+    starts = console.track(range(0, len(titles), size), description)
     for start in starts:
         yield start, list(titles[start : start + size])

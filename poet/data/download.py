@@ -21,8 +21,7 @@ import urllib.request
 import zlib
 from pathlib import Path
 
-from tqdm import tqdm
-
+from poet import console
 from poet.errors import UserError
 from poet.files import refuse_disk_errors, replacing
 
@@ -115,7 +114,7 @@ def _keep(content: bytes, path: Path, checksum: str, source: str) -> None:
 
 
 def _fetch_from_repository(missing: dict[str, str], folder: Path, name: str) -> None:
-    for file, checksum in tqdm(missing.items(), desc=f"fetching {name}", unit="file", delay=1):
+    for file, checksum in console.track(missing.items(), f"fetching {name}"):
         url = urllib.parse.quote(f"{REPOSITORY}/{file}", safe=":/")
         with urllib.request.urlopen(url, timeout=TIMEOUT) as response:
             _keep(response.read(), folder / file, checksum, "GitHub")
@@ -153,7 +152,7 @@ def _npm_pack(folder: str) -> str:
         "--fetch-retry-mintimeout=1000",
     ]
     with (
-        tqdm(bar_format=f"npm pack {PACKAGE} {{elapsed}}", delay=1) as clock,
+        console.status(f"npm pack {PACKAGE}"),
         subprocess.Popen(
             command,
             cwd=folder,
@@ -163,12 +162,7 @@ def _npm_pack(folder: str) -> str:
             encoding="utf-8",
         ) as process,
     ):
-        while True:
-            try:
-                _, errors = process.communicate(timeout=0.5)
-                break
-            except subprocess.TimeoutExpired:
-                clock.update()
+        _, errors = process.communicate()
     if process.returncode == 0:
         return ""
     lines = [re.sub("^npm (error|ERR!) *", "", line) for line in errors.splitlines()]
@@ -182,17 +176,13 @@ def _unpack(archive: Path, missing: dict[str, str], folder: Path, name: str) -> 
     """
     absent = dict(missing)
     try:
-        with (
-            tarfile.open(archive) as members,
-            tqdm(total=len(absent), desc=f"unpacking {name}", unit="file", delay=1) as bar,
-        ):
+        with tarfile.open(archive) as members, console.status(f"unpacking {name}"):
             for member in members:
                 parent, _, file = member.name.rpartition("/")
                 if parent == PACKAGE_FOLDER and file in absent and member.isfile():
                     content = members.extractfile(member)
                     assert content is not None  # only folders and devices have no content
                     _keep(content.read(), folder / file, absent.pop(file), "npm")
-                    bar.update()
     except (tarfile.TarError, EOFError, zlib.error, OSError) as error:
         raise UserError(
             f"the npm package {PACKAGE} is broken ({error}). Run the command again."

@@ -9,8 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from tqdm import tqdm
-
+from poet import console
 from poet.data import json_reader
 from poet.data.json_reader import Records, describe, open_file
 from poet.errors import UserError
@@ -64,7 +63,7 @@ def _read_records(source: str) -> Records:
 
         yield from read_hub(source)
         return
-    for path in tqdm(_files_of(source), desc="reading", unit="file", leave=False, delay=2):
+    for path in console.track(_files_of(source), "reading"):
         is_empty = True
         for place, record in _read_file(path):
             is_empty = False

@@ -98,7 +98,7 @@ class GRPOOptions:
     model_name_or_path: str | None = option(None, _MODEL)
     rewards: list[str] = option(
         ["well-formed"],
-        "Names from poet/alignment/rewards.py. Their weights are reward_weights.",
+        "Names from poet/alignment/rewards.py, or module:function. Weights: reward_weights.",
     )
     muon_learning_rate: float | None = option(None, _MUON)
     minutes: float | None = option(None, _MINUTES)

@@ -4,6 +4,7 @@ On a terminal the bar moves. Elsewhere a plain line appears after each tenth of 
 """
 
 import time
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -15,12 +16,14 @@ from poet.training.trainer import UNKNOWN_STEPS, PoetTrainerMixin
 
 
 def silence_libraries() -> None:
-    """Switches off the progress bars of datasets and transformers."""
+    """Switches off the progress bars of the libraries, and warnings about names in their own code."""
     import datasets
     import transformers
 
     datasets.disable_progress_bars()
     transformers.logging.disable_progress_bar()
+    # These concern calls between the libraries. A user cannot act on them.
+    warnings.filterwarnings("ignore", category=FutureWarning, module="transformers|trl")
 
 
 @contextmanager
