@@ -251,7 +251,7 @@ class FormLogitsProcessor(LogitsProcessor):
     # ---------------------------------------------------------------------------------- one step
     # `poems` are ids without the prompt, n is the number of characters so far.
 
-    def __call__(self, input_ids: torch.LongTensor, scores: torch.FloatTensor) -> torch.FloatTensor:
+    def __call__(self, input_ids: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:
         """Masks the scores of the next token: (B, tokens), (B, V) -> (B, V).
 
         Raises:

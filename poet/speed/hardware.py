@@ -24,9 +24,8 @@ def matmul_gflops(dtype: "torch.dtype") -> float:
     """
     import torch
 
-    device, size = torch.device("cpu"), 2048
-    if has_accelerator():
-        device, size = torch.accelerator.current_accelerator(), 8192
+    accelerator = torch.accelerator.current_accelerator() if has_accelerator() else None
+    device, size = (accelerator, 8192) if accelerator else (torch.device("cpu"), 2048)
     a, b = (torch.randn(size, size, device=device).to(dtype) for _ in range(2))
     seconds = []
     for _ in range(7):  # the first two warm up

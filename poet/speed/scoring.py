@@ -111,8 +111,9 @@ def patch_trl_scoring(compiled: bool = False) -> None:
     # trl asks this only to decide whether positions without a label may be left out.
     utils._use_triton = _score_only_labels
     chunked_logprob.TOKEN_CHUNK_SIZE = TOKENS_PER_TILE
-    chunked_logprob._addmm_fp32 = _add_product
-    utils._ChunkedLogProbFunction = WholeLogProb(tiled) if compiled else tiled
+    chunked_logprob._addmm_fp32 = _add_product  # type: ignore[assignment]
+    scores = WholeLogProb(tiled) if compiled else tiled
+    utils._ChunkedLogProbFunction = scores  # type: ignore[misc, assignment]
 
 
 def unpatch_trl_scoring() -> None:

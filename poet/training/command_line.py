@@ -65,8 +65,8 @@ def parse(*types: type, argv: list[str] | None = None):
     for name in given(argv):
         if name not in known and name.removeprefix("no_") not in known:
             raise UserError(f"there is no option --{name}{_nearest(name, known, '--')}")
-    parser = TrlParser(types)
-    parser.error = refuse
+    parser = TrlParser(types)  # type: ignore[arg-type]  # no class has the type that TRL names
+    parser.error = refuse  # type: ignore[method-assign]
     stage = next((t.stage for t in types if hasattr(t, "stage")), "")
     if stage:
         parser.set_defaults_with_config(
@@ -135,7 +135,7 @@ def _show_help(types: tuple[type, ...], whole: bool) -> None:
     if whole:
         from trl import TrlParser
 
-        TrlParser(theirs).print_help()
+        TrlParser(theirs).print_help()  # type: ignore[arg-type]
     sys.exit(0)
 
 
