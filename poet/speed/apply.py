@@ -32,7 +32,7 @@ class SpeedUps:
     compiles_scoring: bool = False
 
     def describe(self) -> str:
-        """Returns one line for the log."""
+        """Returns one line for the log and the model card."""
         line = f"faster by {', '.join(self.on) or 'nothing'}"
         return f"{line}; not switched on: {'; '.join(self.off)}" if self.off else line
 
@@ -101,7 +101,7 @@ def _speed_up_pretraining(
         except CannotPatch as reason:
             in_tiles = False
             off.append(f"loss in {tiles} ({reason})")
-    name = f"loss without logits, in {tiles}" if in_tiles else "loss without logits"
+    name = f"loss without logits in {tiles}" if in_tiles else "loss without logits"
     try:
         scoring.patch_forward_to_return_loss(model, in_tiles)
         on.append(name)
@@ -125,19 +125,18 @@ def _can_compile_scoring(args: TrainingArguments, off: list[str]) -> bool:
     elif getattr(args, "use_weighting", False):
         reason = "use_weighting needs values that only trl's own function computes"
     if reason:
-        off.append(f"scores compiled ({reason})")
+        off.append(f"compiled scores ({reason})")
     return not reason
 
 
 def _speed_up_trl(stage: str, compiled: bool, on: list[str], off: list[str]) -> bool:
     """Patches trl, and returns whether the loss is compiled."""
-    tiles = f"only labels scored, in tiles of {scoring.TOKENS_PER_TILE} tokens"
-    name = "only labels scored, scores compiled" if compiled else tiles
+    how = "scores compiled" if compiled else f"scores in tiles of {scoring.TOKENS_PER_TILE} tokens"
     try:
         scoring.patch_trl_scoring(compiled)
-        on.append(name)
+        on += ["only labels scored", how]
     except CannotPatch as reason:
-        off.append(f"{name} ({reason})")
+        off.append(f"only labels scored ({reason})")
         compiled = compiled and stage == "distill"  # its loss is ours, and needs no patch
     if compiled and stage == "distill":
         on.append("distillation loss compiled")

@@ -41,10 +41,12 @@ from poet.speed.versions import CannotPatch, check_names, check_version
 
 TESTED_TRANSFORMERS = ">=5.17,<5.25"
 
-# Numbers of rows, measured on two cores.
-TRANSPOSED_BELOW = 8  # fewer rows are faster with a transposed weight in the last layer
-BFLOAT16_FROM = 16  # with fewer rows, products take little of the time
-COMPILED_FROM = 200  # fewer rows are finished before compiled attention is loaded (1 to 2 s)
+# Fewer rows are faster with a transposed weight in the last layer.
+TRANSPOSED_BELOW = 8  # rows
+# With fewer rows, products take little of the time.
+BFLOAT16_FROM = 16  # rows
+# Fewer rows are finished before compiled attention is loaded, which takes 1 to 2 s.
+COMPILED_FROM = 200  # rows
 
 
 @functools.cache
@@ -228,7 +230,7 @@ def _in_bfloat16(model: GPT2LMHeadModel) -> GPT2LMHeadModel:
 class _GPT2:
     """Computes GPT-2's scores directly from its weights.
 
-    With so small a model, the calls of modules take most of the time of a step.
+    The model is small. The calls of its modules would take most of the time of a step.
 
     Args:
         layers: the keys and values of each block.

@@ -102,7 +102,7 @@ def patch_trl_scoring(compiled: bool = False) -> None:
 
     check_version("trl", TESTED_TRL)
     check_names(utils, "_use_triton", "_ChunkedLogProbFunction")
-    check_names(chunked_logprob, "TOKEN_CHUNK_SIZE", "_addmm_fp32")
+    check_names(chunked_logprob, "TOKEN_CHUNK_SIZE")
     tiled = getattr(utils._ChunkedLogProbFunction, "tiled", utils._ChunkedLogProbFunction)
     check_signature(tiled.forward, "ctx", *_ARGUMENTS)
     if not _originals:
@@ -111,7 +111,6 @@ def patch_trl_scoring(compiled: bool = False) -> None:
     # trl asks this only to decide whether positions without a label may be left out.
     utils._use_triton = _score_only_labels
     chunked_logprob.TOKEN_CHUNK_SIZE = TOKENS_PER_TILE
-    chunked_logprob._addmm_fp32 = _add_product  # type: ignore[assignment]
     scores = WholeLogProb(tiled) if compiled else tiled
     utils._ChunkedLogProbFunction = scores  # type: ignore[misc, assignment]
 
@@ -141,7 +140,6 @@ def _replaced() -> list[tuple]:
         (utils, "_use_triton"),
         (utils, "_ChunkedLogProbFunction"),
         (chunked_logprob, "TOKEN_CHUNK_SIZE"),
-        (chunked_logprob, "_addmm_fp32"),
     ]
 
 
@@ -208,13 +206,3 @@ def _log_probs(hidden: Tensor, weight: Tensor, targets: Tensor, outputs: tuple[s
         of_target = logits.gather(1, target).squeeze(1)
         is_top1 = (of_target >= highest) & (of_target > highest_before)
     return log_probs, entropy, None, mean_logits, is_top1
-
-
-def _add_product(total: Tensor, a: Tensor, b: Tensor) -> None:
-    """Adds a @ b to a float32 total. The product is rounded to the type of `a` and `b` first."""
-    if a.dtype == total.dtype:
-        total.addmm_(a, b)
-    else:
-        # trl passes columns of a larger buffer. On processors with AMX, torch 2.13 reads past the
-        # end of such rows if their length is no multiple of four. A NaN there would spread.
-        total.add_((a.contiguous() if a.stride(-1) == 1 else a) @ b)
