@@ -14,6 +14,7 @@ It knows forms and tokens. It does not train.
 """
 
 from collections import defaultdict
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
@@ -114,7 +115,7 @@ class MaskedTeacher:
 
     def _scores(
         self, model: PreTrainedModel, input_ids: Tensor, attention_mask: Tensor, has_label: Tensor
-    ):
+    ) -> Sequence[Tensor]:
         """Returns the scores of each poem, (its tokens, vocabulary), as `generate` samples them."""
         logits = model(input_ids=input_ids, attention_mask=attention_mask).logits[:, :-1]
         scores = sampling_scores(logits[has_label], self.model.generation_config)

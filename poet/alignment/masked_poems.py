@@ -9,6 +9,7 @@ It knows forms and how to write. It does not know what the poems are for.
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from itertools import islice
+from typing import Any
 
 from datasets import Dataset
 from transformers import PreTrainedModel, PreTrainedTokenizerFast
@@ -107,7 +108,7 @@ def write_in_forms(
     poems: Sequence[Poem],
     seed: int,
     titles_per_batch: int = TITLES_PER_BATCH,
-    **settings,
+    **settings: Any,
 ) -> Iterator[tuple[FormLogitsProcessor, list[str], list[list[int]], int]]:
     """Yields batches of new poems, each batch in one form: its mask, titles, token ids and seed.
 

@@ -6,6 +6,7 @@ It knows encodings and JSON. It does not know what a record means.
 import itertools
 import json
 from collections.abc import Iterator
+from io import BufferedReader
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 Records = Iterator[tuple[str, Any]]  # (place, as an error message names it; record)
 
 
-def open_file(path: Path):
+def open_file(path: Path) -> BufferedReader:
     """Opens a file for reading bytes."""
     try:
         return path.open("rb")

@@ -14,6 +14,8 @@ characters that it writes narrow them down, separately for each poem of a batch.
 products of tensors give one boolean mask over the vocabulary.
 """
 
+from collections.abc import Iterable
+
 import torch
 from transformers import LogitsProcessor, PreTrainedTokenizerFast
 
@@ -425,7 +427,7 @@ class FormLogitsProcessor(LogitsProcessor):
         return refused @ self.patterns.T == 0
 
 
-def _mask(size: int, ids) -> torch.Tensor:
+def _mask(size: int, ids: Iterable[int]) -> torch.Tensor:
     mask = torch.zeros(size, dtype=torch.bool)
     mask[list(ids)] = True
     return mask

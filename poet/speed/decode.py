@@ -18,6 +18,7 @@ import functools
 import inspect
 import logging
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -71,7 +72,7 @@ def sample_loop(
     stopping_criteria: StoppingCriteriaList,
     generation_config: GenerationConfig,
     streamer: BaseStreamer | None = None,
-    **model_kwargs,
+    **model_kwargs: Any,
 ) -> Tensor:
     """Continues each row of `input_ids` until the stopping criteria end it.
 
@@ -348,7 +349,7 @@ class PreallocatedLayer(DynamicLayer):
         self.max_length, self.stored_in = max_length, stored_in
 
     def update(
-        self, key_states: Tensor, value_states: Tensor, *args, **kwargs
+        self, key_states: Tensor, value_states: Tensor, *args: Any, **kwargs: Any
     ) -> tuple[Tensor, Tensor]:
         start = self.get_seq_length()
         if not self.is_initialized:

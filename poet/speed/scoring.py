@@ -6,6 +6,7 @@ a training step, and far larger than a processor's cache.
 """
 
 import functools
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -54,7 +55,12 @@ def patch_forward_to_return_loss(
     plain = getattr(model.forward, "unpatched", model.forward)
 
     @functools.wraps(plain)
-    def forward(input_ids=None, labels=None, num_items_in_batch=None, **others):
+    def forward(
+        input_ids: Tensor | None = None,
+        labels: Tensor | None = None,
+        num_items_in_batch: Tensor | int | None = None,
+        **others: Any,
+    ) -> Any:
         if labels is None:
             return plain(input_ids, **others)
         outputs = model.base_model(input_ids, use_cache=False, **others)
@@ -160,14 +166,15 @@ class WholeLogProb:
     LARGEST = 2**27  # logits; 256 MB in bfloat16, and their gradient takes as much again
     KNOWN = frozenset({"log_probs", "entropy", "mean_logits", "is_top1"})
 
-    def __init__(self, tiled):
+    def __init__(self, tiled: Any):
         self.tiled = tiled
         self.log_probs = torch.compile(_log_probs, dynamic=True)
 
     def apply(
-        self, hidden: Tensor, weight: Tensor, bias, targets: Tensor, temperature: float,
-        chunk_size: int, softcap, scale, outputs
-    ):  # fmt: skip
+        self, hidden: Tensor, weight: Tensor, bias: Tensor | None, targets: Tensor,
+        temperature: float, chunk_size: int, softcap: float | None, scale: float,
+        outputs: tuple[str, ...],
+    ) -> tuple[Tensor | None, ...]:  # fmt: skip
         """Takes the arguments of trl's function and returns its five values per token.
 
         `chunk_size` splits the vocabulary. Only the tiles use it.
@@ -182,7 +189,9 @@ class WholeLogProb:
         return self.log_probs(hidden, weight, targets, outputs)
 
 
-def _log_probs(hidden: Tensor, weight: Tensor, targets: Tensor, outputs: tuple[str, ...]):
+def _log_probs(
+    hidden: Tensor, weight: Tensor, targets: Tensor, outputs: tuple[str, ...]
+) -> tuple[Tensor | None, ...]:
     """Returns the five values per token of trl's function, None for those not in `outputs`.
 
     Shapes: hidden (tokens, width), weight (vocabulary, width), targets (tokens,).

@@ -41,7 +41,7 @@ _STAGE_DEFAULTS: dict[str, dict[str, Any]] = {
 }
 
 
-def parse(*types: type, argv: list[str] | None = None):
+def parse(*types: type, argv: list[str] | None = None) -> tuple[Any, ...]:
     """Returns one instance of each of `types`, read from `--config FILE` and the options after it.
 
     Raises:

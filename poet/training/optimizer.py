@@ -7,6 +7,9 @@ AdamW: https://arxiv.org/abs/1711.05101.
 docs/speed.md says why `torch.optim.Muon` does not serve.
 """
 
+from collections.abc import Callable
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 
@@ -65,7 +68,7 @@ class MuonAdamW(torch.optim.Optimizer):
         super().__init__([muon, {**self._adamw.param_groups[0], "muon": False}], {"lr": lr})
 
     @torch.no_grad()
-    def step(self, closure=None):
+    def step(self, closure: Callable[[], Any] | None = None) -> Any:
         loss = None if closure is None else torch.enable_grad()(closure)()
         for group in self.param_groups:
             if group["muon"]:
