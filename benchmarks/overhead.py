@@ -103,6 +103,8 @@ class TakeTurns(TrainerCallback):
 
     def on_train_end(self, args, state, control, **kwargs):
         trainer_seconds, bare_seconds = self.trainer_seconds[1:], self.bare_seconds[1:]
+        if not bare_seconds:  # training was stopped early
+            return
         ratios = [t / b for t, b in zip(trainer_seconds, bare_seconds, strict=True)]
         figures = {
             "first_step": self.first_step,
