@@ -142,8 +142,8 @@ def describe_configuration(recipe: Path, run: Path, minutes: float | None) -> st
     lines += [
         f"Pretraining: {steps:,} steps of {batch} x {options.n_positions} tokens, "
         f"{passes:.1f} passes over the text.",
-        f"Estimate: about {duration(seconds)} on this machine, which computes {speed:,.0f} GFLOP/s in "
-        "matrix products.",
+        f"Estimate: about {duration(seconds)} on this machine, which computes {speed:,.0f} "
+        "GFLOP/s in matrix products.",
     ]
     return "\n".join(lines)
 

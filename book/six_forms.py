@@ -29,8 +29,8 @@ The fine-tuned model of the recipe `tang` wrote these poems while a mask kept th
 poems per title, the page shows the one that the model finds likeliest. [Forms, tones and
 rhyme](../docs/verse.md) explains the terms.
 
-The judge (`poet/prosody/judge.py`) marks the tones below each line: 平 is level, 仄 is oblique, 中 is
-either. Notes name the places where an exception to a rule was used.
+The judge (`poet/prosody/judge.py`) marks the tones below each line: 平 is level, 仄 is oblique,
+中 is either. Notes name the places where an exception to a rule was used.
 
 Made by `python book/six_forms.py`."""
 

@@ -172,8 +172,8 @@ def _add_write(commands: Any) -> argparse.ArgumentParser:
     form.add_argument(
         "--rhyme",
         metavar="GROUP",
-        help="the rhyme group, by its character (東), its pinyin (yang) or, if several groups share "
-        "a pinyin, its number and pinyin (1-dong); docs/verse.md lists them",
+        help="the rhyme group, by its character (東), its pinyin (yang) or, if several groups "
+        "share a pinyin, its number and pinyin (1-dong); docs/verse.md lists them",
     )
     form.add_argument(
         "--acrostic",

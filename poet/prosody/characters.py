@@ -170,7 +170,7 @@ def tone_bits(character: str) -> int:
 
 
 def tone(character: str) -> str | None:
-    """Returns 平, 仄, or 平仄 if the rhyme book gives both. Returns None for an unknown character."""
+    """Returns 平, 仄, or 平仄 if the rhyme book gives both, and None for an unknown character."""
     return TONE_NAMES.get(tone_bits(character))
 
 

@@ -8,7 +8,8 @@ of the last five. Places 2, 4 (and 6) are *strict*. Their tones alternate within
 each other in each couplet. The next couplet starts with the tone of the line before.
 So the tone at place 2 of the first line determines all others.
 
-The rules follow Wang Li 王力, 詩詞格律 (see `RULES`). Where programs disagree, the Tang poems decided.
+The rules follow Wang Li 王力, 詩詞格律 (see `RULES`). Where programs disagree, the Tang poems
+decided.
 """
 
 from collections import Counter
@@ -220,8 +221,8 @@ def judge(text: str) -> Judgment:
       alternate in each line, oppose in each couplet and carry over between couplets. There is no
       孤平 and no 三平尾. 特拗 and 對句救 are accepted.
 
-    A character with several tones fits either one, unless a compound decides (相思 is 平, 鄉思 is 仄).
-    So there is a fault only if no reading fits.
+    A character with several tones fits either one, unless a compound decides (相思 is 平, 鄉思 is
+    仄). So there is a fault only if no reading fits.
     """
     lines = poem_lines(text)
     readable = _in_readable_script(lines)

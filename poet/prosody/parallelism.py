@@ -2,10 +2,10 @@
 
 It knows couplets and counts. It does not know tones, rhyme or models.
 
-The two middle couplets of a 律詩 (eight lines) must be parallel (Wang Li 王力, 詩詞格律, 2.4). For example,
-山 (mountain) matches 水 (water). The score learns from the middle couplets of poems which characters
-match. It is the pointwise mutual information of two characters at the same
-place (Church and Hanks 1990). It is smoothed, because a small corpus has most pairs once or never.
+The two middle couplets of a 律詩 (eight lines) must be parallel (Wang Li 王力, 詩詞格律, 2.4). For
+example, 山 (mountain) matches 水 (water). The score learns from the middle couplets of poems which
+characters match. It is the pointwise mutual information of two characters at the same place (Church
+and Hanks 1990). It is smoothed, because a small corpus has most pairs once or never.
 """
 
 from collections import Counter

@@ -16,7 +16,7 @@ from poet.training.trainer import UNKNOWN_STEPS, PoetTrainerMixin
 
 
 def silence_libraries() -> None:
-    """Switches off the progress bars of the libraries, and warnings about names in their own code."""
+    """Switches off the libraries' progress bars, and warnings about names in their own code."""
     import datasets
     import transformers
 

@@ -50,7 +50,10 @@ def test_the_usual_tone_is_the_one_that_poems_use():
 
 @pytest.mark.parametrize(
     "variants",
-    "爲為 却卻 羣群 衆眾 牀床 疎疏 迴回 劒劍 荆荊 猨猿 慙慚 跡迹蹟 爐鑪 溪谿 啼嗁 掃埽 堤隄 啓啟 峯峰".split(),
+    (
+        "爲為 却卻 羣群 衆眾 牀床 疎疏 迴回 劒劍 荆荊 猨猿 慙慚 跡迹蹟 爐鑪 溪谿 啼嗁 掃埽 堤隄 "
+        "啓啟 峯峰"
+    ).split(),
 )
 def test_variants_share_tones_and_groups(variants):
     assert len({(tone(variant), rhyme_groups(variant)) for variant in variants}) == 1

@@ -7,7 +7,10 @@ import pytest
 from poet.prosody.judge import judge
 from poet.prosody.parallelism import Parallelism, middle_couplets
 
-MOUNTAIN_AND_WATER = "一二三四五，六七八九十。\n青山連夜雨，綠水對朝雲。\n白石松前月，黃花竹外風。\n一二三四五，六七八九十。"
+MOUNTAIN_AND_WATER = """一二三四五，六七八九十。
+青山連夜雨，綠水對朝雲。
+白石松前月，黃花竹外風。
+一二三四五，六七八九十。"""
 
 
 def test_only_the_middle_of_eight_lines_must_be_parallel():

@@ -16,7 +16,8 @@ BASE = "石徑幽泉細，松窗夜雨聲。\n孤燈明舊壁，白髮對寒城�
 def test_reading_and_judging_import_no_torch():
     code = (
         "import sys; from poet.prosody import judge, request; "
-        "request.read_form('wuyan-jueju', first_line='石徑幽泉細'); sys.exit('torch' in sys.modules)"
+        "request.read_form('wuyan-jueju', first_line='石徑幽泉細'); "
+        "sys.exit('torch' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0
 
@@ -48,7 +49,7 @@ def test_positions_of_rhyme_words_and_marks():
         ({"form": "五言絕詩"}, "there is no form 五言絕詩. Did you mean 五言絕句?"),
         (
             {"form": "五言絕句", "rhyme": "陌"},
-            "the rhyme 陌 .入聲十一陌. is oblique, but 五言絕句 .five-character quatrain. rhymes in",
+            "陌 .入聲十一陌. is oblique, but 五言絕句 .five-character quatrain. rhymes in",
         ),
         ({"form": "五言絕句", "rhyme": "風"}, "The character 風 is in 東 .1-dong."),
         ({"form": "五言絕句", "rhyme": ""}, "the rhyme is empty"),
@@ -122,9 +123,7 @@ def test_the_regulated_form_of_a_poem_follows_from_its_line_length_and_number_of
         (
             "石徑幽泉細，松窗夜雨聲",
             "夜雨滴寒亭，松窗半夜聲",
-            [
-                "Line 1, place 5: 亭 is in 青 (9-qing), but the request asks for 庚 (8-geng). The line"
-            ],
+            ["Line 1, place 5: 亭 is in 青 (9-qing), but the request asks for 庚 (8-geng)."],
         ),
         (
             "松窗夜雨聲",

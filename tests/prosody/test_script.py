@@ -6,7 +6,10 @@ from poet.prosody.script import to_traditional
 
 
 def test_a_simplified_title_gets_the_characters_of_the_corpus():
-    pairs = "却望归 却望歸 闲居见 閑居見 登峰顶 登峰頂 古剑篇 古劒篇 床前 牀前 长叹 長歎 万里归云 萬里歸雲 里门 里門".split()
+    pairs = (
+        "却望归 却望歸 闲居见 閑居見 登峰顶 登峰頂 古剑篇 古劒篇 床前 牀前 长叹 長歎 "
+        "万里归云 萬里歸雲 里门 里門"
+    ).split()
     assert [to_traditional(title) for title in pairs[::2]] == pairs[1::2]
 
 
