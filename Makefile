@@ -19,7 +19,7 @@ run: .venv/ready  ## set up, then train all stages on the embedded poems (1 minu
 	$(PYTHON) run.py --recipe sample
 
 test: .venv/ready  ## set up, then run the tests, ruff and mypy
-	$(PYTHON) -m pytest -q tests
+	$(PYTHON) -m pytest -q -n 2 --dist loadfile tests
 	.venv/bin/ruff check .
 	.venv/bin/ruff format --check .
 	.venv/bin/mypy

@@ -13,6 +13,9 @@ from helpers import OPTIONS, ROOT, call, command
 # No test of the default run needs the network, and none may wait for it.
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
+# Two workers of pytest-xdist share the cores: each of them, and what it starts, uses one thread.
+if "PYTEST_XDIST_WORKER" in os.environ:
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
