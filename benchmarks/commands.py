@@ -90,7 +90,8 @@ class Commands:
                 (output.parent / name).symlink_to(self.folder / name)
         command = [script, "--config", f"configs/{recipe_name}/{stage}.yaml", *options]
         start = time.perf_counter()
-        self.call(*command, *SHORT_RUN, "--output_dir", str(output))
+        launcher = [] if stage == "pretrain" else ["benchmarks/compiled.py"]
+        self.call(*launcher, *command, *SHORT_RUN, "--output_dir", str(output))
         seconds = time.perf_counter() - start
         log = read_log(output)
         run = TrainingRun(

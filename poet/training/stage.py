@@ -43,7 +43,7 @@ _FREE_OPTIONS = set(
     "deepspeed_plugin distributed_state local_rank save_total_limit resume_from_checkpoint "
     "data_dir model_name_or_path".split()
 )
-_COMPILE_FROM = 3_000  # sequences: compiling the scores takes as long as it saves below this
+COMPILE_FROM = 3_000  # sequences: compiling the scores takes as long as it saves below this
 
 
 class Stage:
@@ -166,7 +166,7 @@ class Stage:
         sequences = args.max_steps * batch
         if args.max_steps <= 0:
             sequences = int(args.num_train_epochs * self._row_count)
-        return sequences * (2 if self.name == "dpo" else 1) >= _COMPILE_FROM
+        return sequences * (2 if self.name == "dpo" else 1) >= COMPILE_FROM
 
     def compile(self, function: Callable) -> Callable:
         """Returns a loss function compiled, where the speed-ups compile the loss."""
