@@ -8,6 +8,7 @@ import warnings
 from pathlib import Path
 
 import pytest
+from filelock import FileLock
 from helpers import OPTIONS, ROOT, call, command
 
 # No test of the default run needs the network, and none may wait for it.
@@ -89,11 +90,20 @@ def trained(run) -> Path:
 
 @pytest.fixture(scope="session")
 def sample_run(tmp_path_factory):
-    """The run of `make run`: all stages on the embedded poems, and the report."""
-    folder = tmp_path_factory.mktemp("runs") / "sample"
-    done = call("run.py", "--recipe", "sample", "--output_dir", str(folder), timeout=900)
-    assert done.returncode == 0, done.stderr
-    return folder, done.stdout
+    """The run of `make run`: all stages on the embedded poems, and the report.
+
+    Several workers of pytest-xdist share one run: the first to come trains, the others wait.
+    """
+    base = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        base = base.parent  # each worker has a folder of its own in it
+    folder, output = base / "runs" / "sample", base / "sample.txt"
+    with FileLock(base / "sample.lock"):
+        if not output.exists():
+            done = call("run.py", "--recipe", "sample", "--output_dir", str(folder), timeout=900)
+            assert done.returncode == 0, done.stderr
+            output.write_text(done.stdout, encoding="utf-8")
+    return folder, output.read_text(encoding="utf-8")
 
 
 @pytest.fixture
