@@ -1,0 +1,1 @@
+"""Teaches a model which poems are preferred: sampled pairs, rewards, distillation, authors."""

@@ -1,0 +1,1 @@
+"""Measures checkpoints and poems: held-out losses, rates, intervals, tables and the report."""

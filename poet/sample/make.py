@@ -45,6 +45,7 @@ _BATCH = 128
 
 
 def main() -> None:
+    """Writes poems in all forms until their number is reached, and saves them."""
     parser = errors.Parser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )

@@ -1,0 +1,1 @@
+"""The parts that all training scripts share, from options to the published checkpoint."""

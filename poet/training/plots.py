@@ -46,10 +46,12 @@ def series(log_history: list[dict], key: str) -> tuple[list[int], list[float]]:
 
 
 def layout() -> ConstrainedLayoutEngine:
+    """Returns the layout of all figures: axes side by side with some space between them."""
     return ConstrainedLayoutEngine(w_pad=0.12, h_pad=0.08)
 
 
 def draw_panel(axes: Axes, log_history: list[dict], key: str, label: str) -> None:
+    """Draws the values of one key of a log history over the steps."""
     steps, values = series(log_history, key)
     if len(values) > 100:  # a noisy curve is drawn pale, with its running mean on top
         axes.plot(steps, values, color=BLUE, alpha=0.25, linewidth=0.8)
@@ -87,6 +89,7 @@ def draw_panel(axes: Axes, log_history: list[dict], key: str, label: str) -> Non
 
 
 def tidy(axes: Axes) -> None:
+    """Gives axes a light grid and thin grey lines."""
     axes.tick_params(labelsize=9, color=GREY, labelcolor=GREY)
     axes.grid(alpha=0.25)
     axes.spines[["top", "right"]].set_visible(False)
