@@ -9,6 +9,7 @@ The command then prints the poems and stops.
 
 import json
 import sys
+import textwrap
 from html import escape
 from pathlib import Path
 
@@ -33,7 +34,7 @@ def main() -> None:
     run = Path(sys.argv[1])
     glosses = json.loads((DOCS / "images" / "glosses.json").read_text(encoding="utf-8"))
     panels = [panel(run, *moment) for moment in MOMENTS]
-    missing = [line for _, poem in panels for line in poem if line not in glosses]
+    missing = [line for _, poem in panels[1:] for line in poem if line not in glosses]
     if missing:
         raise UserError("docs/images/glosses.json has no gloss for " + " / ".join(missing))
     write_text(DOCS / "images" / "journey.svg", draw(panels, glosses))
@@ -46,9 +47,11 @@ def panel(run: Path, stage: str, number: int, heading: str) -> tuple[str, list[s
         raise UserError(f"there is no {path}. Train the run first: make tang")
     samples = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
     sample = samples[number]
-    lines = sample["text"].replace("\ufffd", "").replace("，", "，\n").splitlines()
-    shown = [line.strip() for line in lines if line.strip()][:LINES]
-    return heading.format(step=sample["step"]), [line[:14] for line in shown]
+    if sample["step"] == 0 and stage == "pretrain":  # noise has no lines
+        lines = textwrap.wrap(sample["text"], 8)
+    else:
+        lines = sample["text"].replace("，", "，\n").splitlines()
+    return heading.format(step=sample["step"]), [line for line in lines if line][:LINES]
 
 
 def draw(panels: list[tuple[str, list[str]]], glosses: dict[str, str]) -> str:
@@ -72,7 +75,7 @@ def draw(panels: list[tuple[str, list[str]]], glosses: dict[str, str]) -> str:
             )
             parts.append(
                 f'<text x="{x}" y="{y + 21}" font-size="12" fill="#666">'
-                f"{escape(glosses[line])}</text>"
+                f"{escape(glosses.get(line, 'no meaning'))}</text>"
             )
         if column:
             parts.append(
