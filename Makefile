@@ -15,7 +15,7 @@ help:  ## show this list
 	.venv/bin/pip install -q -c constraints.txt -e ".[dev]"
 	touch .venv/ready
 
-run: .venv/ready  ## set up, then train all stages on the embedded poems (1 minute)
+run: .venv/ready  ## set up, then train all stages on the embedded poems (2 minutes)
 	$(PYTHON) run.py --recipe sample
 
 test: .venv/ready  ## set up, then run the tests, ruff and mypy
@@ -24,7 +24,7 @@ test: .venv/ready  ## set up, then run the tests, ruff and mypy
 	.venv/bin/ruff format --check .
 	.venv/bin/mypy
 
-tang: .venv/ready  ## train on the Tang poems (20 minutes; CORPUS=PATH: a local copy)
+tang: .venv/ready  ## train on the Tang poems (11 to 20 minutes; CORPUS=PATH: a local copy)
 	$(PYTHON) run.py --recipe tang $(if $(CORPUS),--corpus $(CORPUS))
 
 bench: .venv/ready  ## measure the speed (30 minutes; QUICK=1: 3 minutes; CORPUS=PATH)

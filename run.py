@@ -47,12 +47,14 @@ def main() -> int:
 def parse_options() -> argparse.Namespace:
     recipes = sorted(path.parent.name for path in ROOT.glob("configs/*/data.yaml"))
     parser = errors.Parser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+        allow_abbrev=False,
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument(
         "--recipe",
         default="sample",
-        help=f"one of {', '.join(recipes)}, or a folder of your own in configs/ (%(default)s)",
+        help=f"one of {', '.join(recipes)}, or your own in configs/; default: %(default)s",
     )
     parser.add_argument(
         "--corpus", help="a folder, a file or a Hub id to use instead of the recipe's corpus"
@@ -101,6 +103,8 @@ def make_data(recipe: Path, run: Path, corpus: str | None) -> None:
     override = [] if corpus is None else ["--corpus", corpus]
     argv = ["--config", str(recipe / "data.yaml"), *override]
     (options,) = parse(DataOptions, argv=argv)
+    if (run / "data" / "summary.json").is_file():
+        print(f"The data are already made. To make them again, delete {run / 'data'}.\n")
     print(format_summary(build_datasets(options, run)), flush=True)
     pretraining = read_recipe(recipe / "pretrain.yaml")
     block_length = pretraining.get("n_positions", PretrainOptions.n_positions)

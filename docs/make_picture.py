@@ -25,7 +25,7 @@ MOMENTS = (
     ("sft", -1, "fine-tuned on titles"),
     ("dpo", -1, "aligned to five characters"),
 )
-WIDTH, HEIGHT, PANEL = 1120, 330, 280
+WIDTH, HEIGHT, PANEL = 1280, 330, 318
 
 
 def main() -> None:

@@ -304,7 +304,7 @@ def _wrong_shape(
     request: FormRequest, lines: tuple[str, ...], finished: bool
 ) -> Iterator[_Finding]:
     if len(lines) > request.lines or (finished and len(lines) < request.lines):
-        sentence = f"The poem has {len(lines)} lines, but {request.label} has {request.lines}."
+        sentence = f"{request.label} has {request.lines} lines. The poem has {len(lines)}."
         yield _Finding(0, 0, sentence)
     for number, line in enumerate(lines, 1):
         growing = number == len(lines) and not finished

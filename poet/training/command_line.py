@@ -126,7 +126,9 @@ def _show_help(types: tuple[type, ...], whole: bool) -> None:
     ours = [t for t in types if t.__module__.startswith("poet.")]
     theirs = [t for t in types if t not in ours]
     print(script.strip(), "\n\noptions of this script:")
-    print("  --config FILE\n      Recipe to read; the options after it override its values.")
+    print(
+        "  --config FILE\n      File with options. Options on the command line replace its values."
+    )
     for item in (f for t in ours for f in fields(t)):
         default = [] if item.default is MISSING else item.default
         print(f"  --{item.name} (default: {default})\n      {item.metadata.get('help', '')}")

@@ -63,7 +63,7 @@ class SFTOptions:
     author: str | None = option(
         None, "Train a LoRA adapter on this author's poems instead of the whole model."
     )
-    lora_r: int = option(0, "Rank of the matrices of that adapter (LoRA, arXiv:2106.09685).")
+    lora_r: int = option(0, "Rank of the --author adapter (LoRA, arXiv:2106.09685). 0: no adapter.")
     temperature: float = option(0.8, _TEMPERATURE)
     muon_learning_rate: float | None = option(None, _MUON)
     minutes: float | None = option(None, _MINUTES)

@@ -119,7 +119,7 @@ def test_the_regulated_form_of_a_poem_follows_from_its_line_length_and_number_of
         ("細，", "細。", ["Line 1 ends with 。 instead of ，."]),
         ("孤燈", "孤燈下", ["Line 3 has 6 characters instead of 5."]),
         ("孤燈", "A孤燈", ["The poem has A, which is not a Chinese character."]),
-        (BASE[13:], "", ["The poem has 2 lines, but 五言絕句 (five-character quatrain) has 4."]),
+        (BASE[13:], "", ["五言絕句 (five-character quatrain) has 4 lines. The poem has 2."]),
         (
             "石徑幽泉細，松窗夜雨聲",
             "夜雨滴寒亭，松窗半夜聲",
