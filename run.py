@@ -115,6 +115,8 @@ def describe_configuration(recipe: Path, run: Path, minutes: float | None) -> st
     """Returns the size of the model, where its parameters are, and the length of pretraining."""
     if start_model(recipe):
         return f"This recipe aligns a model that is already fine-tuned: {start_model(recipe)}."
+    if not (recipe / "pretrain.yaml").is_file():
+        return "This recipe has no pretraining."
     from poet import device
     from poet.data.run_data import characters, load_summary
     from poet.speed.hardware import matmul_gflops
