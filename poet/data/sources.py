@@ -30,8 +30,35 @@ def read_fields(source: str, columns: dict[str, str | None]) -> Iterator[Fields]
     Raises:
         UserError: The source is missing or empty, a file is broken, or a column is missing.
     """
-    for place, record in _read_records(source):
+    for place, record in read_records(source):
         yield _fields_of(record, columns, place)
+
+
+def read_records(source: str) -> Records:
+    """Yields (place, record) for each record of a source, in the order of the files.
+
+    A record is a dict from columns to values, as the file holds them. The place names the file and
+    the line, for messages.
+
+    Raises:
+        UserError: The source is missing or empty, or a file is broken.
+    """
+    if _is_hub_id(source):
+        from poet.data.readers import read_hub
+
+        yield from read_hub(source)
+        return
+    for path in console.track(_files_of(source), "reading"):
+        is_empty = True
+        for place, record in _read_file(path):
+            is_empty = False
+            if not isinstance(record, dict):
+                raise UserError(
+                    f"{place} is {describe(record)}. A poem is an object with title and lines."
+                )
+            yield place, record
+        if is_empty:
+            raise UserError(f"{path} is empty: it holds no poem. Fill it, or remove it.")
 
 
 def fingerprint(source: str) -> str:
@@ -54,22 +81,7 @@ def fingerprint(source: str) -> str:
     return hashlib.sha256("".join(sums).encode()).hexdigest()
 
 
-# ------------------------------------------------------------------------------ source -> records
-
-
-def _read_records(source: str) -> Records:
-    if _is_hub_id(source):
-        from poet.data.readers import read_hub
-
-        yield from read_hub(source)
-        return
-    for path in console.track(_files_of(source), "reading"):
-        is_empty = True
-        for place, record in _read_file(path):
-            is_empty = False
-            yield place, record
-        if is_empty:
-            raise UserError(f"{path} is empty: it holds no poem. Fill it, or remove it.")
+# ------------------------------------------------------------------------------- source -> files
 
 
 def _read_file(path: Path) -> Records:
@@ -140,9 +152,7 @@ def _files_in(folder: Path) -> list[Path]:
 # ------------------------------------------------------------------------------- record -> fields
 
 
-def _fields_of(record: Any, columns: dict[str, str | None], place: str) -> Fields:
-    if not isinstance(record, dict):
-        raise UserError(f"{place} is {describe(record)}. A poem is an object with title and lines.")
+def _fields_of(record: dict[str, Any], columns: dict[str, str | None], place: str) -> Fields:
     values = {
         field: _value_of(record, field, columns.get(field), usual_names, place)
         for field, usual_names in USUAL_COLUMNS.items()
