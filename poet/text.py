@@ -27,6 +27,12 @@ def line_length(text: str) -> int | None:
 
 
 def poem_lines(text: str) -> tuple[str, ...]:
-    """Returns the lines of a poem without marks. Only Chinese characters are left."""
-    lines = ("".join(HAN.findall(part)) for part in LINE_END.split(text))
+    """Returns the lines of a poem without marks. Only Chinese characters are left.
+
+    A mark ends a line. In a poem without any mark, a line break does.
+    """
+    parts = LINE_END.split(text)
+    if len(parts) == 1:
+        parts = text.split("\n")
+    lines = ("".join(HAN.findall(part)) for part in parts)
     return tuple(filter(None, lines))

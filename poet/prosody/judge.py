@@ -277,6 +277,23 @@ def judge(text: str) -> Judgment:
     )
 
 
+def applies(texts: Iterable[str]) -> bool:
+    """Returns whether most of these texts are verse that `judge` has rules for.
+
+    Such a text has an even number of lines, at least four, all of five or all of seven Chinese
+    characters. So English, Japanese, prose and 詞 (lyrics with lines of unequal length) are none.
+    """
+    answers = [_is_verse(text) for text in texts]
+    return sum(answers) * 2 > len(answers)
+
+
+def _is_verse(text: str) -> bool:
+    lines = poem_lines(text)
+    letters = sum(map(str.isalpha, text))
+    # Notes and parts of rare characters are tolerated. Japanese has kana between the characters.
+    return _why_irregular(lines) is None and letters <= 1.1 * sum(map(len, lines))
+
+
 def regulated_faults(
     lines: Sequence[str], length: int, tones: Iterable[list[int]] | None = None
 ) -> tuple[Verdict, ...]:

@@ -11,7 +11,7 @@ from collections import Counter
 import pytest
 
 from poet.prosody.characters import LEVEL, group_name, level_groups, rhyme_groups, tone
-from poet.prosody.judge import RULES, couplet_patterns, judge, regulated_faults
+from poet.prosody.judge import RULES, applies, couplet_patterns, judge, regulated_faults
 from poet.text import line_length, poem_lines
 
 BASE = "石徑幽泉細，松窗夜雨聲。孤燈明舊壁，白髮對寒城。"
@@ -90,6 +90,35 @@ def test_irregular_with_the_reason(poem, reason):
 
 def test_lines_end_at_any_mark_and_only_han_characters_count():
     assert poem_lines("石徑、幽泉細,「松窗」夜雨聲!\n孤燈 明舊壁；白髮對寒城？") == poem_lines(BASE)
+
+
+def test_without_marks_a_line_break_ends_a_line():
+    assert judge("石徑幽泉細\n松窗夜雨聲\n孤燈明舊壁\n白髮對寒城") == judge(BASE)
+
+
+SONNET = "Shall I compare thee to a summer's day?\nThou art more lovely and more temperate,\n"
+PROSE = "夏四月，公如齊。觀魚者，非禮也。秋，宋人伐鄭，圍長葛。冬十有二月，公子彄卒。"
+HAIKU = "古池や、蛙飛び込む、水の音。閑さや、岩にしみ入る、蝉の声。"
+TANKA = "春過ぎて夏来衣，天の香具山風。白妙の衣干見，夏は来て春過山。"  # equal without its kana
+LYRIC = "寒蟬淒切，對長亭晚，驟雨初歇。都門帳飲無緒，留戀處，蘭舟催發。"
+
+
+@pytest.mark.parametrize(
+    ("texts", "expected"),
+    [
+        ([BASE], True),
+        ([BASE.replace("，", "\n").replace("。", "\n")], True),
+        ([BASE, "石径幽泉细,松窗夜雨声.孤灯明旧壁,白发对寒城.", PROSE], True),
+        ([BASE, PROSE], False),
+        ([SONNET, SONNET], False),
+        ([HAIKU], False),
+        ([TANKA], False),
+        ([LYRIC], False),
+        ([], False),
+    ],
+)
+def test_the_judge_applies_where_most_texts_are_verse_of_five_or_seven(texts, expected):
+    assert applies(iter(texts)) is expected
 
 
 @pytest.mark.parametrize(
