@@ -22,8 +22,7 @@ def main() -> None:
 
     from trl import DPOTrainer
 
-    from poet.data import preferences
-    from poet.data.run_data import load_stage, training_poems
+    from poet.data.run_data import load_stage, preference
     from poet.training.callbacks import RefuseWrongReference, ShowSample
     from poet.training.stage import Stage
     from poet.training.trainer import PoetTrainerMixin
@@ -42,16 +41,18 @@ def main() -> None:
     args.max_length = min(args.max_length or model.config.n_positions, model.config.n_positions)
     rows = stage.drop_long_rows(rows, tokenizer, args.max_length)
 
+    preferred = preference(stage.run_folder) if options.sampled_titles else None
+
     if not stage.begin():
         return
-    if options.sampled_titles:  # pairs of poems that the model writes itself
+    if preferred:  # pairs of poems that the model writes itself
         from poet.alignment import own_pairs
 
         rows["train"] = own_pairs.add_sampled_pairs(
             rows["train"],
             reference,
             tokenizer,
-            preferences.get(stage.data["preference"], training_poems(stage.run_folder)),
+            preferred,
             sampled_titles=options.sampled_titles,
             corruptions=options.corruptions,
             seed=args.seed,

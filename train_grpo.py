@@ -53,6 +53,7 @@ def main() -> None:
     reward_functions, args.reward_weights = rewards.get_all(
         options.rewards, args.reward_weights, tokenizer.eos_token_id
     )
+    stage.inputs |= rewards.codes(options.rewards)
 
     if not stage.begin():
         return

@@ -6,7 +6,7 @@ It knows the split of a run and PEFT's adapters. It does not train.
 """
 
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from difflib import SequenceMatcher
 from itertools import chain
 from pathlib import Path
@@ -115,9 +115,8 @@ def _nearest_authors(name: str, counts: Counter[str]) -> list[str]:
 
 
 def _split_again(run: Path, made_from: dict[str, Any]) -> Split:
-    arguments = build.DataOptions(
-        **{key: value for key, value in made_from.items() if key != "fingerprint"}
-    )
+    names = {field.name for field in fields(build.DataOptions)}
+    arguments = build.DataOptions(**{key: made_from[key] for key in names & made_from.keys()})
     try:
         if fingerprint(arguments.corpus) != made_from["fingerprint"]:
             raise UserError("it has changed since")

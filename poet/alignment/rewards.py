@@ -9,9 +9,9 @@ To add a reward, write a function from the text of one poem to a number:
         return float(len(poem) <= 30)
 
 There are two ways to use it. Add it to `REWARDS` below, and name it in the recipe: `rewards:
-[well-formed, short]`. Or keep it in a file of the working folder, for example my_rules.py, and
-name it as `module:function`: `rewards: [well-formed, "my_rules:short"]`. The function only sees
-whole poems, because a poem without an end mark always gets 0.
+[well-formed, short]`. Or keep it in a file of the working folder or of the recipe's folder, for
+example my_rules.py, and name it as `module:function`: `rewards: [well-formed, "my_rules:short"]`.
+The function only sees whole poems, because a poem without an end mark always gets 0.
 
 It knows rules of verse and how trl calls a reward. It does not know models.
 """
@@ -23,7 +23,7 @@ from typing import Any
 
 from poet.data.rows import content
 from poet.errors import UserError
-from poet.extension import load_function
+from poet.extension import describe, load_function
 from poet.prosody.judge import judge
 from poet.text import line_length, poem_lines
 
@@ -100,6 +100,11 @@ def get_all(
     if not rules:
         return rewards, weights
     return [*rewards, form_baseline(rules, end_id)], [*weights, 1.0]
+
+
+def codes(names: list[str]) -> dict[str, str]:
+    """Returns a sum of the code of each function that the user wrote: a run depends on it."""
+    return {name: describe(name, "reward")["code"] for name in names if name not in REWARDS}
 
 
 def get(name: str, end_id: int) -> TrlReward:

@@ -25,6 +25,7 @@ from poet.data.rows import (
 )
 from poet.data.run_data import STAGES, load_summary
 from poet.errors import UserError
+from poet.extension import describe
 from poet.files import refuse_another, refuse_disk_errors
 
 if TYPE_CHECKING:
@@ -93,7 +94,7 @@ class DataOptions:
             raise UserError(f"split is {self.split}. Give three whole numbers above 0, like 5 3 2.")
         if not 0 < self.held_out < 1:
             raise UserError(f"held_out is {self.held_out}. Give a share between 0 and 1, like 0.1.")
-        preferences.get(self.preference)
+        preferences.check_name(self.preference)
 
     @property
     def columns(self) -> dict[str, str | None]:
@@ -166,8 +167,11 @@ def build_datasets(options: DataOptions, output_dir: str | Path) -> dict[str, An
     """
     folder = Path(output_dir) / "data"
     made_from = {**asdict(options), "fingerprint": _fingerprint(options.corpus)}
-    if (folder / "summary.json").exists():
-        summary = load_summary(output_dir)
+    summary = load_summary(output_dir) if (folder / "summary.json").exists() else {}
+    own_preference = _own_preference(options.preference, summary)
+    if own_preference:
+        made_from["preference_code"] = own_preference["code"]
+    if summary:
         refuse_another(folder, _without_path(summary["made_from"]), _without_path(made_from))
         return summary
     if folder.exists() and (foreign := {path.name for path in folder.iterdir()} - set(STAGES)):
@@ -195,6 +199,7 @@ def build_datasets(options: DataOptions, output_dir: str | Path) -> dict[str, An
     }
     summary = {
         "made_from": made_from,
+        "own_preference": own_preference,
         "read": corpus.read,
         "kept": len(corpus.poems),
         "dropped": corpus.dropped,
@@ -215,6 +220,26 @@ def build_datasets(options: DataOptions, output_dir: str | Path) -> dict[str, An
     with refuse_disk_errors(folder):
         _write(sets, summary, folder)
     return summary
+
+
+def _own_preference(name: str, earlier: dict[str, Any]) -> dict[str, str]:
+    """Returns the code and the folder of a function `module:function`.
+
+    Data that were made before need no function. Their record stands where it is not found.
+
+    Args:
+        earlier: The summary of data that were made before, or {}.
+    """
+    is_built_in = name in preferences.PREFERENCES
+    if is_built_in or (earlier and not earlier.get("own_preference")):
+        return {}
+    recorded = earlier.get("own_preference", {})
+    try:
+        return describe(name, "preference", recorded.get("folder"))
+    except UserError:
+        if not earlier:
+            raise
+        return recorded
 
 
 def _without_path(made_from: dict[str, Any]) -> dict[str, Any]:

@@ -1,8 +1,8 @@
 """Preferences: functions that decide which poems alignment prefers.
 
 To add one, write a function `Poem -> bool`, for example `moon`. Add it to `PREFERENCES` and name it
-in data.yaml: `preference: moon`. Or keep it in a file of the working folder, for example
-my_rules.py, and name it as `module:function`: `preference: my_rules:moon`.
+in data.yaml: `preference: moon`. Or keep it in a file of the working folder or of the recipe's
+folder, for example my_rules.py, and name it as `module:function`: `preference: my_rules:moon`.
 
 It knows poems. It does not know rows, pairs or models.
 """
@@ -65,22 +65,28 @@ PREFERENCES: dict[str, Predicate] = {
 }
 
 
-def get(name: str, training: Iterable[Poem] = ()) -> Predicate:
+def check_name(name: str) -> None:
+    """Raises a UserError for a name that cannot be a preference. It loads no module."""
+    if name not in PREFERENCES and ":" not in name:
+        raise UserError(
+            f"there is no preference {name!r}. Choose one of {', '.join(PREFERENCES)}, "
+            "or name a function as module:function."
+        )
+
+
+def get(name: str, training: Iterable[Poem] = (), folder: str | None = None) -> Predicate:
     """Returns the preference of that name, or the function `module:function`.
 
     Args:
         training: The poems that "novel" compares with. Without any, every poem is novel.
+        folder: One more folder to look for the module in.
 
     Raises:
         UserError: There is no such preference, module or function.
     """
+    check_name(name)
     if name == "novel":
         return novel(training)
     if name in PREFERENCES:
         return PREFERENCES[name]
-    if ":" in name:
-        return load_function(name, "preference")
-    raise UserError(
-        f"there is no preference {name!r}. Choose one of {', '.join(PREFERENCES)}, "
-        "or name a function as module:function."
-    )
+    return load_function(name, "preference", folder)

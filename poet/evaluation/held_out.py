@@ -153,7 +153,8 @@ def _data_identity(run: Path) -> dict[str, Any]:
     The path of the corpus and the preference of alignment are left out: they change no poem.
     """
     made_from = run_data.load_summary(run)["made_from"]
-    return {key: value for key, value in made_from.items() if key not in ("corpus", "preference")}
+    left_out = ("corpus", "preference", "preference_code")
+    return {key: value for key, value in made_from.items() if key not in left_out}
 
 
 def _from_parts(parts: dict[str, tuple[list[Row], list[Row]]]) -> HeldOut:

@@ -12,6 +12,7 @@ from dataclasses import MISSING, Field, fields
 from pathlib import Path
 from typing import Any, TypeVar
 
+from poet import extension
 from poet.errors import UserError, refuse
 
 T = TypeVar("T")
@@ -54,6 +55,8 @@ def parse(*types: type, argv: list[str] | None = None) -> tuple[Any, ...]:
         _show_help(types, whole="--help-all" in argv)
     recipe, argv = _take_recipe(argv)
     config = {} if recipe is None else _read_config(recipe, known)
+    if recipe is not None:
+        extension.search_in(recipe.parent)
     if _is_on("use_cpu", argv, config):
         os.environ["CUDA_VISIBLE_DEVICES"] = ""  # must be set before torch looks for a GPU
 
