@@ -1,9 +1,14 @@
 """Files of a run: written whole or not at all, and refused when they belong to another run.
 
+Every file and folder that others read is written through this module. After a power cut, a name
+that is there stands for whole contents: first the contents are synced, then they get the name.
+
 It knows files and folders. It does not know what is in them.
 """
 
+import errno
 import os
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,13 +18,46 @@ from poet.errors import UserError
 FREE_SPACE = "Free some space, then run the command again."
 
 
+def sync(path: Path) -> None:
+    """Waits until a file, or the list of names in a folder, is on the disk."""
+    if os.name == "nt" and path.is_dir():  # Windows opens no folders
+        return
+    descriptor = os.open(path, os.O_RDONLY if path.is_dir() else os.O_RDWR)
+    try:
+        os.fsync(descriptor)
+    except OSError as error:
+        if error.errno != errno.EINVAL:  # some network drives cannot sync
+            raise
+    finally:
+        os.close(descriptor)
+
+
+def sync_tree(folder: Path) -> None:
+    """Waits until all files below `folder` are on the disk, and their names."""
+    for root, _, names in os.walk(folder, topdown=False):
+        for name in names:
+            sync(Path(root, name))
+        sync(Path(root))
+
+
+def make_folder(folder: Path) -> None:
+    """Makes a folder and its missing parents."""
+    if folder.is_dir():
+        return
+    make_folder(folder.parent)
+    folder.mkdir(exist_ok=True)
+    sync(folder.parent)
+
+
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
     """Yields a path to write to, then renames it to `path`. A reader never meets half a file."""
     partial = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
         yield partial
+        sync(partial)
         partial.replace(path)
+        sync(path.parent)
     finally:
         partial.unlink(missing_ok=True)
 
@@ -28,6 +66,39 @@ def write_text(path: Path, text: str) -> None:
     """Writes a UTF-8 text file, or nothing if the write fails."""
     with replacing(path) as partial:
         partial.write_text(text, encoding="utf-8")
+
+
+def publish_folder(source: Path, folder: Path) -> None:
+    """Renames a written folder to `folder`. It replaces a folder of that name."""
+    sync_tree(source)
+    shutil.rmtree(folder, ignore_errors=True)
+    source.replace(folder)
+    sync(folder.parent)
+
+
+@contextmanager
+def replacing_folder(folder: Path) -> Iterator[Path]:
+    """Yields an empty folder to write to, then renames it to `folder`."""
+    partial = folder.with_name(f"{folder.name}.partial")
+    shutil.rmtree(partial, ignore_errors=True)
+    try:
+        make_folder(partial)
+        yield partial
+        publish_folder(partial, folder)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+
+
+def publish_files(source: Path, folder: Path, last: str) -> None:
+    """Moves the files of `source` into `folder`. Only when all are there, `last` follows."""
+    sync_tree(source)
+    for path in source.iterdir():
+        if path.name != last:
+            path.replace(folder / path.name)
+    sync(folder)
+    (source / last).replace(folder / last)
+    sync(folder)
+    source.rmdir()
 
 
 @contextmanager

@@ -5,7 +5,6 @@ run_data.py lists and reads the files. This module does not know tokens or train
 
 import itertools
 import json
-import shutil
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -26,7 +25,7 @@ from poet.data.rows import (
 from poet.data.run_data import STAGES, load_summary
 from poet.errors import UserError
 from poet.extension import describe
-from poet.files import refuse_another, refuse_disk_errors
+from poet.files import refuse_another, refuse_disk_errors, replacing_folder
 
 if TYPE_CHECKING:
     pass
@@ -276,22 +275,18 @@ def _write(
         "sft": {"prompt": messages, "completion": messages},
         "dpo": {"prompt": messages, "chosen": messages, "rejected": messages},
     }
-    partial = folder.with_name("data.partial")
-    shutil.rmtree(partial, ignore_errors=True)
-    for stage, (train, test) in sets.items():
-        features = datasets.Features(columns[stage])
-        (partial / stage).mkdir(parents=True)
-        for name, rows in (("train", train), ("test", test)):
-            table = datasets.Dataset.from_list(rows, features=features).data.table
-            # Streaming holds one group of rows in memory at a time.
-            pyarrow.parquet.write_table(
-                table, partial / stage / f"{name}.parquet", row_group_size=10_000
-            )
-    (partial / "summary.json").write_text(
-        json.dumps(summary, ensure_ascii=False, indent=1) + "\n", encoding="utf-8"
-    )
-    shutil.rmtree(folder, ignore_errors=True)
-    partial.replace(folder)
+    with replacing_folder(folder) as partial:
+        for stage, (train, test) in sets.items():
+            features = datasets.Features(columns[stage])
+            (partial / stage).mkdir()
+            for name, rows in (("train", train), ("test", test)):
+                table = datasets.Dataset.from_list(rows, features=features).data.table
+                # Streaming holds one group of rows in memory at a time.
+                pyarrow.parquet.write_table(
+                    table, partial / stage / f"{name}.parquet", row_group_size=10_000
+                )
+        text = json.dumps(summary, ensure_ascii=False, indent=1)
+        (partial / "summary.json").write_text(text + "\n", encoding="utf-8")
 
 
 # ----------------------------------------------------------------------------- run folder -> rows

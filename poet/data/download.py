@@ -23,7 +23,7 @@ from pathlib import Path
 
 from poet import console
 from poet.errors import UserError
-from poet.files import refuse_disk_errors, replacing
+from poet.files import make_folder, refuse_disk_errors, replacing
 
 NAMES = ("tang", "song")
 COMMIT = "99ebbef7e1345c0985c44b9fd96a3f9e776f117b"
@@ -49,7 +49,7 @@ def fetch(name: str) -> list[Path]:
     missing = _missing(expected, folder)
     if missing:
         with refuse_disk_errors(folder, _OTHER_CACHE):
-            folder.mkdir(parents=True, exist_ok=True)
+            make_folder(folder)
         try:
             _fetch_from_repository(missing, folder, name)
         except (OSError, http.client.HTTPException, WrongChecksum) as error:

@@ -11,7 +11,7 @@ from typing import Any
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from poet.training.plots import BLUE, GREY, ORANGE, draw_panel, layout, tidy
+from poet.training.plots import BLUE, GREY, ORANGE, draw_panel, layout, save_figure, tidy
 from poet.training.stages import STAGES
 
 _WRITERS = (BLUE, ORANGE, "#2f855a", "#805ad5", "#b83280")
@@ -45,7 +45,7 @@ def draw_stages(histories: dict[str, list[dict]], path: Path) -> None:
     ):
         draw_panel(axes, history, *STAGES[stage].curve)
         axes.set_title(STAGES[stage].name, fontsize=11)
-    figure.savefig(path, dpi=130)
+    save_figure(figure, path)
 
 
 def draw_rates(rows: dict[str, dict[str, Any]], path: Path) -> None:
@@ -67,7 +67,7 @@ def draw_rates(rows: dict[str, dict[str, Any]], path: Path) -> None:
     right.set_title("forms", fontsize=11)
     handles, writers = left.get_legend_handles_labels()
     figure.legend(handles, writers, loc="outside upper center", ncols=4, frameon=False, fontsize=9)
-    figure.savefig(path, dpi=130)
+    save_figure(figure, path)
 
 
 def _draw_shares(

@@ -50,8 +50,8 @@ class ShowSample(TrainerCallback):
             texts = {name: self._write(model, args.seed) for name, model in self.models.items()}
         loss = metrics["eval_loss"]
         sample = {"step": state.global_step, "prompt": self.prompt, **texts, "eval_loss": loss}
-        with self.path.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(sample, ensure_ascii=False) + "\n")
+        earlier = self.path.read_text(encoding="utf-8") if self.path.is_file() else ""
+        write_text(self.path, f"{earlier}{json.dumps(sample, ensure_ascii=False)}\n")
         facts = [f"step {state.global_step} of {state.max_steps}"]
         train = next((log["loss"] for log in reversed(state.log_history) if "loss" in log), None)
         if train is not None:

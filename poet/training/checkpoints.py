@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from poet.errors import UserError, first_line
-from poet.files import FREE_SPACE, refuse_another, write_text
+from poet.files import FREE_SPACE, make_folder, publish_files, refuse_another, write_text
 
 UNFINISHED = "unfinished"
 _ARGUMENTS = "_arguments.json"  # names folders of this machine: a push leaves out files with _
@@ -75,7 +75,7 @@ def claim(folder: Path, arguments: dict) -> None:
     elif folder.is_dir() and any(folder.iterdir()):
         raise UserError(f"{folder} holds files of something else. Pass another --output_dir.")
     shutil.rmtree(folder / UNFINISHED, ignore_errors=True)
-    folder.mkdir(parents=True, exist_ok=True)
+    make_folder(folder)
     write_text(record, json.dumps(arguments, ensure_ascii=False, indent=2, sort_keys=True))
 
 
@@ -102,9 +102,7 @@ def _has_part(folder: Path, pattern: str) -> bool:
 
 def publish(source: Path, folder: Path) -> None:
     """Moves the files of a finished stage into `folder`, the mark of completion last."""
-    for path in sorted(source.iterdir(), key=lambda p: p.name == _DONE):
-        path.replace(folder / path.name)
-    source.rmdir()
+    publish_files(source, folder, _DONE)
 
 
 def remember_hub_id(folder: Path, hub_id: str) -> None:

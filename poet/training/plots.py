@@ -12,6 +12,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 
+from poet.files import replacing
+
 BLUE, ORANGE, GREY = "#2b6cb0", "#dd6b20", "#718096"
 
 
@@ -32,7 +34,13 @@ def draw_curves(log_history: list[dict], path: Path) -> None:
     figure = Figure(figsize=(10, 3.2 * len(panels) / 2), layout=layout())
     for axes, (key, label) in zip(figure.subplots(len(panels) // 2, 2).flat, panels, strict=True):
         draw_panel(axes, log_history, key, label)
-    figure.savefig(path, dpi=130)
+    save_figure(figure, path)
+
+
+def save_figure(figure: Figure, path: Path) -> None:
+    """Writes a figure as a PNG file, or nothing if the write fails."""
+    with replacing(path) as partial:
+        figure.savefig(partial, dpi=130, format="png")
 
 
 def series(log_history: list[dict], key: str) -> tuple[list[int], list[float]]:

@@ -5,7 +5,6 @@
 """
 
 import math
-import shutil
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,6 +16,7 @@ from transformers.trainer_utils import rotate_checkpoints
 
 from poet import device
 from poet.errors import UserError, first_line
+from poet.files import publish_folder
 from poet.generation.adapter import complete_adapter, is_adapter
 from poet.training import card, checkpoints
 from poet.training.callbacks import SetEpoch
@@ -99,8 +99,7 @@ class PoetTrainerMixin(Trainer):
             if self.args.should_save:
                 self.state.save_to_json(str(unfinished / name / "trainer_state.json"))
         if self.args.should_save:
-            shutil.rmtree(folder / name, ignore_errors=True)
-            (unfinished / name).replace(folder / name)
+            publish_folder(unfinished / name, folder / name)
             unfinished.rmdir()
             rotate_checkpoints(
                 output_dir=str(folder),
