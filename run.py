@@ -8,6 +8,7 @@ that you could type yourself, such as train_pretrain.py. The numbers are in conf
 """
 
 import argparse
+import os
 import signal
 import subprocess
 import sys
@@ -57,14 +58,18 @@ def parse_options() -> argparse.Namespace:
         help=f"one of {', '.join(recipes)}, or your own in configs/; default: %(default)s",
     )
     parser.add_argument(
-        "--corpus", help="a folder, a file or a Hub id to use instead of the recipe's corpus"
+        "--corpus",
+        type=os.path.expanduser,
+        help="a folder, a file or a Hub id to use instead of the recipe's corpus",
     )
     parser.add_argument(
         "--stages",
         help=f"stages to run, of {','.join(STAGES)}, with commas; default: all of the recipe",
     )
     parser.add_argument("--minutes", type=float, help="train for this many minutes in total")
-    parser.add_argument("--output_dir", help="folder of the run; default: runs/RECIPE")
+    parser.add_argument(
+        "--output_dir", type=os.path.expanduser, help="folder of the run; default: runs/RECIPE"
+    )
     parser.add_argument(
         "--plain", action="store_true", help="train without the speed-ups in poet/speed"
     )
@@ -156,7 +161,8 @@ def describe_configuration(recipe: Path, run: Path, minutes: float | None) -> st
 
 def start_model(recipe: Path) -> str | None:
     """Returns the model that a recipe without pretraining starts from."""
-    return read_recipe(recipe / "dpo.yaml").get("model_name_or_path")
+    named = read_recipe(recipe / "dpo.yaml").get("model_name_or_path")
+    return named and os.path.expanduser(named)
 
 
 def read_recipe(path: Path) -> dict:

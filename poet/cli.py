@@ -9,6 +9,7 @@ Slow imports wait inside functions, so that `poet --help` answers at once.
 
 import argparse
 import difflib
+import os
 import re
 import sys
 from collections.abc import Callable, Iterable
@@ -134,6 +135,7 @@ def _add_write(commands: Any) -> argparse.ArgumentParser:
     )
     parser.add_argument(
         "--model",
+        type=os.path.expanduser,
         metavar="DIR",
         help="the folder of a model or of an author's adapter "
         f"(default: {_MODELS[0]}, else {_MODELS[1]}; for lines of seven characters "
@@ -220,16 +222,19 @@ def _add_evaluate(commands: Any) -> argparse.ArgumentParser:
     parser.add_argument(
         "checkpoints",
         nargs="*",
+        type=os.path.expanduser,
         metavar="CHECKPOINT",
         help="the folder of a model, such as runs/tang/dpo",
     )
     parser.add_argument(
         "--poems",
+        type=os.path.expanduser,
         metavar="FILE",
         help="a file of poems to measure: .txt with blank lines between the poems, .jsonl, .csv",
     )
     parser.add_argument(
         "--corpus",
+        type=os.path.expanduser,
         metavar="PATH",
         help="a corpus whose held-out poems are used (default: the data of the checkpoint's run)",
     )
@@ -248,7 +253,10 @@ def _add_evaluate(commands: Any) -> argparse.ArgumentParser:
         help="a number for the choice of titles and for writing (default: %(default)s)",
     )
     parser.add_argument(
-        "--figure", metavar="FILE.png", help="also draw the forms and rates into this file"
+        "--figure",
+        type=os.path.expanduser,
+        metavar="FILE.png",
+        help="also draw the forms and rates into this file",
     )
     parser.add_argument(
         "--json", action="store_true", help="print one JSON object instead of a table"

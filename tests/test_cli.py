@@ -50,6 +50,18 @@ def test_help_and_mistakes_import_no_library(words, code):
     assert done.returncode == code and done.stdout.endswith("set()\n"), done
 
 
+def test_the_home_folder_is_found_where_no_shell_replaces_it(poet, monkeypatch, tmp_path):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    _, _, err = poet("write", "春", "--model=~/runs/none")
+    assert f"no checkpoint folder {tmp_path}/runs/none" in err
+    _, _, err = poet("evaluate", "--poems=~/poems.txt")
+    assert f"{tmp_path}/poems.txt" in err
+    _, _, err = poet("evaluate", "~/runs/none", "--corpus=~/poems")
+    assert f"{tmp_path}/poems" in err
+    _, _, err = poet("evaluate", "~/runs/none", "--figure=~/nowhere/a.png")
+    assert f"--figure is {tmp_path}/nowhere/a.png" in err
+
+
 def test_poet_alone_and_as_a_module_prints_help_with_examples(poet):
     code, out, err = poet()
     assert (code, err) == (0, "") and "examples:" in out and "make run" in out

@@ -77,3 +77,12 @@ def test_a_recipe_may_leave_out_what_has_a_default(run, tmp_path):
     text = describe_configuration(tmp_path, run, None)
     assert "width 64" in text and f"{PretrainOptions().n_layer} layers" in text
     assert "10 steps of 16 x 256 tokens" in text
+
+
+def test_the_home_folder_is_found_where_no_shell_replaces_it(monkeypatch, tmp_path):
+    from run import parse_options
+
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setattr("sys.argv", ["run.py", "--output_dir=~/runs/a", "--corpus=~/poems"])
+    options = parse_options()
+    assert options.output_dir == f"{tmp_path}/runs/a" and options.corpus == f"{tmp_path}/poems"

@@ -8,6 +8,7 @@
 It knows the folder of a run. It does not know tokens or training. build.py makes the data.
 """
 
+import glob
 import json
 from collections.abc import Iterator
 from pathlib import Path
@@ -63,8 +64,9 @@ def load_stage(
     folder = Path(output_dir) / "data"
     files = {name: str(folder / stage / f"{name}.parquet") for name in ("train", "test")}
     try:
-        if streaming:
-            return datasets.load_dataset("parquet", data_files=files, streaming=True)
+        if streaming:  # `datasets` takes the names of files as patterns
+            patterns = {name: glob.escape(path) for name, path in files.items()}
+            return datasets.load_dataset("parquet", data_files=patterns, streaming=True)
         tables = {name: pyarrow.parquet.read_table(path) for name, path in files.items()}
     except (OSError, pyarrow.ArrowException) as error:
         raise UserError(

@@ -42,7 +42,7 @@ def load(
     Raises:
         UserError: If the folder is missing or incomplete, or if its files do not fit together.
     """
-    path = Path(path)
+    path = Path(path).expanduser()
     if is_adapter(path):
         base = base or base_of(path)
         model, tokenizer = _load_model(Path(base))

@@ -6,6 +6,7 @@ are the command line, as in TRL's own scripts.
 
 import difflib
 import os
+import re
 import sys
 from collections.abc import Iterable, Mapping
 from dataclasses import MISSING, Field, fields
@@ -84,6 +85,7 @@ def parse(*types: type, argv: list[str] | None = None) -> tuple[Any, ...]:
     except (ValueError, TypeError) as error:
         raise UserError(f"the options do not fit together: {error}") from error
     for holder in parsed:
+        _expand_home(holder)
         # One process uses one GPU: Trainer would take DataParallel, which TRL refuses. Several
         # GPUs are for `accelerate launch`.
         if getattr(holder, "n_gpu", 1) > 1:
@@ -163,9 +165,10 @@ def _take_recipe(argv: list[str]) -> tuple[Path | None, list[str]]:
         if word == "--config":
             if index + 1 == len(argv):
                 raise UserError("--config needs a file, like configs/sample/pretrain.yaml")
-            return Path(argv[index + 1]), argv[:index] + argv[index + 2 :]
+            return Path(argv[index + 1]).expanduser(), argv[:index] + argv[index + 2 :]
         if word.startswith("--config="):
-            return Path(word.removeprefix("--config=")), argv[:index] + argv[index + 1 :]
+            file = Path(word.removeprefix("--config=")).expanduser()
+            return file, argv[:index] + argv[index + 1 :]
     return None, argv
 
 
@@ -198,6 +201,13 @@ def _as_on_the_command_line(key: str, value: Any, kind: str, path: Path) -> Any:
     if kind.startswith("list[") and value is not None and not isinstance(value, (list, dict)):
         return [value]
     return value
+
+
+def _expand_home(holder: Any) -> None:
+    """Replaces `~` in options that name files. No shell does that in YAML or after `--name=`."""
+    for name, value in vars(holder).items():
+        if isinstance(value, str) and re.fullmatch(r".*_(dir|path|checkpoint)|corpus", name):
+            setattr(holder, name, os.path.expanduser(value))
 
 
 def _nearest(name: str, known: Iterable[str], prefix: str = "") -> str:

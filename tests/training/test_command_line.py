@@ -93,3 +93,16 @@ def test_a_machine_with_two_gpus_trains_on_one_unless_they_are_launched(tmp_path
     monkeypatch.setattr(TrainingArguments, "__post_init__", make)
     _, args = parse(PretrainOptions, TrainingArguments, argv=["--output_dir", str(tmp_path)])
     assert (args.n_gpu, args.train_batch_size) == (1, args.per_device_train_batch_size)
+
+
+def test_the_home_folder_is_found_where_no_shell_replaces_it(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    recipe = tmp_path / "recipe.yaml"
+    recipe.write_text("model_name_or_path: ~/runs/sft\nauthor: ~\n", encoding="utf-8")
+    options, args = parse(
+        SFTOptions, SFTConfig, argv=["--config=~/recipe.yaml", "--output_dir=~/runs/out"]
+    )
+    assert (options.model_name_or_path, options.author) == (f"{tmp_path}/runs/sft", None)
+    assert args.output_dir == f"{tmp_path}/runs/out"
+    (data,) = parse(DataOptions, argv=["--corpus=~/poems", "--forbidden", "~"])
+    assert (data.corpus, data.forbidden) == (f"{tmp_path}/poems", "~")
