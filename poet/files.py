@@ -1,4 +1,4 @@
-"""Files of a run: written whole or not at all, and refused when they belong to another run.
+"""Files of a run: written whole or not at all, by one command at a time, and of one run.
 
 Every file and folder that others read is written through this module. After a power cut, a name
 that is there stands for whole contents: first the contents are synced, then they get the name.
@@ -12,10 +12,12 @@ import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import IO
 
 from poet.errors import UserError
 
 FREE_SPACE = "Free some space, then run the command again."
+_LOCKS: dict[Path, IO[str]] = {}  # a lock ends when its file is closed
 
 
 def sync(path: Path) -> None:
@@ -60,6 +62,11 @@ def replacing(path: Path) -> Iterator[Path]:
         sync(path.parent)
     finally:
         partial.unlink(missing_ok=True)
+
+
+def is_partial(path: Path) -> bool:
+    """Returns whether a killed command left this file in the middle of `replacing`."""
+    return path.name.startswith(".") and path.name.endswith(".part")
 
 
 def write_text(path: Path, text: str) -> None:
@@ -108,6 +115,46 @@ def refuse_disk_errors(path: Path, advice: str = FREE_SPACE) -> Iterator[None]:
         yield
     except OSError as error:
         raise UserError(f"cannot write {path}: {error.strerror or error}. {advice}") from error
+
+
+def lock(folder: Path) -> None:
+    """Keeps other commands from writing `folder` until this process ends.
+
+    The lock is on a file next to the folder. The system drops it together with the process, so a
+    killed command leaves no lock behind. Calling this again in the same process is harmless.
+    Nothing else may open that file: the lock ends when the process closes it anywhere.
+
+    Raises:
+        UserError: Another command writes the folder, or the file cannot be written.
+    """
+    real = folder.resolve()
+    path = real.with_name(f".{real.name}.lock")
+    if path in _LOCKS:
+        return
+    try:
+        import fcntl
+    except ImportError:  # Windows has no such locks
+        return
+    with refuse_disk_errors(path):
+        make_folder(path.parent)
+        file = path.open("a+", encoding="utf-8")
+    try:
+        fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except (BlockingIOError, PermissionError) as error:
+        file.seek(0)
+        process = file.read().strip() or "unknown"
+        file.close()
+        raise UserError(
+            f"another command writes {folder} (process {process}). Wait until it ends, or pass "
+            "another --output_dir."
+        ) from error
+    except OSError:  # this file system has no locks
+        pass
+    _LOCKS[path] = file
+    with refuse_disk_errors(path):
+        file.truncate(0)
+        file.write(str(os.getpid()))
+        file.flush()
 
 
 def refuse_another(folder: Path, there: dict, now: dict) -> None:

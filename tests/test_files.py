@@ -1,11 +1,16 @@
 """Files that are written whole, and folders of another run."""
 
+import os
+import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
+from helpers import ROOT
 
 from poet.errors import UserError
-from poet.files import refuse_another, refuse_disk_errors, replacing, write_text
+from poet.files import lock, refuse_another, refuse_disk_errors, replacing, write_text
 
 
 def test_a_text_replaces_the_file(tmp_path):
@@ -36,3 +41,34 @@ def test_another_run_is_refused_with_the_differences(tmp_path):
     refuse_another(tmp_path, {"seed": 1}, {"seed": 1})
     with pytest.raises(UserError, match=r"\(rank None there, 8 now; seed 1 there, 2 now\)"):
         refuse_another(tmp_path, {"seed": 1}, {"seed": 2, "rank": 8})
+
+
+@pytest.fixture
+def other(tmp_path):
+    """Another process that holds the lock of `run`, and has a child that does not."""
+    words = (
+        "import os, time; from pathlib import Path; from poet.files import lock; "
+        f"lock(Path({str(tmp_path / 'run')!r})); os.fork() and print('locked', flush=True); "
+        "time.sleep(60)"
+    )
+    process = subprocess.Popen(
+        [sys.executable, "-c", words], cwd=ROOT, stdout=subprocess.PIPE, start_new_session=True
+    )
+    assert process.stdout is not None and process.stdout.readline() == b"locked\n"
+    yield process
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+    process.stdout.close()
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such locks")
+def test_one_command_writes_a_folder_and_a_killed_one_leaves_no_lock(tmp_path, other):
+    (tmp_path / "link").symlink_to(tmp_path / "run")
+    for name in ("run", "link"):
+        with pytest.raises(UserError, match=rf"{name} \(process {other.pid}\)\. Wait until"):
+            lock(tmp_path / name)
+    other.send_signal(signal.SIGKILL)
+    other.wait()
+    lock(tmp_path / "run")  # although the child of the killed command still runs
+    lock(tmp_path / "run")
+    assert not (tmp_path / "run").exists()

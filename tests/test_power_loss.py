@@ -70,7 +70,7 @@ class Journal:
     @staticmethod
     def is_final(path: Path) -> bool:
         return not any(
-            part == checkpoints.UNFINISHED or part.endswith((".part", ".partial"))
+            part == checkpoints.UNFINISHED or part.endswith((".part", ".partial", ".lock"))
             for part in path.parts
         )
 

@@ -25,7 +25,7 @@ from poet.data.rows import (
 from poet.data.run_data import STAGES, load_summary
 from poet.errors import UserError
 from poet.extension import describe
-from poet.files import refuse_another, refuse_disk_errors, replacing_folder
+from poet.files import lock, refuse_another, refuse_disk_errors, replacing_folder
 
 if TYPE_CHECKING:
     pass
@@ -216,6 +216,9 @@ def build_datasets(options: DataOptions, output_dir: str | Path) -> dict[str, An
         "first_item": split.sft[0].title,
         "first_pair": [poem.title for poem in pairs[0]],
     }
+    lock(folder)
+    if (folder / "summary.json").exists():  # another command was faster
+        return build_datasets(options, output_dir)
     with refuse_disk_errors(folder):
         _write(sets, summary, folder)
     return summary

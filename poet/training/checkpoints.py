@@ -13,7 +13,14 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from poet.errors import UserError, first_line
-from poet.files import FREE_SPACE, make_folder, publish_files, refuse_another, write_text
+from poet.files import (
+    FREE_SPACE,
+    is_partial,
+    make_folder,
+    publish_files,
+    refuse_another,
+    write_text,
+)
 
 UNFINISHED = "unfinished"
 _ARGUMENTS = "_arguments.json"  # names folders of this machine: a push leaves out files with _
@@ -72,11 +79,18 @@ def claim(folder: Path, arguments: dict) -> None:
     arguments = json.loads(json.dumps(arguments, default=str))
     if earlier := arguments_of(folder):
         refuse_another(folder, earlier, arguments)
-    elif folder.is_dir() and any(folder.iterdir()):
+    elif folder.is_dir() and not all(map(_is_left_over, folder.iterdir())):
         raise UserError(f"{folder} holds files of something else. Pass another --output_dir.")
-    shutil.rmtree(folder / UNFINISHED, ignore_errors=True)
     make_folder(folder)
+    shutil.rmtree(folder / UNFINISHED, ignore_errors=True)
+    for path in filter(is_partial, folder.iterdir()):
+        path.unlink(missing_ok=True)
     write_text(record, json.dumps(arguments, ensure_ascii=False, indent=2, sort_keys=True))
+
+
+def _is_left_over(path: Path) -> bool:
+    """Returns whether a killed command may have left this before it wrote its record."""
+    return path.name == UNFINISHED or is_partial(path)
 
 
 def last_checkpoint(folder: Path) -> Path | None:

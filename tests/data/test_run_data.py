@@ -2,11 +2,14 @@
 
 import hashlib
 import json
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any, cast
 
 import datasets
 import pytest
+from helpers import ROOT
 from trl import TrlParser
 
 from poet.data.build import DataOptions, build_datasets, format_summary
@@ -336,3 +339,33 @@ def test_identical_pairs_alone_are_refused(tmp_path, invented):
 def test_a_bad_option_is_refused(changes, message):
     with pytest.raises(UserError, match=message):
         arguments("tang", **changes)
+
+
+# ------------------------------------------------------------------- folders with unusual names
+
+
+@pytest.mark.parametrize("name", ["a[1]", "b*", "c?", "[!d]", "{e,f}", "春 夜#%20"])
+def test_a_stream_is_read_from_a_folder_whatever_its_name(corpus, tmp_path, name):
+    options = DataOptions(corpus=corpus(60), preference="five-character")
+    build_datasets(options, tmp_path / name)
+    at_once = load_stage(tmp_path / name, "pretrain")["train"]["text"]
+    stream = load_stage(tmp_path / name, "pretrain", streaming=True)["train"]
+    assert [row["text"] for row in stream] == list(at_once)
+
+
+def test_two_commands_do_not_write_the_data_of_one_run(corpus, tmp_path):
+    options = DataOptions(corpus=corpus(60), preference="five-character")
+    words = (
+        "import time; from pathlib import Path; from poet.files import lock; "
+        f"lock(Path({str(tmp_path / 'run' / 'data')!r})); print('locked', flush=True); "
+        "time.sleep(60)"
+    )
+    other = subprocess.Popen([sys.executable, "-c", words], cwd=ROOT, stdout=subprocess.PIPE)
+    assert other.stdout is not None and other.stdout.readline()
+    with other, pytest.raises(UserError, match=rf"another command writes .*{other.pid}"):
+        try:
+            build_datasets(options, tmp_path / "run")
+        finally:
+            other.kill()
+    build_datasets(options, tmp_path / "run")
+    assert load_summary(tmp_path / "run")["kept"] == 60
