@@ -10,6 +10,7 @@ import json
 import unicodedata
 from collections.abc import Iterable, Mapping
 from functools import cache
+from itertools import chain
 from pathlib import Path
 
 from poet.prosody.package_data import read_package_file
@@ -93,31 +94,40 @@ def _groups_by_character(groups: Mapping[str, Iterable[str]]) -> dict[str, list[
 
 
 @cache
-def _groups() -> dict[str, tuple[str, ...]]:
-    """Returns character -> rhyme groups, from the first source that knows the character.
-
-    The first source is the rhyme book with its corrections. Simplified forms and variants take the
-    groups of their standard character. The last source is the 廣韻, an older rhyme book.
-    """
+def _book_groups() -> dict[str, list[str]]:
+    """Returns character -> rhyme groups, from the rhyme book with its corrections."""
     supplement = _supplement()
     added, removed = supplement["訂補"], supplement["訂刪"]
-    groups = _groups_by_character(
+    return _groups_by_character(
         {
             group: set(characters + added.get(group, "")) - set(removed.get(group, ""))
             for group, (_, characters) in _rhyme_book().items()
         }
     )
-    guangyun = _groups_by_character(supplement["廣韻"])
-    for simplified, traditional in opencc_dictionary("STCharacters").items():
-        if simplified not in groups:
-            merged: list[str] = []
-            for character in traditional:
-                merged += groups.get(character) or guangyun.get(character) or []
-            groups[simplified] = list(dict.fromkeys(merged))
-    for character, guangyun_groups in guangyun.items():
-        groups[character] = groups.get(character) or guangyun_groups
-    for standard, variants in supplement["異體"].items():
-        groups.update(dict.fromkeys(variants, groups[standard]))
+
+
+@cache
+def _groups() -> dict[str, tuple[str, ...]]:
+    """Returns character -> rhyme groups, from the first source that knows the character.
+
+    The sources are the variants of tones.tsv, the rhyme book with its corrections, the characters
+    that a simplified one stands for, and the 廣韻, an older rhyme book.
+    """
+    supplement, book = _supplement(), _book_groups()
+    groups = _groups_by_character(supplement["廣韻"]) | book
+    variants = {
+        variant: groups[standard]
+        for kind in ("異體", "同音")
+        for standard, alike in supplement[kind].items()
+        for variant in alike
+    }
+    groups |= variants
+    simplified = {
+        character: list(dict.fromkeys(chain(*(groups.get(form, ()) for form in forms))))
+        for character, forms in opencc_dictionary("STCharacters").items()
+        if character not in book and character not in variants
+    }
+    groups |= {character: of_forms for character, of_forms in simplified.items() if of_forms}
     return {character: tuple(names) for character, names in groups.items()}
 
 
@@ -129,6 +139,36 @@ def rhyme_groups(character: str) -> tuple[str, ...]:
     character that they stand for.
     """
     return _groups().get(character) or _groups().get(unicodedata.normalize("NFKC", character), ())
+
+
+@cache
+def _usual_writings() -> dict[str, str]:
+    """Returns character -> another writing of the same word: 峰 for 峯.
+
+    Sources: the variants of tones.tsv, and simplified characters that stand for one word only.
+    """
+    supplement = _supplement()
+    writings = {
+        simplified: traditional[0]
+        for simplified, traditional in opencc_dictionary("STCharacters").items()
+        if len(traditional) == 1
+        and simplified not in _book_groups()
+        and simplified not in supplement["異體"]
+    }
+    for kind in ("異體", "同字"):
+        for standard, others in supplement[kind].items():
+            writings.update(dict.fromkeys(others, standard))
+    return writings
+
+
+@cache
+def usual_writing(character: str) -> str:
+    """Returns one character for all writings of the same word: 峰 for 峰 and 峯.
+
+    A simplified character that stands for several words is its own writing.
+    """
+    usual = _usual_writings().get(character, character)
+    return character if usual == character else usual_writing(usual)
 
 
 def group_name(group: str) -> str:
@@ -215,6 +255,7 @@ def simplified_only() -> frozenset[str]:
     supplement = _supplement()
     traditional = {
         *"".join(supplement["異體"].values()),
+        *"".join(supplement["同音"].values()),
         *"".join(supplement["廣韻"].values()),
         *"".join(characters for _, characters in _rhyme_book().values()),
     }

@@ -31,6 +31,7 @@ from poet.prosody.characters import (
     rhyme_groups,
     simplified_only,
     tone_bits,
+    usual_writing,
 )
 from poet.prosody.script import to_traditional
 from poet.text import poem_lines
@@ -216,7 +217,7 @@ def judge(text: str) -> Judgment:
 
     - rhymed: The poem has an even number of lines, at least four, all of five or all of seven
       characters. The last characters of the even lines share one level group. No rhyme word occurs
-      twice.
+      twice, in any writing (峰 and 峯).
     - regulated: The poem is rhymed, and odd lines after the first end oblique. Strict places
       alternate in each line, oppose in each couplet and carry over between couplets. There is no
       孤平 and no 三平尾. 特拗 and 對句救 are accepted.
@@ -411,6 +412,7 @@ def _judge_rhyme(lines: tuple[str, ...], end_tones: list[int]) -> _Rhyme:
     """
     place = len(lines[0])
     words = [line[-1] for line in lines[1::2]]
+    writings = list(map(usual_writing, words))
     groups_of_words = list(map(_level_groups_of, words, end_tones[1::2]))
     counts = Counter(group for groups in groups_of_words for group in groups)
     most = max(counts.values(), default=0)
@@ -428,9 +430,10 @@ def _judge_rhyme(lines: tuple[str, ...], end_tones: list[int]) -> _Rhyme:
             poem_groups = "、".join(map(group_name, rhyme)) or "no level group"
             detail = f"{word} is in {word_groups}, the poem rhymes in {poem_groups}"
             verdicts.append(Verdict("出韻", "fault", line, place, (line,), detail))
-        if word in words[:couplet]:
-            earlier_line = 2 * words.index(word) + 2
-            verdicts.append(Verdict("重韻", "fault", line, place, (earlier_line, line), word))
+        if writings[couplet] in writings[:couplet]:
+            earlier = writings.index(writings[couplet])
+            detail = word if word == words[earlier] else f"{words[earlier]} and {word} are one word"
+            verdicts.append(Verdict("重韻", "fault", line, place, (2 * earlier + 2, line), detail))
 
     first_word = lines[0][-1]
     first_groups = _level_groups_of(first_word, end_tones[0])

@@ -34,6 +34,7 @@ from poet.prosody.characters import (
     tone,
     tone_bits,
     usual_tone,
+    usual_writing,
 )
 from poet.prosody.judge import couplet_patterns
 from poet.prosody.layout import Slot
@@ -164,14 +165,23 @@ class FormLogitsProcessor(LogitsProcessor):
             for number, group in enumerate(groups):
                 readable = bool(self.readings[id, 0]) or group not in level_groups()
                 self.rhymes[number, id] = readable and group in rhyme_groups(character)
+        # Two writings of one word (峰 and 峯) are one rhyme word, which has the id of one of them.
+        self.word_ids = torch.arange(size)  # (V,)
+        first_id: dict[str, int] = {}
+        for character, id in self.character_ids.items():
+            self.word_ids[id] = first_id.setdefault(usual_writing(character), id)
         # Each even line needs a word, and a first line may need one. A compound may make its second
         # character unusable, so these do not count.
         self.certain = self.characters.clone()  # (V,)
         self.certain[self.seconds] = False
         if request.first_line:
-            self.certain[self.ids[request.first_line[-1]]] = False
+            end = self.word_ids[self.ids[request.first_line[-1]]]
+            self.certain &= self.word_ids != end
         self.words_needed = request.couplets + (0 if request.first_line else 1)
-        counts = (self.rhymes & self.certain).sum(1)
+        writings = torch.zeros(len(groups), size).index_add(
+            1, self.word_ids, (self.rhymes & self.certain).float()
+        )
+        counts = (writings > 0).sum(1)
         self.groups = counts >= self.words_needed  # (G,)
         if request.rhyme and not self.groups.any():
             raise UserError(
@@ -353,7 +363,7 @@ class FormLogitsProcessor(LogitsProcessor):
     def _rhyming(self, characters: torch.Tensor) -> torch.Tensor:
         """Returns which characters rhyme with all rhyme words so far: (B, n) -> (B, V).
 
-        A word that was already used does not rhyme again.
+        A word that was already used does not rhyme again, in any writing.
         """
         length, request = self.request.length, self.request
         ends = characters[:, length - 1 :: length]
@@ -368,7 +378,9 @@ class FormLogitsProcessor(LogitsProcessor):
                 # In old style line 1 need not rhyme. A requested line is part of `groups`.
                 agree[:, :, 0] = True
         open_groups = agree.all(2).T & self.groups  # (B, G)
-        return (open_groups.float() @ self.rhymes.float() > 0).scatter(1, words, False)
+        used = torch.zeros_like(self.characters).repeat(len(words), 1)
+        used.scatter_(1, self.word_ids[words], True)
+        return (open_groups.float() @ self.rhymes.float() > 0) & ~used[:, self.word_ids]
 
     def _oblique_after(self, before: torch.Tensor) -> torch.Tensor:
         """Returns which characters may be read oblique after these: (B,) -> (B, V)."""

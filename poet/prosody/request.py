@@ -21,6 +21,7 @@ from poet.prosody.characters import (
     simplified_only,
     tone,
     usual_tone,
+    usual_writing,
 )
 from poet.prosody.judge import NEIGHBOURS, Verdict, couplet_patterns, regulated_faults
 from poet.prosody.layout import CoupletLayout
@@ -358,15 +359,18 @@ def _wrong_rhymes(request: FormRequest, lines: tuple[str, ...]) -> Iterator[_Fin
     words = [line[-1] for line in lines if len(line) == request.length]
     if not words:
         return
-    place, first_word, used = request.length, words[0], {words[0]: 1}
+    place, first_word, used = request.length, words[0], {usual_writing(words[0]): 1}
     first_groups = _usable_groups(first_word)
     first_rhymes = request.regulated and _ends_level(request, lines[0])
     shared = {request.rhyme} if request.rhyme else set(all_groups())
     for number in range(2, len(words) + 1, 2):
         word = words[number - 1]
         groups = _usable_groups(word)
-        if word in used:
-            yield _at(number, place, f"{word} already ends line {used[word]}.")
+        earlier = used.get(usual_writing(word))
+        if earlier:
+            written = words[earlier - 1]
+            other_writing = "" if written == word else f", written {written}"
+            yield _at(number, place, f"{word} already ends line {earlier}{other_writing}.")
         if request.rhyme and request.rhyme not in groups:
             yield _at(number, place, _not_in_group(word, request.rhyme))
         elif first_rhymes and request.first_line and not request.rhyme:
@@ -374,7 +378,7 @@ def _wrong_rhymes(request: FormRequest, lines: tuple[str, ...]) -> Iterator[_Fin
                 yield _at(number, place, f"{word} does not rhyme with {first_word} in line 1.")
         elif not request.regulated and shared and not shared & groups:
             yield _at(number, place, f"{word} does not rhyme with the even lines before.")
-        used[word] = number
+        used[usual_writing(word)] = number
         shared &= groups
     if first_rhymes and not request.first_line and not shared & first_groups:
         reason = "The line must rhyme, because it ends level."

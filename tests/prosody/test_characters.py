@@ -4,6 +4,7 @@ from collections import Counter
 
 import pytest
 
+from poet.data.poems import read_corpus
 from poet.errors import UserError
 from poet.prosody import package_data
 from poet.prosody.characters import (
@@ -15,7 +16,9 @@ from poet.prosody.characters import (
     rhyme_groups,
     tone,
     usual_tone,
+    usual_writing,
 )
+from poet.prosody.script import opencc_dictionary
 from poet.text import poem_lines
 
 
@@ -52,12 +55,36 @@ def test_the_usual_tone_is_the_one_that_poems_use():
     "variants",
     (
         "爲為 却卻 羣群 衆眾 牀床 疎疏 迴回 劒劍 荆荊 猨猿 慙慚 跡迹蹟 爐鑪 溪谿 啼嗁 掃埽 堤隄 "
-        "啓啟 峯峰"
+        "啓啟 峯峰 烟煙 冲沖 膻羶 岩巖 虫蟲 吊弔 皂皁 炉爐 为爲"
     ).split(),
 )
 def test_variants_share_tones_and_groups(variants):
     assert len({(tone(variant), rhyme_groups(variant)) for variant in variants}) == 1
     assert tone(variants[0])
+
+
+def test_variants_in_the_tang_poems_have_the_tone_of_one_word(tang):
+    """A simplified form of several words is one of them in a traditional text, and not all."""
+    merged = []
+    for character in set("".join(poem.text for poem in read_corpus(tang).poems)):
+        forms = opencc_dictionary("STCharacters").get(character, [])
+        tones = {tone(form) for form in forms if form != character} - {None}
+        if tone(character) == "平仄" and tones == {"平", "仄"}:
+            merged.append(character)
+    assert merged == ["只"]  # the rhyme book itself has it in 支 (level) and 紙 (oblique)
+
+
+@pytest.mark.parametrize(
+    "writings", "峯峰 牀床 烟煙 凉涼 来來 沈沉 仙僊 迴廻 箇個个 剑劍劒".split()
+)
+def test_writings_of_one_word_have_one_usual_writing(writings):
+    assert len(set(map(usual_writing, writings))) == 1
+
+
+@pytest.mark.parametrize("words", "回迴 沖衝 弦絃 余餘 台臺 聯連 蝴胡 閑閒間 發髮发".split())
+def test_different_words_have_different_writings(words):
+    """27 Tang poems rhyme with both 回 and 迴."""
+    assert len(set(map(usual_writing, words))) > 1
 
 
 def test_compatibility_characters_and_radicals_are_looked_up_as_the_usual_character():

@@ -335,6 +335,38 @@ def test_a_rhyme_word_twice():
     assert not judgment.rhymed and verdicts(judgment) == [("重韻", 4, 5)]
 
 
+@pytest.mark.parametrize(
+    ("words", "repeated"),
+    [("峯峰", True), ("牀床", True), ("烟煙", True), ("涼凉", True), ("回迴", False)],
+)
+def test_two_writings_of_one_rhyme_word_are_one_word(words, repeated):
+    first, second = words
+    poem = f"石徑幽泉細，松窗夜雨{first}。孤燈明舊壁，白髮對寒{second}。"
+    judgment = judge(poem)
+    assert judgment.rhymed is not repeated
+    assert [verdict.detail for verdict in judgment.faults] == [
+        f"{first} and {second} are one word"
+    ] * repeated
+
+
+@pytest.mark.parametrize(("writing", "standard"), ["烟煙", "膻羶", "冲沖", "虫蟲"])
+def test_all_writings_of_a_character_get_the_same_verdicts(writing, standard):
+    """烟 and 膻 are level like 煙 and 羶, although 菸 and 膻 (bare) are oblique."""
+    old = "松窗夜雨聲"
+    for place in range(5):
+        first, second = (
+            summary(changed(old, old[:place] + character + old[place + 1 :]))
+            for character in (writing, standard)
+        )
+        assert first == second
+
+
+def summary(judgment):
+    """A judgment without the characters themselves."""
+    verdicts = [(verdict.rule, verdict.kind, verdict.line) for verdict in judgment.verdicts]
+    return judgment.form, judgment.regulated, judgment.tones, judgment.rhyme, verdicts
+
+
 def test_odd_lines_after_the_first_end_oblique():
     assert verdicts(changed("明舊壁", "明舊山")) == [("仄收", 3, 5)]
 

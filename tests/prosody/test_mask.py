@@ -233,6 +233,26 @@ def test_scores_stay_finite_if_another_processor_bans_all_rhymes(poet):
     assert not masked.isnan().any() and masked.isfinite().any()
 
 
+def test_a_used_rhyme_word_is_forbidden_in_all_its_writings():
+    tokenizer = build_tokenizer("石徑幽泉細松窗夜雨孤燈明舊壁白髮對寒峰峯蹤踪蜂回迴梅，。\n", 256)
+    for word, gone, left in (
+        ("峰", "峰峯", "蹤踪蜂"),
+        ("踪", "蹤踪", "峰峯蜂"),
+        ("回", "回", "迴"),
+    ):
+        poem = f"石徑幽泉細，松窗夜雨{word}。\n孤燈明舊壁，白髮對寒"
+        rhyme = rhyme_groups(word)[0]
+        processor = FormLogitsProcessor(tokenizer, read_form("五言絕句", rhyme=rhyme), 0)
+        allowed = allowed_characters(processor, tokenizer, poem)
+        assert allowed.isdisjoint(gone) and allowed >= set(left), (word, allowed)
+
+
+def test_two_writings_of_one_word_count_as_one_rhyme_word():
+    tokenizer = build_tokenizer("石徑細峰峯蹤踪，。\n", 256)
+    with pytest.raises(UserError, match="has 2 words .* needs 3"):
+        FormLogitsProcessor(tokenizer, read_form("五言絕句", rhyme="冬"))
+
+
 def test_a_first_line_that_a_compound_makes_level_must_rhyme(poet):
     """相思 is level, while 思 alone may also be read oblique and end a line without rhyme."""
     _, tokenizer = poet

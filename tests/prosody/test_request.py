@@ -143,6 +143,13 @@ def test_each_broken_rule_is_explained_with_line_and_place(old, new, sentences):
         assert reason.startswith(sentence)
 
 
+def test_a_rhyme_word_in_another_writing_is_explained():
+    poem = BASE.replace("聲", "峯").replace("城", "峰")
+    assert explain(read_form("五言絕句", rhyme="冬"), poem) == [
+        "Line 4, place 5: 峰 already ends line 2, written 峯."
+    ]
+
+
 def test_parts_of_a_request_are_explained_too():
     request = read_form("五言絕句", acrostic="春風", first_line="春徑幽泉細")
     assert explain(request, BASE) == [
