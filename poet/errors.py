@@ -8,7 +8,7 @@ import io
 import os
 import sys
 from collections.abc import Callable
-from typing import NoReturn
+from typing import Any, NoReturn
 
 
 class UserError(Exception):
@@ -18,6 +18,13 @@ class UserError(Exception):
 def first_line(error: BaseException) -> str:
     """Returns the first line of an error's message, or the error's type without a message."""
     return (str(error).strip() or type(error).__name__).splitlines()[0]
+
+
+def shorten(text: Any, length: int = 200) -> str:
+    """Returns a quotation for a message: one row of at most `length` characters, then "…"."""
+    text = str(text[: 2 * length] if isinstance(text, str) else text)
+    text = "".join(c if c.isprintable() else " " for c in " ".join(text.split()))
+    return text if len(text) <= length else text[:length].rstrip(" ,") + "…"
 
 
 def refuse(message: str) -> NoReturn:

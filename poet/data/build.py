@@ -38,7 +38,7 @@ class DataOptions:
     corpus: str = field(
         metadata={
             "help": "sample, tang, song or tang+song. Or a folder, a file (.json, .jsonl, .csv, "
-            ".tsv, .parquet, .txt), or the id of a data set on the Hub (owner/name)."
+            ".tsv, .parquet, .txt, .md), or the id of a data set on the Hub (owner/name)."
         }
     )
     preference: str = field(

@@ -3,17 +3,24 @@
 It knows encodings and JSON. It does not know what a record means.
 """
 
-import itertools
 import json
+import re
 from collections.abc import Iterator
 from io import BufferedReader
 from pathlib import Path
 from typing import Any
 
-from poet.errors import UserError
+from poet.errors import UserError, shorten
 
 LONGEST_ROW = 1 << 24  # bytes; bounds the memory for a file without line breaks
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
+_BINARY = {  # the first bytes of files that are often renamed
+    b"\x1f\x8b": "a gzip file. Unpack it with `gunzip`.",
+    b"PK\x03\x04": "a zip archive, as .xlsx and .docx are. Unpack it, or save it as .csv or .txt.",
+    b"PAR1": "a Parquet file. Let its name end in .parquet.",
+    b"%PDF": "a PDF file. Save its text as .txt.",
+    b"\xd0\xcf\x11\xe0": "an old Office file. Save it as .csv or .txt.",
+}
 
 Records = Iterator[tuple[str, Any]]  # (place, as an error message names it; record)
 
@@ -22,53 +29,87 @@ def open_file(path: Path) -> BufferedReader:
     """Opens a file for reading bytes."""
     try:
         return path.open("rb")
-    except OSError as error:
-        raise UserError(f"cannot read {path}: {error.strerror}. Check the path.") from error
+    except (OSError, ValueError) as error:
+        cause = getattr(error, "strerror", None) or error
+        raise UserError(f"cannot read {path}: {cause}. Check the path.") from error
 
 
 def text_rows(path: Path) -> Iterator[tuple[int, str]]:
-    """Yields (number, row with its line break) of a UTF-8 file, one row in memory at a time."""
+    """Yields (number, row with its line break) of a UTF-8 file, one row in memory at a time.
+
+    A row may end in \\n, \\r\\n or \\r.
+    """
+    number = 0
     with open_file(path) as file:
-        for number in itertools.count(1):
-            raw = file.readline(LONGEST_ROW)
-            if not raw:
-                return
-            if len(raw) == LONGEST_ROW:
+        while raw := file.readline(LONGEST_ROW):
+            if not number:
+                _refuse_binary(raw, path)
+                raw = raw.removeprefix(_BYTE_ORDER_MARK)
+            if len(raw) >= LONGEST_ROW:
                 raise UserError(
-                    f"{path}, line {number}: longer than {LONGEST_ROW:,} bytes. "
+                    f"{path}, line {number + 1}: longer than {LONGEST_ROW:,} bytes. "
                     "Break it up: poems have short lines."
                 )
-            if number == 1:
-                raw = raw.removeprefix(_BYTE_ORDER_MARK)
-            yield number, _decode(raw, path, number)
+            for row in raw.splitlines(keepends=True):
+                number += 1
+                yield number, _decode(row, path, number)
+
+
+def _refuse_binary(raw: bytes, path: Path) -> None:
+    for start, advice in _BINARY.items():
+        if raw.startswith(start):
+            raise UserError(f"{path} is not text. It looks like {advice}")
 
 
 def _decode(raw: bytes, path: Path, line: int) -> str:
     try:
-        return raw.decode("utf-8")
+        text = raw.decode("utf-8")
     except UnicodeDecodeError as error:
         line += raw.count(b"\n", 0, error.start)
-        is_utf_16 = raw[:2] in (b"\xff\xfe", b"\xfe\xff")
-        guess, encoding = ("UTF-16", "UTF-16") if is_utf_16 else ("GB18030 or BIG5", "GB18030")
+        guess, encoding = _guess_encoding(raw)
         raise UserError(
             f"{path}, line {line}: not UTF-8 (byte 0x{raw[error.start]:02x}). "
             f"If the file is {guess}, convert it with `iconv -f {encoding} -t UTF-8`."
         ) from error
+    if "\0" in text:
+        line += text.count("\n", 0, text.index("\0"))
+        raise UserError(
+            f"{path}, line {line}: a zero byte, which no text holds. If the file is UTF-16, "
+            "convert it with `iconv -f UTF-16 -t UTF-8`. Otherwise copy it again: it is damaged."
+        )
+    return text
+
+
+def _guess_encoding(raw: bytes) -> tuple[str, str]:
+    """Returns the likely encoding of a row in words, and its name for `iconv`."""
+    if raw[:2] in (b"\xff\xfe", b"\xfe\xff"):
+        return "UTF-16", "UTF-16"
+    if sum(byte > 0x7F for byte in raw[:10_000]) < 0.2 * len(raw[:10_000]):
+        return "Western European", "CP1252"
+    return "GB18030 or BIG5", "GB18030"
 
 
 def read_json(path: Path) -> Records:
-    """Reads a list of objects, one object, or an object that holds the list: {"data": [...]}."""
+    """Reads objects in one of the usual arrangements.
+
+    These are a list of objects, one object, one object per row, {"data": [...]}, objects keyed by
+    id, and columns as pandas writes them: {"title": [...]}, {"title": {"0": ...}}, or
+    {"columns": [...], "data": [[...]]}.
+    """
     with open_file(path) as file:
-        text = _decode(file.read().removeprefix(_BYTE_ORDER_MARK), path, 1)
+        raw = file.read()
+    _refuse_binary(raw, path)
+    text = _decode(raw.removeprefix(_BYTE_ORDER_MARK), path, 1)
     if not text.strip():
         return
+    if re.match(r"\s*\{[^\r\n]*\}[ \t]*[\r\n]\s*\{", text):
+        yield from read_jsonl(path)
+        return
     data = _parse(text, path, 1)
-    if isinstance(data, dict):
-        lists = (value for value in data.values() if _is_list_of_objects(value))
-        data = next(lists, [data])
-    if not isinstance(data, list):
-        raise UserError(f"{path} holds {describe(data)}. A corpus is a list of poems.")
-    for number, record in enumerate(data, 1):
+    records = _records_in(data) if isinstance(data, dict) else data
+    if not isinstance(records, list):
+        raise UserError(f"{path} holds {describe(records)}. A corpus is a list of poems.")
+    for number, record in enumerate(records, 1):
         yield f"{path}, poem {number}", record
 
 
@@ -81,14 +122,49 @@ def read_jsonl(path: Path) -> Records:
 
 def _parse(text: str, path: Path, line: int) -> Any:
     try:
-        return json.loads(text)
+        return json.loads(text, object_pairs_hook=_object)
     except (ValueError, RecursionError) as error:
         cause, advice = str(error), "Correct it, or remove it from the corpus."
         if isinstance(error, json.JSONDecodeError):
             line, cause = line + error.lineno - 1, error.msg
         if cause == "Extra data":
             advice = "If it has one object per line, name it .jsonl."
-        raise UserError(f"{path}, line {line}: broken JSON ({cause}). {advice}") from error
+        raise UserError(f"{path}, line {line}: broken JSON ({shorten(cause)}). {advice}") from error
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Makes an object. Python would keep the last of two values for one key, without a word."""
+    made: dict[str, Any] = {}
+    for key, value in pairs:
+        if made.setdefault(key, value) is not value and made[key] != value:
+            raise ValueError(f"two values for the key {shorten(key, 40)} in one object")
+    return made
+
+
+def _records_in(data: dict[str, Any]) -> list[Any]:
+    """Returns the records of an object that is a whole file."""
+    from poet.data.columns import is_usual
+
+    values = list(data.values())
+    if lists := [value for value in values if _is_list_of_objects(value)]:
+        return lists[0]
+    names, rows = data.get("columns"), data.get("data")
+    if (
+        isinstance(names, list)
+        and isinstance(rows, list)
+        and all(isinstance(r, list) for r in rows)
+    ):
+        return [dict(zip(map(str, names), row, strict=False)) for row in rows]
+    if any(is_usual(key, "lines") for key in data):
+        kinds = {type(value) for value in values}
+        if kinds == {list} and len(data) > 1 and len({len(value) for value in values}) == 1:
+            return [dict(zip(data, row, strict=True)) for row in zip(*values, strict=True)]
+        if kinds == {dict}:
+            numbers = dict.fromkeys(key for column in values for key in column)
+            return [{name: column.get(key) for name, column in data.items()} for key in numbers]
+    elif values and all(isinstance(value, dict) for value in values):
+        return _records_in(values[0]) if len(values) == 1 else values
+    return [data]
 
 
 def _is_list_of_objects(value: Any) -> bool:
@@ -100,7 +176,8 @@ def describe(value: Any) -> str:
     if value is None:
         return "null"
     if isinstance(value, list):
-        return "a list of " + (", ".join(sorted({describe(item) for item in value})) or "nothing")
+        kinds = {describe(item) for item in value[:1_000]}
+        return shorten("a list of " + (", ".join(sorted(kinds)) or "nothing"), 80)
     words = {
         dict: "an object",
         str: "text",

@@ -9,7 +9,7 @@ import random
 import re
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from poet.errors import UserError
 
@@ -41,6 +41,8 @@ class Corpus:
     read: int
     dropped: dict[str, int]
     """Reason -> number of poems, the most frequent reason first."""
+    notes: list[str] = field(default_factory=list)
+    """What the readers found, in sentences: layouts, columns and files that were not read."""
 
 
 def read_corpus(
@@ -65,10 +67,10 @@ def read_corpus(
     Raises:
         UserError: The source is missing, empty or broken, lacks a column, or has no usable poem.
     """
-    from poet.data.sources import read_fields  # the file formats and their many errors
+    from poet.data.sources import Found, read_fields  # the file formats and their many errors
 
-    poems, dropped, read = [], Counter[str](), 0
-    for fields in read_fields(source, columns or {}):
+    poems, dropped, read, found = [], Counter[str](), 0, Found()
+    for fields in read_fields(source, columns or {}, found):
         read += 1
         poem = Poem(**fields)
         reason = _reason_to_drop(poem, min_couplets, equal_couplets, forbidden)
@@ -82,7 +84,7 @@ def read_corpus(
             f"{source}: none of its {read} poems is usable ({reasons}). "
             "Relax --min_couplets, --equal_couplets or --forbidden, or check the columns."
         )
-    return Corpus(poems, read, dict(dropped.most_common()))
+    return Corpus(poems, read, dict(dropped.most_common()), found.notes())
 
 
 def _reason_to_drop(

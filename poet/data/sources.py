@@ -1,44 +1,93 @@
-"""Sources of poems: the files that a source names, and the columns of their poems.
+"""Sources of poems: the files that a source names.
 
-It knows files, folders and columns. It does not know which poems are usable.
+It knows files and folders. It does not know columns, or which poems are usable.
 """
 
 import hashlib
+import os
 import re
+from collections import Counter
 from collections.abc import Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from poet import console
 from poet.data import json_reader
+from poet.data.columns import Fields, document_of, fields_of
 from poet.data.json_reader import Records, describe, open_file
-from poet.errors import UserError
+from poet.errors import UserError, shorten
 
 SAMPLE = Path(__file__).parents[1] / "sample" / "poems.jsonl"
-SUFFIXES = (".json", ".jsonl", ".csv", ".tsv", ".parquet", ".txt")
-USUAL_COLUMNS = {  # tried in this order for a column that no option names
-    "title": ("title", "rhythmic", "name"),
-    "lines": ("paragraphs", "lines", "content", "para", "body", "text", "poem"),
-    "author": ("author", "poet"),
-}
-Fields = dict[str, Any]  # title, couplets and author of a poem
+SUFFIXES = (".json", ".jsonl", ".csv", ".tsv", ".parquet", ".txt", ".md")
+_ABOUT_DATA = re.compile(  # a folder of texts often holds these too
+    r"(readme|licen[sc]e|notice|changelog|contributing|requirements)\b.*\.(md|txt)", re.IGNORECASE
+)
 
 
-def read_fields(source: str, columns: dict[str, str | None]) -> Iterator[Fields]:
+@dataclass
+class Found:
+    """What the readers found in a source. The data stage prints it."""
+
+    layouts: Counter[str] = field(default_factory=Counter)
+    """Layout of a text file -> number of files."""
+    columns: Counter[tuple[str, str]] = field(default_factory=Counter)
+    """(title, lines or author; name of the column) -> number of records."""
+    skipped: Counter[str] = field(default_factory=Counter)
+    """Ending of a file that is not read, or the reason -> number of files."""
+
+    def notes(self) -> list[str]:
+        """Returns one sentence for each kind of file and column."""
+        notes = [
+            f"{count:,} {'file holds' if count == 1 else 'files hold'} {layout}."
+            for layout, count in self.layouts.most_common()
+        ]
+        names: dict[str, list[str]] = {}
+        for (what, column), count in self.columns.most_common():
+            names.setdefault(what, []).append(f"{shorten(column, 40)} ({count:,})")
+        if names and not self.layouts:
+            used = "; ".join(f"{what} from {', '.join(columns)}" for what, columns in names.items())
+            notes.append(f"Columns: {shorten(used)}.")
+        if self.skipped:
+            most = sorted(self.skipped.items(), key=lambda item: (-item[1], item[0]))
+            kinds = ", ".join(f"{count:,} {kind}" for kind, count in most)
+            count = self.skipped.total()
+            files = "1 file was" if count == 1 else f"{count:,} files were"
+            notes.append(f"{files} not read: {shorten(kinds)}.")
+        return notes
+
+
+def read_fields(
+    source: str, columns: dict[str, str | None], found: Found | None = None
+) -> Iterator[Fields]:
     """Yields the title, couplets and author of each poem of a source, in the order of the files.
 
     Raises:
         UserError: The source is missing or empty, a file is broken, or a column is missing.
     """
+    found = found or Found()
+    verbatim = source == "sample" or _is_chinese_poetry(source)
+    for place, record in read_records(source, found):
+        yield fields_of(record, columns, place, found.columns, verbatim)
+
+
+def read_documents(source: str, columns: dict[str, str | None]) -> Iterator[str]:
+    """Yields the text of each record of a source whose records have no titles, as it is written.
+
+    Raises:
+        UserError: The source is missing or empty, a file is broken, or a column is missing.
+    """
     for place, record in read_records(source):
-        yield _fields_of(record, columns, place)
+        yield document_of(record, columns, place)
 
 
-def read_records(source: str) -> Records:
+def read_records(source: str, found: Found | None = None) -> Records:
     """Yields (place, record) for each record of a source, in the order of the files.
 
     A record is a dict from columns to values, as the file holds them. The place names the file and
     the line, for messages.
+
+    Args:
+        found: Counts what the readers find.
 
     Raises:
         UserError: The source is missing or empty, or a file is broken.
@@ -48,9 +97,10 @@ def read_records(source: str) -> Records:
 
         yield from read_hub(source)
         return
-    for path in console.track(_files_of(source), "reading"):
+    found = found or Found()
+    for path in console.track(_files_of(source, found), "reading"):
         is_empty = True
-        for place, record in _read_file(path):
+        for place, record in _read_file(path, found):
             is_empty = False
             if not isinstance(record, dict):
                 raise UserError(
@@ -84,15 +134,31 @@ def fingerprint(source: str) -> str:
 # ------------------------------------------------------------------------------- source -> files
 
 
-def _read_file(path: Path) -> Records:
+def _read_file(path: Path, found: Found) -> Records:
     suffix = path.suffix.lower()
     if suffix == ".json":
         return json_reader.read_json(path)
     if suffix == ".jsonl":
         return json_reader.read_jsonl(path)
-    from poet.data.readers import READERS  # the embedded corpus is JSON and needs none of them
+    from poet.data import readers  # the embedded corpus is JSON and needs none of them
 
-    return READERS[suffix](path)
+    if suffix == ".parquet":
+        return readers.read_parquet(path)
+    if suffix in (".csv", ".tsv"):
+        return readers.read_csv(path)
+    return readers.read_txt(path, found.layouts)
+
+
+def _is_chinese_poetry(source: str) -> bool:
+    """Returns whether a source is Tang or Song. These are read as they are."""
+    if _names_to_download(source):
+        return True
+    if _is_hub_id(source):
+        return False
+    from poet.data import download
+
+    known = {file for name in download.NAMES for file in download.checksums(name)}
+    return all(path.name in known for path in _files_of(source))
 
 
 def _names_to_download(source: str) -> list[str]:
@@ -112,7 +178,7 @@ def _is_hub_id(source: str) -> bool:
     )
 
 
-def _files_of(source: str) -> list[Path]:
+def _files_of(source: str, found: Found | None = None) -> list[Path]:
     """Returns the files of a source in reading order. Downloads the ones of `tang` and `song`."""
     if names := _names_to_download(source):
         from poet.data import download
@@ -120,19 +186,28 @@ def _files_of(source: str) -> list[Path]:
         return [path for name in names for path in download.fetch(name)]
     path = SAMPLE if source == "sample" else Path(source).expanduser()
     if path.is_dir():
-        return _files_in(path)
-    if not path.exists():
+        return _files_in(path, found or Found())
+    if not path.is_file():
+        cause = "is not a file" if path.exists() else "does not exist"
+        if path.is_symlink() and not path.exists():
+            cause = f"is a link to {os.readlink(path)}, which is not there"
         raise UserError(
-            f"no corpus at {path}. Give a file, a folder, the id of a data set on the Hub "
-            "(owner/name), or one of sample, tang, song, tang+song."
+            f"no corpus at {path}: it {cause}. Give a file, a folder, the id of a data set on the "
+            "Hub (owner/name), or one of sample, tang, song, tang+song."
         )
     if path.suffix.lower() not in SUFFIXES:
-        raise UserError(f"cannot read {path}: a corpus file ends in one of {', '.join(SUFFIXES)}.")
+        raise UserError(
+            f"cannot read {path}: a corpus file ends in one of {', '.join(SUFFIXES)}. "
+            "Unpack it, or save it as one of these."
+        )
     return [path]
 
 
-def _files_in(folder: Path) -> list[Path]:
-    """Returns the Tang files of a copy of chinese-poetry, else its Song files, else all files."""
+def _files_in(folder: Path, found: Found) -> list[Path]:
+    """Returns the Tang files of a copy of chinese-poetry, else its Song files, else all files.
+
+    All files are those of the subfolders too, sorted by their paths. Hidden ones are left out.
+    """
     from poet.data import download
 
     for name in download.NAMES:
@@ -140,60 +215,49 @@ def _files_in(folder: Path) -> list[Path]:
             known = [folder / inner / file for file in download.checksums(name)]
             if paths := [path for path in known if path.is_file()]:
                 return paths
-    paths = [path for path in folder.iterdir() if path.suffix.lower() in SUFFIXES]
-    if paths := sorted(path for path in paths if path.is_file()):
+    paths = []
+    seen: set[str] = set()
+    for path in sorted(_walk(folder)):
+        if reason := _reason_to_skip(path):
+            found.skipped[reason] += 1
+        elif (real := os.path.realpath(path)) in seen:
+            found.skipped["linked twice"] += 1
+        else:
+            seen.add(real)
+            paths.append(path)
+    if paths:
         return paths
     raise UserError(
         f"no poems in the folder {folder}. Put files there that end in "
-        f"{', '.join(SUFFIXES)}, or a copy of chinese-poetry."
+        f"{', '.join(SUFFIXES)}, or a copy of chinese-poetry. {' '.join(found.notes())}".rstrip()
     )
 
 
-# ------------------------------------------------------------------------------- record -> fields
+def _walk(folder: Path) -> Iterator[Path]:
+    """Yields the files below a folder, without hidden ones. Follows links, but in no circle."""
+    seen: set[str] = set()
+
+    def refuse(error: OSError) -> None:
+        raise UserError(f"cannot read {error.filename}: {error.strerror}. Check the path.")
+
+    for name, folders, files in os.walk(folder, followlinks=True, onerror=refuse):
+        real = os.path.realpath(name)
+        is_known = real in seen
+        seen.add(real)
+        folders[:] = [] if is_known else sorted(f for f in folders if not _is_hidden(f))
+        for file in [] if is_known else files:
+            if not _is_hidden(file):
+                yield Path(name, file)
 
 
-def _fields_of(record: dict[str, Any], columns: dict[str, str | None], place: str) -> Fields:
-    values = {
-        field: _value_of(record, field, columns.get(field), usual_names, place)
-        for field, usual_names in USUAL_COLUMNS.items()
-    }
-    return {
-        "title": _one_line(values["title"], f"{place}: the title"),
-        "couplets": _couplets(values["lines"], f"{place}: the lines"),
-        "author": _one_line(values["author"], f"{place}: the author"),
-    }
+def _is_hidden(name: str) -> bool:
+    return name.startswith(".") or name == "__MACOSX"
 
 
-def _value_of(
-    record: dict, field: str, named: str | None, usual_names: tuple[str, ...], place: str
-) -> Any:
-    column = named or next((name for name in usual_names if name in record), None)
-    if (named and named not in record) or (field == "lines" and column is None):
-        raise UserError(
-            f"{place}: there is no {named or f'column for the {field}'} among its columns "
-            f"({', '.join(map(str, record))}). Name the right one with --{field}_column."
-        )
-    return record[column] if column else None
-
-
-def _one_line(value: Any, place: str) -> str:
-    if value is None:
-        return ""
-    if not isinstance(value, str | int | float):
-        raise UserError(f"{place} is {describe(value)}. It must be text.")
-    return " ".join(str(value).splitlines()).strip()
-
-
-def _couplets(value: Any, place: str) -> tuple[str, ...]:
-    if value is None:
-        return ()
-    if isinstance(value, list) and all(isinstance(row, str) for row in value):
-        text = "\n".join(value)
-    elif not isinstance(value, str):
-        raise UserError(f"{place} are {describe(value)}. They must be text or a list of text.")
-    elif "\n" in value.strip():
-        text = value
-    else:  # one row: a couplet ends where a sentence does
-        text = re.sub("(?<=[。！？；])", "\n", value)
-    rows = (row.strip() for row in text.splitlines())
-    return tuple(row for row in rows if row)
+def _reason_to_skip(path: Path) -> str | None:
+    suffix = path.suffix.lower()
+    if not path.is_file():
+        return "broken links" if path.is_symlink() else "neither file nor folder"
+    if _ABOUT_DATA.fullmatch(path.name):
+        return path.name
+    return None if suffix in SUFFIXES else suffix or "without an ending"

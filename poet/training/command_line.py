@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from poet import extension
-from poet.errors import UserError, refuse
+from poet.errors import UserError, refuse, shorten
 
 T = TypeVar("T")
 _YES = ("true", "t", "yes", "y", "1")  # as transformers' parser reads them
@@ -68,7 +68,7 @@ def parse(*types: type, argv: list[str] | None = None) -> tuple[Any, ...]:
 
     for name in given(argv):
         if name not in known and name.removeprefix("no_") not in known:
-            raise UserError(f"there is no option --{name}{_nearest(name, known, '--')}")
+            raise UserError(f"there is no option --{shorten(name)}{_nearest(name, known, '--')}")
     parser = TrlParser(types)  # type: ignore[arg-type]  # no class has the type that TRL names
     parser.error = refuse  # type: ignore[method-assign]
     stage = next((t.stage for t in types if hasattr(t, "stage")), "")
@@ -107,20 +107,30 @@ def read_yaml(path: Path) -> dict:
     Raises:
         UserError: the file is not YAML, or does not hold `key: value` lines.
     """
+    return _parse_yaml(path)[0]
+
+
+def _parse_yaml(path: Path) -> tuple[dict, dict]:
+    """Returns the values of a file as YAML understands them, and as the file spells them."""
     import yaml
 
     try:
-        config = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise UserError(f"{path} is not YAML: {' '.join(str(error).split())}") from error
-    if not isinstance(config, dict):
+        text = path.read_text(encoding="utf-8")
+        values, spelled = (yaml.load(text, loader) for loader in (yaml.SafeLoader, yaml.BaseLoader))
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
+        raise UserError(f"{path} is not YAML: {shorten(error)}") from error
+    if not isinstance(values, dict):
         raise UserError(f"{path} must hold lines of `key: value`")
-    return config
+    return values, {key: spelled.get(key) for key in values}
 
 
 def recipe_numbers(kind: type[T], path: Path) -> tuple[T, dict[str, Any]]:
     """Returns the options of `kind` in a recipe's file, and all its numbers with their defaults."""
-    numbers = {**_DEFAULTS, **read_yaml(path)}
+    values, spelled = _parse_yaml(path)
+    for field in fields(kind):  # type: ignore[arg-type]
+        if field.name in values:
+            values[field.name] = _as_text(values[field.name], spelled[field.name], str(field.type))
+    numbers = {**_DEFAULTS, **values}
     names = {f.name for f in fields(kind)}  # type: ignore[arg-type]
     return kind(**{name: value for name, value in numbers.items() if name in names}), numbers
 
@@ -177,26 +187,33 @@ def _read_config(path: Path, known: Mapping[str, Field]) -> dict:
         recipes = sorted(p.parent.name for p in Path("configs").glob("*/data.yaml"))
         names = ", ".join(recipes) or "none"
         raise UserError(f"there is no recipe file {path}. Recipes in configs/: {names}.")
-    config = read_yaml(path)
+    config, spelled = _parse_yaml(path)
     for key, value in config.items():
         if key not in known:
-            raise UserError(f"{path}: there is no key {key}{_nearest(str(key), known)}")
+            raise UserError(f"{path}: there is no key {shorten(key)}{_nearest(str(key), known)}")
         kind = str(known[key].type)
         if value is None and known[key].default not in (None, MISSING) and "None" not in kind:
             raise UserError(f"{path}: the key {key} has no value")
+        value = _as_text(value, spelled[key], kind)
         config[key] = _as_on_the_command_line(key, value, kind, path)
     return config
+
+
+def _as_text(value: Any, spelled: Any, kind: str) -> Any:
+    """Returns the spelling of a value if the option takes text: `lines_column: 1` is "1"."""
+    takes_text = kind in ("<class 'str'>", "str", "str | None", "typing.Optional[str]")
+    return spelled if takes_text and value is not None and isinstance(spelled, str) else value
 
 
 def _as_on_the_command_line(key: str, value: Any, kind: str, path: Path) -> Any:
     """Returns a value of YAML as the command line would give it: whole numbers, and lists."""
     takes_many = any(word in kind for word in ("list", "List", "dict", "Dict", "Any"))
     if isinstance(value, (list, dict)) and not takes_many and key != "fsdp":
-        raise UserError(f"{path}: {key} takes one value, not {value}")
+        raise UserError(f"{path}: {key} takes one value, not {shorten(value)}")
     is_whole = kind in ("<class 'int'>", "int", "int | None", "typing.Optional[int]")
     if isinstance(value, float) and is_whole:
         if not value.is_integer():
-            raise UserError(f"{path}: {key} is a whole number, not {value}")
+            raise UserError(f"{path}: {key} is a whole number, not {shorten(value)}")
         return int(value)
     if kind.startswith("list[") and value is not None and not isinstance(value, (list, dict)):
         return [value]

@@ -11,7 +11,7 @@ from trl import SFTConfig
 
 from poet.data.build import DataOptions
 from poet.errors import UserError
-from poet.training.command_line import parse
+from poet.training.command_line import parse, recipe_numbers
 from poet.training.options import PretrainOptions, SFTOptions
 
 CONFIGS = Path(__file__).resolve().parents[2] / "configs"
@@ -106,3 +106,39 @@ def test_the_home_folder_is_found_where_no_shell_replaces_it(tmp_path, monkeypat
     assert args.output_dir == f"{tmp_path}/runs/out"
     (data,) = parse(DataOptions, argv=["--corpus=~/poems", "--forbidden", "~"])
     assert (data.corpus, data.forbidden) == (f"{tmp_path}/poems", "~")
+
+
+@pytest.mark.parametrize(
+    ("line", "option", "read"),
+    [
+        ("lines_column: 1", "lines_column", "1"),
+        ("title_column: 007", "title_column", "007"),
+        ("author_column: 2024-01-01", "author_column", "2024-01-01"),
+        ("forbidden: 0", "forbidden", "0"),
+        ("forbidden: no", "forbidden", "no"),
+        ("corpus: 2024", "corpus", "2024"),
+        ("corpus: 1e5", "corpus", "1e5"),
+        ("seed: 7", "seed", 7),
+        ("title_column: null", "title_column", None),
+    ],
+)
+def test_an_option_that_takes_text_is_read_as_it_is_spelled(tmp_path, line, option, read):
+    recipe = tmp_path / "data.yaml"
+    recipe.write_text(f"corpus: sample\n{line}\n".replace("corpus: sample\ncorpus", "corpus"))
+    (options,) = parse(DataOptions, argv=["--config", str(recipe)])
+    assert getattr(options, option) == read
+    assert getattr(recipe_numbers(DataOptions, recipe)[0], option) == read
+
+
+def test_a_preference_that_is_a_number_is_named(tmp_path):
+    (tmp_path / "data.yaml").write_text("corpus: sample\npreference: 5\n")
+    with pytest.raises(UserError, match="no preference .5."):
+        parse(DataOptions, argv=["--config", str(tmp_path / "data.yaml")])
+
+
+def test_no_message_quotes_a_long_value(tmp_path):
+    for line in (f"seed: [{'1, ' * 5_000}]", f"{'x' * 900}: 1", f"seed: {{{'a' * 900}"):
+        (tmp_path / "data.yaml").write_text(f"corpus: sample\n{line}\n")
+        with pytest.raises(UserError) as caught:
+            parse(DataOptions, argv=["--config", str(tmp_path / "data.yaml")])
+        assert len(str(caught.value)) < 400
