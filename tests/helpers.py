@@ -3,11 +3,16 @@
 import importlib
 import itertools
 import json
+import multiprocessing
+import os
 import shutil
+import socket
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import torch
 from transformers import GPT2Config, GPT2LMHeadModel
@@ -60,6 +65,45 @@ def repository_files(pattern: str = "*") -> list[Path]:
     command = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard", pattern]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
     return [Path(name) for name in sorted(done.stdout.split("\0")) if (ROOT / name).is_file()]
+
+
+def in_processes(count: int, function: Callable[..., Any], *args) -> list[Any]:
+    """Calls a function in forked processes that train together. Returns the results by rank.
+
+    Processes that wait for each other for a minute are ended, and the test fails.
+    """
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    context = multiprocessing.get_context("fork")
+    results = context.SimpleQueue()
+    processes = [
+        context.Process(target=_as_rank, args=(rank, count, port, results, function, args))
+        for rank in range(count)
+    ]
+    for process in processes:
+        process.start()
+    ended = time.monotonic() + 60
+    for process in processes:
+        process.join(max(0.0, ended - time.monotonic()))
+    codes = [process.exitcode for process in processes]
+    for process in processes:
+        process.kill()
+    assert codes == [0] * count, f"exit codes by rank: {codes}. None is a process that waits."
+    return [result for _, result in sorted(results.get() for _ in processes)]
+
+
+def _as_rank(rank, count, port, results, function, args):
+    from accelerate.state import AcceleratorState, GradientState, PartialState
+
+    for state in (AcceleratorState, GradientState, PartialState):  # copies of the parent's
+        state._reset_state()
+    place = {"RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": count, "LOCAL_WORLD_SIZE": count}
+    place |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
+    os.environ.update({name: str(value) for name, value in place.items()})
+    torch.set_num_threads(1)  # a fork has no copy of the parent's threads
+    results.put((rank, function(*args)))
+    os._exit(0)  # gloo may abort at the end of a good run (pytorch#190489)
 
 
 def history(folder: Path) -> list[dict]:

@@ -14,7 +14,13 @@ from typing import Any
 from datasets import Dataset
 from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
-from poet.alignment.poems import TITLES_PER_BATCH, batches, poem_from_ids, poem_from_text
+from poet.alignment.poems import (
+    TITLES_PER_BATCH,
+    batches,
+    of_first_process,
+    poem_from_ids,
+    poem_from_text,
+)
 from poet.data.poems import Poem
 from poet.data.rows import Row, content, sft_row
 from poet.errors import UserError
@@ -95,11 +101,12 @@ def rows_in_forms(
         temperature=temperature,
         instruction=instruction,
     )
-    return [
+    rows = [
         sft_row(poem_from_ids(tokenizer, title, ids), instruction)
         for _, titles, batch, _ in written
         for title, ids in zip(titles, batch, strict=True)
     ]
+    return of_first_process(rows)
 
 
 def write_in_forms(

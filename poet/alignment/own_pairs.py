@@ -15,7 +15,7 @@ from datasets import Dataset, concatenate_datasets
 from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
 from poet.alignment.corruptions import corruption_pairs
-from poet.alignment.poems import batches, poem_from_ids, poem_from_text
+from poet.alignment.poems import batches, of_first_process, poem_from_ids, poem_from_text
 from poet.data.poems import Poem
 from poet.data.preferences import Predicate
 from poet.data.rows import Row, content, dpo_row
@@ -137,6 +137,7 @@ def add_sampled_pairs(
             f"the model's own poems: {sampled.preferred:,} of {sampled.poems:,} are preferred"
         )
         rows = sampled.rows
+    rows = of_first_process(rows)
     kept = pairs.select([]) if corruptions else pairs
     _print_once(f"pairs: {len(rows):,} of the model's own poems, {len(kept):,} of the corpus")
     if not rows and not len(kept):

@@ -1,14 +1,16 @@
-"""Turns token ids and rows into poems, and splits titles into batches.
+"""Turns token ids and rows into poems, splits titles into batches, and shares sampled rows.
 
 It knows poems and tokenizers. It does not know models or forms.
 """
 
 from collections.abc import Iterator, Sequence
 
+from accelerate.utils import broadcast_object_list
 from transformers import PreTrainedTokenizerFast
 
 from poet import console
 from poet.data.poems import Poem
+from poet.data.rows import Row
 
 TITLES_PER_BATCH = 64
 
@@ -33,3 +35,12 @@ def batches(
     starts = console.track(range(0, len(titles), size), description)
     for start in starts:
         yield start, list(titles[start : start + size])
+
+
+def of_first_process(rows: list[Row]) -> list[Row]:
+    """Returns the rows that the first process sampled, in all processes that train together.
+
+    Rounding may differ between two devices, and then the poems do. With another number of rows, a
+    process would train on fewer batches, and the others would wait for it forever.
+    """
+    return broadcast_object_list([rows])[0]

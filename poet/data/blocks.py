@@ -44,17 +44,19 @@ class Blocks(torch.utils.data.Dataset):
                 f"{blocks} blocks of {length}. Add poems, or lower n_positions{option}."
             )
         self.ids, self.length, self.seed = torch.tensor(ids), length, seed
+        # In shared memory, because a worker process that outlives an epoch has a copy of this set.
+        self._shift = torch.zeros((), dtype=torch.int64).share_memory_()
         self.set_epoch(0)
 
     def set_epoch(self, epoch: int) -> None:
         generator = torch.Generator().manual_seed(self.seed * 100_003 + epoch)
-        self.shift = int(torch.randint(self.length, (1,), generator=generator))
+        self._shift.copy_(torch.randint(self.length, (), generator=generator))
 
     def __len__(self) -> int:
         return len(self.ids) // self.length - 1  # equal for every shift
 
     def __getitem__(self, index: int) -> dict[str, Tensor]:
-        start = self.shift + index * self.length
+        start = int(self._shift) + index * self.length
         block = self.ids[start : start + self.length]
         return {"input_ids": block, "labels": block}
 

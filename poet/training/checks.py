@@ -125,6 +125,13 @@ def _check_library_options(stage: str, args: TrainingArguments) -> None:
             "from the last whole checkpoint in output_dir. To resume from an earlier one, delete "
             "the later ones."
         )
+    if args.dataloader_persistent_workers and not args.dataloader_num_workers:
+        raise UserError("dataloader_persistent_workers needs dataloader_num_workers above 0")
+    if args.world_size > 1 and not args.accelerator_config.even_batches:
+        raise UserError(
+            "accelerator_config even_batches false is not supported with several processes: those "
+            "with fewer batches end early, and the others wait for them forever"
+        )
     if args.train_sampling_strategy == "group_by_length" and stage in ("pretrain", "grpo"):
         raise UserError(
             f"train_sampling_strategy group_by_length: the rows of {stage} have no lengths"

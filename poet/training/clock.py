@@ -46,7 +46,8 @@ def choose_shape(options: PretrainOptions, args: TrainingArguments) -> None:
         dtype = torch.bfloat16 if args.bf16 else torch.float32
         gflops = args.world_size * hardware.matmul_gflops(dtype)
         row = row_for(options.shapes, gflops * 60 * options.minutes / 1e3)
-        row = broadcast_object_list([row])[0]  # the processes measure different speeds
+    # The processes measure different speeds. A slow one may already find the record of the first.
+    row = broadcast_object_list([row])[0]
     for name in row.keys() - given():
         holder = next((h for h in (options, args) if hasattr(h, name)), None)
         if holder is None:

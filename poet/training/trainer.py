@@ -6,6 +6,8 @@
 
 import math
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -37,6 +39,7 @@ class PoetTrainerMixin(Trainer):
 
     - Saves a checkpoint under `unfinished/` and renames it. A killed save leaves no part.
     - Weights evaluation losses by tokens instead of by batches (transformers#39241).
+    - Evaluates the likelihood of held-out text, also where training has another loss.
     - Stops at the first loss or gradient that is not finite.
     - Logs the seconds of training, including those before an interruption.
     - Groups rows by length in an order that a resumed run repeats.
@@ -110,7 +113,9 @@ class PoetTrainerMixin(Trainer):
         self.accelerator.wait_for_everyone()
 
     def save_model(self, output_dir=None, _internal_call=False):
-        super().save_model(output_dir, _internal_call)
+        # Trainer switches the cache off in the config. A poem is then written much more slowly.
+        with _changed(self.model.config, use_cache=True):
+            super().save_model(output_dir, _internal_call)
         if self.args.should_save:
             folder = Path(output_dir or self.args.output_dir)
             # This pickle holds paths of the machine. The same options are in _arguments.json.
@@ -164,6 +169,14 @@ class PoetTrainerMixin(Trainer):
             )
         return super().create_optimizer(model)
 
+    def get_train_dataloader(self):
+        loader = super().get_train_dataloader()
+        if self.args.dataloader_persistent_workers:
+            # Workers get a seed when they start, which is once per run. Drawn from the generator
+            # of dropout, it would shift the random numbers of a resumed run.
+            loader.base_dataloader.generator = torch.Generator()
+        return loader
+
     def _get_train_sampler(self, train_dataset=None):
         rows = train_dataset if train_dataset is not None else self.train_dataset
         if self.args.train_sampling_strategy != "group_by_length":
@@ -181,26 +194,32 @@ class PoetTrainerMixin(Trainer):
 
     def get_eval_dataloader(self, eval_dataset=None):
         """Reads all held-out rows: `dataloader_drop_last` is only meant for training."""
-        drop_last, self.args.dataloader_drop_last = self.args.dataloader_drop_last, False
-        try:
+        with _changed(self.args, dataloader_drop_last=False):
             return super().get_eval_dataloader(eval_dataset)
-        finally:
-            self.args.dataloader_drop_last = drop_last
 
     def prediction_step(self, model, inputs, prediction_loss_only, ignore_keys=None):
-        tokens = 0
-        if "labels" in inputs:
-            inputs, has_new_rows = self._without_repeated_rows(inputs)
-            tokens = int(inputs["labels"][:, 1:].ne(-100).sum()) * has_new_rows
-        # Otherwise the loss is divided by the tokens of all processes instead of this process.
-        accepts, self.model_accepts_loss_kwargs = self.model_accepts_loss_kwargs, False
-        try:
+        if "labels" not in inputs:  # pairs and rewards have losses of their own
+            return super().prediction_step(model, inputs, prediction_loss_only, ignore_keys)
+        inputs, has_new_rows = self._without_repeated_rows(inputs)
+        tokens = int(inputs["labels"][:, 1:].ne(-100).sum()) * has_new_rows
+        with self._plain_likelihood():
             result = super().prediction_step(model, inputs, prediction_loss_only, ignore_keys)
-        finally:
-            self.model_accepts_loss_kwargs = accepts
-        self._eval_sum += float(result[0]) * tokens
-        self._eval_tokens += tokens
+        if tokens:
+            self._eval_sum += float(result[0]) * tokens
+            self._eval_tokens += tokens
         return result
+
+    @contextmanager
+    def _plain_likelihood(self) -> Iterator[None]:
+        """Turns off the losses that are only meant for training: label smoothing, and TRL's own."""
+        has_losses = hasattr(self.args, "loss_type")
+        with (
+            _changed(self.args, loss_type="nll") if has_losses else nullcontext(),
+            # With loss kwargs, the loss is divided by the tokens of all processes instead of this
+            # process.
+            _changed(self, label_smoother=None, model_accepts_loss_kwargs=False),
+        ):
+            yield
 
     def _without_repeated_rows(self, inputs: dict) -> tuple[dict, bool]:
         """Returns the batch without rows that accelerate repeats, and whether new rows are left.
@@ -220,9 +239,10 @@ class PoetTrainerMixin(Trainer):
         # A data loader draws from the generator that dropout uses.
         with device.undisturbed_random_numbers(self.args.device):
             output = super().evaluation_loop(*args, metric_key_prefix=metric_key_prefix, **kwargs)
-        if self._eval_tokens:
-            sums = torch.tensor([self._eval_sum, self._eval_tokens], device=self.args.device)
-            total, tokens = self.accelerator.reduce(sums, reduction="sum").tolist()
+        # Every process takes part, also one that only had repeated rows. The others would wait.
+        sums = torch.tensor([self._eval_sum, self._eval_tokens], device=self.args.device)
+        total, tokens = self.accelerator.reduce(sums, reduction="sum").tolist()
+        if tokens:
             output.metrics[f"{metric_key_prefix}_loss"] = total / tokens
         return output
 
@@ -242,6 +262,19 @@ class PoetTrainerMixin(Trainer):
         """Writes our card after training. TRL would write its own at every checkpoint."""
         if not self.is_in_train:
             self.stage.write_card(self, Path(self.args.output_dir))
+
+
+@contextmanager
+def _changed(holder: Any, **values: Any) -> Iterator[None]:
+    """Changes attributes of `holder` inside the block."""
+    before = {name: getattr(holder, name) for name in values}
+    for name, value in values.items():
+        setattr(holder, name, value)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            setattr(holder, name, value)
 
 
 def _lengths(rows: Any) -> list[int]:

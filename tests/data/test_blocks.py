@@ -5,6 +5,7 @@ import json
 
 import pytest
 from datasets import IterableDataset
+from torch.utils.data import DataLoader
 
 from poet.data.blocks import Blocks, encode_rows, eval_blocks, stream_blocks
 from poet.data.build import DataOptions, build_datasets
@@ -22,6 +23,18 @@ def test_blocks_differ_between_epochs_and_not_between_runs():
         resumed_run.set_epoch(epoch)
         assert first_run[0]["input_ids"].equal(resumed_run[0]["input_ids"])
         starts.append(int(first_run[0]["input_ids"][0]))
+    assert len(set(starts)) > 1
+
+
+def test_a_worker_that_outlives_an_epoch_reads_the_blocks_of_the_next():
+    rows = Blocks(list(range(500)), 48, seed=7)
+    loader = DataLoader(rows, batch_size=None, num_workers=1, persistent_workers=True)
+    starts = []
+    for epoch in (0, 1, 2):
+        rows.set_epoch(epoch)
+        served = [int(block["input_ids"][0]) for block in loader]
+        assert served == [int(rows[k]["input_ids"][0]) for k in range(len(rows))]
+        starts.append(served[0])
     assert len(set(starts)) > 1
 
 

@@ -72,6 +72,10 @@ def test_a_mistake_gets_one_sentence_and_exit_code_2(script, options, sentence, 
             ["--minutes", "1", "--lr_scheduler_type", "reduce_lr_on_plateau"],
             "does not work with lr_scheduler_type reduce_lr_on_plateau",
         ),
+        (
+            ["--dataloader_persistent_workers", "true"],
+            "dataloader_persistent_workers needs dataloader_num_workers above 0",
+        ),
         (["--save_only_model", "true"], "a run cannot resume from such checkpoints"),
         (
             ["--resume_from_checkpoint", "runs/other"],

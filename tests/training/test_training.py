@@ -9,6 +9,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 from datasets import Dataset
+from helpers import in_processes
 from transformers import (
     GPT2Config,
     GPT2LMHeadModel,
@@ -98,7 +99,7 @@ def pretrainer(model, folder: Path, muon: float | None = None, **settings) -> Pr
         args,
         stage=stage(muon),
         train_dataset=Blocks(text(2000), 48, 0),
-        eval_dataset=eval_blocks(text(400, 1), 48),
+        eval_dataset=eval_blocks(text(1100, 1), 48),
     )
 
 
@@ -127,6 +128,17 @@ def test_pretraining_losses_are_those_of_the_model_itself(model, tmp_path, batch
         assert logged(trainer, "loss")[0] == pytest.approx(
             untrained(first, labels=first).loss.item(), abs=1e-4
         )
+
+
+@pytest.mark.parametrize("blocks", [3, 8, 9, 21])
+def test_processes_without_held_out_rows_take_part_in_the_evaluation(model, tmp_path, blocks):
+    def evaluate() -> float:
+        trainer = pretrainer(copy.deepcopy(model), tmp_path, per_device_eval_batch_size=4)
+        trainer.eval_dataset = trainer.eval_dataset.select(range(blocks))
+        return trainer.evaluate()["eval_loss"]
+
+    expected = evaluate()
+    assert in_processes(2, evaluate) == [pytest.approx(expected, abs=1e-5)] * 2
 
 
 def poems(count: int, seed: int) -> list[tuple[list, list]]:
@@ -181,6 +193,36 @@ def test_fine_tuning_counts_each_character_of_the_poems_once_and_nothing_else(
             loss = model(torch.tensor([ids]), labels=labels).loss.item()
         nats, tokens = nats + loss * (len(ids) - len(prompt)), tokens + len(ids) - len(prompt)
     assert trainer.evaluate()["eval_loss"] == pytest.approx(nats / tokens, abs=1e-4)
+
+
+@pytest.mark.parametrize("settings", [{"loss_type": "dft"}, {"label_smoothing_factor": 0.1}])
+def test_held_out_poems_have_a_plain_likelihood_whatever_loss_is_trained(
+    model, tokenizer, tmp_path, settings
+):
+    rows = Dataset.from_list([{"prompt": p, "completion": answer} for p, answer in poems(5, 0)])
+
+    def tuner(**settings) -> Tuner:
+        args = SFTConfig(output_dir=str(tmp_path), max_length=48, **settings, **QUIET)
+        return Tuner(
+            copy.deepcopy(model),
+            args,
+            train_dataset=rows,
+            eval_dataset=rows,
+            processing_class=tokenizer,
+            stage=stage(),
+        )
+
+    plain, other = tuner(), tuner(**settings, max_steps=1)
+    expected = plain.evaluate()["eval_loss"]
+    assert other.evaluate()["eval_loss"] == pytest.approx(expected, abs=1e-5)
+    other.train()
+    assert logged(other, "loss")[0] != pytest.approx(expected, abs=1e-4)  # it trains its own loss
+
+
+def test_label_smoothing_is_for_pretraining_and_not_for_its_evaluation(model, tmp_path):
+    expected = pretrainer(copy.deepcopy(model), tmp_path).evaluate()["eval_loss"]
+    smoothed = pretrainer(model, tmp_path, label_smoothing_factor=0.3)
+    assert smoothed.evaluate()["eval_loss"] == pytest.approx(expected, abs=1e-5)
 
 
 def test_alignment_begins_at_ln_2_with_rewards_of_zero(model, tokenizer, tmp_path):
@@ -325,6 +367,16 @@ def test_the_oldest_checkpoints_go(model, tmp_path):
     assert not list(tmp_path.rglob("training_args.bin"))
 
 
+@pytest.mark.parametrize("checkpointing", [False, True])
+def test_saved_models_use_their_cache(model, tmp_path, checkpointing):
+    settings = {"activation_checkpointing": checkpointing, "save_strategy": "steps"}
+    trainer = pretrainer(model, tmp_path, max_steps=1, **settings)
+    trainer.train()
+    trainer.save_model(str(tmp_path))
+    for folder in (tmp_path, tmp_path / "checkpoint-1"):
+        assert GPT2Config.from_pretrained(folder).use_cache
+
+
 @pytest.mark.parametrize("muon", [None, 0.02])
 def test_a_second_start_repeats_the_first(model, tmp_path, muon):
     settings = {"max_steps": 10, "save_strategy": "steps", "save_steps": 7, "muon": muon}
@@ -334,6 +386,28 @@ def test_a_second_start_repeats_the_first(model, tmp_path, muon):
     again.train(
         resume_from_checkpoint=str(tmp_path / "checkpoint-7")
     )  # in the middle of the second epoch
+    assert logged(again, "loss") == logged(whole, "loss")
+
+
+def test_workers_that_outlive_an_epoch_change_no_loss(model, tmp_path):
+    workers = {"dataloader_num_workers": 1, "dataloader_persistent_workers": True}
+    alone, served = (
+        pretrainer(copy.deepcopy(model), tmp_path, max_steps=12, **settings)
+        for settings in ({}, workers)
+    )
+    for trainer in (alone, served):
+        trainer.train()
+    assert served.state.epoch > 2 and logged(served, "loss") == logged(alone, "loss")
+
+
+def test_a_second_start_with_such_workers_repeats_the_first(model, tmp_path):
+    model.transformer.drop.p = 0.2  # dropout draws from the generator of the data loaders
+    workers = {"dataloader_num_workers": 1, "dataloader_persistent_workers": True}
+    settings = {"max_steps": 12, "save_strategy": "steps", "save_steps": 7, **workers}
+    whole = pretrainer(copy.deepcopy(model), tmp_path, **settings)
+    whole.train()
+    again = pretrainer(copy.deepcopy(model), tmp_path, **settings)
+    again.train(resume_from_checkpoint=str(tmp_path / "checkpoint-7"))
     assert logged(again, "loss") == logged(whole, "loss")
 
 
