@@ -5,11 +5,13 @@ characters is needed.
 """
 
 from collections.abc import Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.font_manager import FontProperties, findfont, get_font
 
 from poet.training.plots import BLUE, GREY, ORANGE, draw_panel, layout, save_figure, tidy
 from poet.training.stages import STAGES
@@ -65,9 +67,24 @@ def draw_rates(rows: dict[str, dict[str, Any]], path: Path) -> None:
     )
     left.set_title("rates", fontsize=11)
     right.set_title("forms", fontsize=11)
-    handles, writers = left.get_legend_handles_labels()
-    figure.legend(handles, writers, loc="outside upper center", ncols=4, frameon=False, fontsize=9)
+    legend = figure.legend(
+        left.containers,
+        ["writer"] * len(rows),  # matplotlib would leave out a name that begins with "_"
+        loc="outside upper center",
+        ncols=4,
+        frameon=False,
+        fontsize=9,
+    )
+    for text, writer in zip(legend.get_texts(), left.containers, strict=True):
+        text.set_parse_math(False)  # a name may have dollar signs
+        text.set_text(writer.get_label())
     save_figure(figure, path)
+
+
+@cache
+def _glyphs() -> dict[int, int]:
+    """Returns code point -> glyph of the font of all figures, which has no Chinese characters."""
+    return get_font(findfont(FontProperties())).get_charmap()
 
 
 def _draw_shares(
@@ -89,9 +106,8 @@ def _draw_shares(
             for group, key in enumerate(labels)
             if key in shares
         }
-        label = (
-            name if name.isascii() else f"writer {number + 1}"
-        )  # the font has no Chinese characters
+        in_font = all(ord(character) in _glyphs() for character in name)
+        label = name if in_font else f"writer {number + 1}"
         axes.barh(
             list(known),
             [shares[key] for key in known.values()],

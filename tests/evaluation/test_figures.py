@@ -63,6 +63,17 @@ def test_bars_are_as_long_as_the_rates(saved_figures, tmp_path: Path) -> None:
     assert [list(line.get_xdata()) for line in right.lines] == [[0.0, 0.5], [0.0, 0.5]]
 
 
+def test_every_run_is_in_the_legend_under_its_own_name(saved_figures, tmp_path: Path) -> None:
+    names = ["_mine", "$x_{$", "a$b$c", "runs/été/dpo", "poets"]
+    figures.draw_rates({name: verse_row() for name in names}, tmp_path / "rates.png")
+    (legend,) = saved_figures[0].legends
+    assert [text.get_text() for text in legend.get_texts()] == names
+    # The same bars, in the same colours.
+    bars_of = saved_figures[0].axes[0].containers
+    colours = [handle.get_facecolor() for handle in legend.legend_handles]
+    assert colours == [group[0].get_facecolor() for group in bars_of]
+
+
 @pytest.mark.parametrize("writers", [0, 9])
 def test_any_number_of_writers_is_drawn(writers: int, saved_figures, tmp_path: Path) -> None:
     rows = {f"checkpoint-{n}": {"forms": {"五言絕句": n / 10}} for n in range(writers)}
