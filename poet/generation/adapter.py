@@ -57,7 +57,7 @@ def merge_adapter(
         base: The base model's folder, for error messages.
 
     Raises:
-        UserError: If the adapter is broken, or was trained on another model.
+        UserError: If the adapter is broken, was trained on another model, or cannot be merged.
     """
     from peft import (
         PeftConfig,
@@ -65,6 +65,7 @@ def merge_adapter(
         get_peft_model_state_dict,
         set_peft_model_state_dict,
     )
+    from peft.tuners.tuners_utils import BaseTunerLayer
 
     try:
         weights = load_file(path / "adapter_model.safetensors")
@@ -76,6 +77,14 @@ def merge_adapter(
             f"{path} is not a whole adapter of {base} ({first_line(error)}). "
             "Copy the whole folder, or train the adapter again."
         ) from error
+    both_ends = (model.get_input_embeddings(), model.get_output_embeddings())
+    is_tied = getattr(model.config, "tie_word_embeddings", False)
+    if is_tied and any(isinstance(layer, BaseTunerLayer) for layer in both_ends):
+        raise UserError(
+            f"the adapter {path} changes the embeddings. {base} uses them as output weights too, "
+            "so merging would change both. Train the adapter without wte and lm_head in its "
+            "target_modules."
+        )
     # PEFT drops weights that the model lacks and leaves weights that the adapter lacks at random.
     expected = get_peft_model_state_dict(adapted, save_embedding_layers=False)
     if _shapes(expected) != _shapes(weights):

@@ -4,8 +4,11 @@ import json
 import shutil
 from pathlib import Path
 
+import peft
 import pytest
+import torch
 from helpers import make_checkpoint
+from transformers import AutoConfig, AutoModelForCausalLM
 
 from poet.errors import UserError
 from poet.generation.load import checkpoint_kind, load
@@ -72,3 +75,38 @@ def test_without_record_and_card_the_chat_template_decides(copy):
     assert checkpoint_kind(folder) == "answers titles"
     (folder / "chat_template.jinja").unlink()
     assert checkpoint_kind(folder) == "continues text"
+
+
+@pytest.mark.parametrize(
+    ("kind", "loads"),
+    [
+        ({"target_modules": ["c_attn"]}, True),
+        ({"target_modules": ["c_attn"], "modules_to_save": ["wte"]}, True),
+        ({"target_modules": ["c_attn"], "modules_to_save": ["lm_head"]}, True),
+        ({"target_modules": ["c_attn", "wte"]}, False),
+        ({"target_modules": ["c_attn", "lm_head"]}, False),
+    ],
+)
+def test_a_merged_adapter_is_the_trained_model_or_refused(copy, tmp_path, kind, loads):
+    base = copy("tied")
+    config = AutoConfig.from_pretrained(base)
+    config.tie_word_embeddings = True
+    AutoModelForCausalLM.from_config(config).save_pretrained(base)
+    model, tokenizer = load(base)
+    trained = peft.get_peft_model(
+        model, peft.LoraConfig(task_type="CAUSAL_LM", fan_in_fan_out=True, **kind)
+    ).eval()
+    for weight in trained.parameters():
+        if weight.requires_grad:
+            weight.data += 0.3 * torch.randn_like(weight)
+    for part in (trained, tokenizer, model.generation_config):
+        part.save_pretrained(tmp_path / "adapter")
+    if not loads:
+        with pytest.raises(UserError, match="the adapter .* changes the embeddings"):
+            load(tmp_path / "adapter")
+        return
+    merged, _ = load(tmp_path / "adapter")
+    merged.save_pretrained(tmp_path / "merged")
+    ids = torch.arange(20, 30)[None]
+    for found in (merged, AutoModelForCausalLM.from_pretrained(tmp_path / "merged")):
+        torch.testing.assert_close(found(ids).logits, trained(ids).logits)
