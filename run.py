@@ -14,7 +14,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from poet import console, errors
+from poet import console, errors, interrupts
 from poet.errors import UserError
 from poet.training import checkpoints
 from poet.training.stages import ALIGNED, JOURNEY
@@ -25,6 +25,7 @@ STAGES = ("data", *JOURNEY)
 
 def main() -> int:
     options = parse_options()
+    interrupts.kept = lambda: "What is finished is kept. Run the same command to resume."
     recipe, run = (
         ROOT / "configs" / options.recipe,
         Path(options.output_dir or f"runs/{options.recipe}"),
@@ -184,16 +185,14 @@ def train(stage: str, recipe: Path, run: Path, minutes: float | None, plain: boo
     if plain:
         command += ["--plain", "true"]
     process = subprocess.Popen(command)
-    # After SIGTERM, as after Ctrl-C, the stage ends with a checkpoint.
+    # After SIGTERM, as after Ctrl-C, the stage ends with a checkpoint and says so.
     signal.signal(signal.SIGTERM, lambda *_: process.terminate())
+    signal.signal(signal.SIGINT, lambda *_: None)  # the stage gets the same Ctrl-C
     try:
-        while True:
-            try:
-                return process.wait()
-            except KeyboardInterrupt:  # the stage got the same Ctrl-C
-                continue
+        code = process.wait()
+        return code if code >= 0 else 128 - code  # as shells count signals
     finally:
-        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        interrupts.listen()
 
 
 def report(recipe: Path, run: Path) -> None:

@@ -10,6 +10,8 @@ import sys
 from collections.abc import Callable
 from typing import Any, NoReturn
 
+from poet import interrupts
+
 
 class UserError(Exception):
     """A mistake of the user. The message says what is wrong, where, and what to do next."""
@@ -42,9 +44,10 @@ class Parser(argparse.ArgumentParser):
 def run(main: Callable[[], int | None]) -> None:
     """Runs the `main` of a command and exits.
 
-    The exit code is 0 after success, 2 after a `UserError`, 130 after Ctrl-C, and 141 if the
-    reader of a pipe has gone (`| head`). Any other error is a bug and shows its traceback.
+    The exit code is 0 after success, 2 after a `UserError`, 130 after Ctrl-C or SIGTERM, and 141 if
+    the reader of a pipe has gone (`| head`). Any other error is a bug and shows its traceback.
     """
+    interrupts.listen()
     # The commands show their own progress. Libraries read this when they are imported.
     os.environ.setdefault("TQDM_DISABLE", "1")
     for stream in (sys.stdout, sys.stderr):
@@ -59,11 +62,21 @@ def run(main: Callable[[], int | None]) -> None:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(2)
     except KeyboardInterrupt:
-        print("interrupted", file=sys.stderr)
-        sys.exit(130)
+        end_interrupted()
     except BrokenPipeError:
         close_stdout()
         sys.exit(141)  # 128 + SIGPIPE, as shells count it
+    except Exception:
+        if not interrupts.has_come():
+            raise
+        end_interrupted()  # such as a lost connection to another process, which ended first
+
+
+def end_interrupted() -> NoReturn:
+    """Exits after Ctrl-C or SIGTERM, and says what is kept."""
+    print(" ".join(filter(None, ["interrupted.", interrupts.kept()])), file=sys.stderr, flush=True)
+    interrupts.end_in(interrupts.EXIT)
+    sys.exit(interrupts.EXIT_CODE)
 
 
 def close_stdout() -> None:

@@ -3,6 +3,7 @@
 import json
 import os
 import random
+import signal
 import sys
 import warnings
 from pathlib import Path
@@ -104,6 +105,25 @@ def sample_run(tmp_path_factory):
             assert done.returncode == 0, done.stderr
             output.write_text(done.stdout, encoding="utf-8")
     return folder, output.read_text(encoding="utf-8")
+
+
+@pytest.fixture
+def interruptible():
+    """Handles signals in this process as a command does. Gives a function that forgets them."""
+    from poet import interrupts
+
+    def forget() -> None:
+        if interrupts._State.end is not None:
+            interrupts._State.end.cancel()
+        interrupts._State.came_at = interrupts._State.held = interrupts._State.end = None
+
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    interrupts.listen()
+    yield forget
+    forget()
+    interrupts.kept = str
+    for number, handler in before.items():
+        signal.signal(number, handler)
 
 
 @pytest.fixture

@@ -26,7 +26,7 @@ def test_a_closed_pipe_ends_a_command_without_a_traceback(flush):
     [
         ("pass", 0, ""),
         ("raise errors.UserError('春 is wrong')", 2, "error: 春 is wrong\n"),
-        ("raise KeyboardInterrupt", 130, "interrupted\n"),
+        ("raise KeyboardInterrupt", 130, "interrupted.\n"),
     ],
 )
 def test_exit_codes_and_messages_on_an_ascii_terminal(line, code, message):

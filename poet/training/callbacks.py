@@ -4,13 +4,18 @@ They change neither losses nor the random numbers that training draws.
 """
 
 import json
-import signal
 from typing import TYPE_CHECKING
 
 import torch
-from transformers import PreTrainedModel, PreTrainedTokenizerBase, TrainerCallback
+from transformers import (
+    PreTrainedModel,
+    PreTrainedTokenizerBase,
+    TrainerCallback,
+    TrainerState,
+    TrainingArguments,
+)
 
-from poet import console, device
+from poet import console, device, interrupts
 from poet.files import write_text
 from poet.generation.write import continue_text, write
 
@@ -100,40 +105,48 @@ class SetEpoch(TrainerCallback):
 class StopOnSignal(TrainerCallback):
     """Stops at the end of the step after Ctrl-C or SIGTERM, with a checkpoint to resume from.
 
-    A second signal stops at once.
+    The first step compiles and has nothing to save, so it stops at once. An evaluation that is due
+    is left to the run that resumes.
     """
 
     def __init__(self):
         self.requested = False
 
     def on_train_begin(self, args, state, control, **kwargs):
-        for number in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(number, self._request)
+        interrupts.listen()
+        self.first_step = state.global_step
 
-    def _request(self, number, frame):
-        if self.requested:
-            raise KeyboardInterrupt
-        self.requested = True
-        print("\nstopping after this step, with a checkpoint (once more: at once)", flush=True)
+    def on_step_begin(self, args, state, control, **kwargs):
+        if state.global_step > self.first_step:
+            interrupts.hold("stopping after this step, with a checkpoint")
 
     def on_step_end(self, args, state, control, **kwargs):
+        self.requested |= interrupts.release()
         if args.world_size > 1:  # processes get the signal in different steps and must agree
             requested = torch.tensor(float(self.requested), device=args.device)
             torch.distributed.all_reduce(requested, torch.distributed.ReduceOp.MAX)
             self.requested = bool(requested)
         if self.requested:
-            control.should_save = control.should_training_stop = True
+            # Without its measure, this checkpoint could never be the best one.
+            control.should_save = not (control.should_evaluate and args.metric_for_best_model)
+            control.should_training_stop, control.should_evaluate = True, False
         return control
 
     def on_epoch_end(self, args, state, control, **kwargs):
-        """Skips Trainer's work at the end of an epoch if training stopped inside the epoch."""
-        if self.requested and abs(state.epoch - round(state.epoch)) > 1e-6:
+        """Skips Trainer's work at the end of an epoch: the step before has saved everything."""
+        if self.requested:
             control.should_evaluate = control.should_save = control.should_log = False
         return control
 
-    def on_train_end(self, args, state, control, **kwargs):
-        signal.signal(signal.SIGINT, signal.default_int_handler)
-        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+
+def owes_evaluation(args: TrainingArguments, state: TrainerState) -> bool:
+    """Returns whether a stopped run left out the evaluation at its last step."""
+    last = next((log for log in reversed(state.log_history) if "eval_loss" in log), {"step": 0})
+    is_due = {
+        "steps": state.global_step % max(1, state.eval_steps) == 0,
+        "epoch": state.epoch == int(state.epoch or 0),
+    }
+    return is_due.get(args.eval_strategy.value, False) and last["step"] < state.global_step
 
 
 class WarnOfEqualRewards(TrainerCallback):

@@ -22,13 +22,13 @@ from transformers import (
 )
 from transformers.integrations import get_reporting_integration_callbacks
 
-from poet import device
+from poet import device, interrupts
 from poet.data import run_data
 from poet.errors import UserError, first_line
 from poet.generation.adapter import is_adapter
 from poet.generation.load import check_template, generation_defaults, load
 from poet.training import card, checkpoints, plots, progress
-from poet.training.callbacks import StopOnSignal
+from poet.training.callbacks import StopOnSignal, owes_evaluation
 from poet.training.options import GRPOOptions, Options
 from poet.training.trainer import UNKNOWN_STEPS, NonFiniteLoss, PoetTrainerMixin
 from poet_tokenizer import ask, build_tokenizer
@@ -72,6 +72,7 @@ class Stage:
         self.base_model: str | None = None
         self.speedups: SpeedUps | None = None
         self._row_count = summary["rows"].get(options.stage, {"train": 0})["train"]
+        interrupts.kept = self._kept
         device.check_world_size(args.world_size)
         _start_reporters(args)
         progress.silence_libraries()
@@ -286,9 +287,10 @@ class Stage:
             ):
                 trainer.restore(state, checkpoint)  # Trainer would train one step more
             else:
-                trainer.args.eval_on_start &= checkpoint is None
+                if state is not None:
+                    trainer.args.eval_on_start = owes_evaluation(trainer.args, state)
                 trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
-        if stop.requested and trainer.state.global_step < trainer.state.max_steps:
+        if stop.requested:
             raise KeyboardInterrupt
         if not trainer.state.global_step:
             raise UserError("no step was trained: the set has fewer rows than a batch")
@@ -300,8 +302,6 @@ class Stage:
         trainer.accelerator.wait_for_everyone()
         if self.is_last_round:
             trainer.accelerator.end_training()
-        if stop.requested:
-            raise KeyboardInterrupt
 
     @property
     def device(self) -> str:
@@ -313,6 +313,16 @@ class Stage:
         """Prints a line, in the main process only."""
         if self.args.process_index == 0:
             print(text, flush=True)
+
+    def _kept(self) -> str:
+        """Returns what a run has after Ctrl-C, in the main process only."""
+        if self.args.process_index:
+            return ""
+        if checkpoints.is_finished(self.folder):
+            return f"{self.folder} is finished."
+        checkpoint = checkpoints.last_checkpoint(self.folder)
+        kept = f"Kept {checkpoint}" if checkpoint else f"{self.folder} has no checkpoint yet"
+        return f"{kept}. Run the same command to resume."
 
     def write_card(self, trainer: PoetTrainerMixin, folder: Path) -> None:
         """Writes the model card into `folder`."""

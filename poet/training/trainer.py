@@ -16,7 +16,7 @@ from transformers import Trainer, TrainerState
 from transformers.trainer_pt_utils import LengthGroupedSampler
 from transformers.trainer_utils import rotate_checkpoints
 
-from poet import device
+from poet import device, interrupts
 from poet.errors import UserError, first_line
 from poet.files import publish_folder
 from poet.generation.adapter import complete_adapter, is_adapter
@@ -85,7 +85,27 @@ class PoetTrainerMixin(Trainer):
 
     # ---------------------------------------------------- checkpoints
 
+    def evaluate(self, *args, **kwargs):
+        try:
+            return super().evaluate(*args, **kwargs)
+        except KeyboardInterrupt:
+            self._save_last_step()
+            raise
+
+    def _save_last_step(self) -> None:
+        """Saves a checkpoint if an evaluation was interrupted after steps that are not saved."""
+        step, args = self.state.global_step, self.args
+        is_saved = (Path(args.output_dir) / f"checkpoint-{step}").is_dir()
+        # Several processes are interrupted at different places, and would wait for each other.
+        can_save = self.is_in_train and args.world_size == 1 and not args.metric_for_best_model
+        if step and can_save and not is_saved:
+            self._save_checkpoint(self.model, trial=None)
+
     def _save_checkpoint(self, model, trial):
+        with interrupts.held("stopping after this checkpoint"):
+            self._save_whole_checkpoint(model, trial)
+
+    def _save_whole_checkpoint(self, model, trial):
         self._check_norms(self.state.global_step)
         folder = Path(self.args.output_dir)
         unfinished = folder / checkpoints.UNFINISHED
