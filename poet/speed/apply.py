@@ -10,8 +10,7 @@ from dataclasses import dataclass
 import torch
 from transformers import PreTrainedModel, TrainingArguments
 
-from poet import device
-from poet.speed import gelu, hardware, scoring
+from poet.speed import compile_cache, gelu, hardware, scoring
 from poet.speed.versions import CannotPatch
 
 NO_COMPILER = "no working compiler with Python's headers; with one, training is a third faster"
@@ -63,7 +62,7 @@ def apply_speedups(
     if choose_attention(model, args):
         on.append("attention in plain products")
     if args.torch_compile:
-        if device.has_compiler():
+        if compile_cache.ready():
             on.append("torch.compile")
         else:
             args.torch_compile = False
@@ -118,7 +117,7 @@ def _speed_up_pretraining(
 def _can_compile_scoring(args: TrainingArguments, off: list[str]) -> bool:
     """Returns whether scoring can be compiled. If not, adds the reason to `off`."""
     reason = ""
-    if not device.has_compiler():
+    if not compile_cache.ready():
         reason = NO_COMPILER
     elif getattr(args, "entropy_coef", 0) or getattr(args, "use_adaptive_entropy", False):
         reason = "the entropy needs a gradient"

@@ -37,7 +37,7 @@ from transformers.generation import BaseStreamer
 from transformers.pytorch_utils import Conv1D
 
 from poet import device
-from poet.speed import hardware
+from poet.speed import compile_cache, hardware
 from poet.speed.versions import CannotPatch, check_names, check_version
 
 TESTED_TRANSFORMERS = ">=5.17,<5.25"
@@ -157,7 +157,7 @@ class _Step:
     def __init__(self, model: PreTrainedModel, rows: int, max_length: int):
         on_cpu, plain = model.device.type == "cpu", _is_plain_gpt2(model)
         self.in_bfloat16 = plain and rows >= BFLOAT16_FROM and device.has_fast_bfloat16()
-        compiled = self.in_bfloat16 and rows >= COMPILED_FROM and on_cpu and device.has_compiler()
+        compiled = self.in_bfloat16 and rows >= COMPILED_FROM and on_cpu and compile_cache.ready()
         if compiled:
             hardware.keep_memory()
         self.model = model

@@ -151,9 +151,12 @@ class Stage:
             tokenizer, model.config.n_positions, holder.temperature
         )
         if self.options.plain:
-            if self.args.torch_compile and not device.has_compiler():
-                self.args.torch_compile = False
-                self.args.torch_compile_backend = "no"  # accelerate reads only this one
+            if self.args.torch_compile:
+                from poet.speed import compile_cache
+
+                if not compile_cache.ready():
+                    self.args.torch_compile = False
+                    self.args.torch_compile_backend = "no"  # accelerate reads only this one
         else:
             from poet.speed.apply import apply_speedups
 
@@ -252,7 +255,8 @@ class Stage:
                     f"{self.folder} is already finished, and --push_to_hub pushes only what this "
                     f"command trains. To push it now: {_push_command(self.folder)}."
                 )
-            self.say(f"already finished: {self.folder}")
+            step = checkpoints.log_history(self.folder)[-1]["step"]
+            self.say(f"already finished: {self.folder} (step {step})")
             return False
         self.say(f"{self.name}: {self.device}{device.unused_gpus()}")
         return True

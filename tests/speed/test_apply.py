@@ -9,7 +9,7 @@ from trl import SFTConfig
 from trl.trainer import utils
 
 from poet import device
-from poet.speed import scoring
+from poet.speed import compile_cache, scoring
 from poet.speed.apply import apply_speedups
 from poet.speed.gelu import GeluBySigmoid
 
@@ -53,7 +53,7 @@ def test_pretraining_returns_only_the_loss_and_says_so(model, tmp_path):
     assert not isinstance(model.transformer.h[0].mlp.act, GeluBySigmoid)  # only for compiled code
 
 
-@pytest.mark.skipif(not device.has_compiler(), reason="there is no compiler")
+@pytest.mark.skipif(not compile_cache.ready(), reason="there is no compiler")
 def test_compiled_pretraining_has_another_gelu(model, tmp_path):
     args = pretraining(tmp_path, torch_compile=True)
     speedups = apply_speedups(model, args, stage="pretrain")
@@ -146,7 +146,7 @@ def test_a_second_call_changes_nothing(model, tmp_path):
     assert torch.equal(model(input_ids=tokens, labels=tokens).loss, loss)
     assert not hasattr(model.forward.unpatched, "unpatched")  # one layer, not two
     plain = utils._ChunkedLogProbFunction
-    compiled = device.has_compiler()
+    compiled = compile_cache.ready()
     for wanted in (True, True, False):
         tuned = apply_speedups(model, tuning(tmp_path), stage="sft", compile_scoring=wanted)
         assert tuned.compiles_scoring == (wanted and compiled)

@@ -8,7 +8,7 @@ from transformers import GPT2Config, GPT2LMHeadModel, set_seed
 from trl.kernels import ChunkedLogProbFunction, chunked_logprob
 from trl.trainer import utils
 
-from poet import device
+from poet.speed import compile_cache
 from poet.speed.scoring import (
     TOKENS_PER_TILE,
     WholeLogProb,
@@ -19,7 +19,7 @@ from poet.speed.scoring import (
 from poet.speed.versions import CannotPatch
 
 OUTPUTS = ("log_probs", "entropy", "is_top1")  # the ones that fine-tuning logs
-needs_compiler = pytest.mark.skipif(not device.has_compiler(), reason="there is no compiler")
+needs_compiler = pytest.mark.skipif(not compile_cache.ready(), reason="there is no compiler")
 
 
 @pytest.fixture(autouse=True)
