@@ -1,6 +1,6 @@
 PYTHON := .venv/bin/python
 
-.PHONY: help run test tang bench
+.PHONY: help run test tang bench chaos
 .DEFAULT_GOAL := help
 
 help:  ## show this list
@@ -29,3 +29,7 @@ tang: .venv/ready  ## train on the Tang poems (11 to 20 minutes; CORPUS=PATH: a 
 
 bench: .venv/ready  ## measure the speed (30 minutes; QUICK=1: 3 minutes; CORPUS=PATH)
 	$(PYTHON) benchmarks/bench.py $(if $(QUICK),--quick) $(if $(CORPUS),--corpus $(CORPUS))
+
+chaos: .venv/ready  ## kill each training script at every file that it writes (hours)
+	.venv/bin/pip install -q -c constraints.txt -e ".[chaos]"
+	$(PYTHON) benchmarks/chaos.py
