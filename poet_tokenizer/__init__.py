@@ -9,33 +9,39 @@ Two decisions:
   token per byte, and decodes to itself. SentencePiece calls this byte fallback
   (https://arxiv.org/abs/1808.06226). The text is not normalized.
 - *A title cannot inject a tag.* If a title contains `<RES>`, it must stay five characters. The chat
-  template therefore writes the noncharacter U+FDD0 after every `<` of a message. This hides the tag
-  from the search for special tokens, and the tokenizer then removes the mark. Unicode reserves
-  U+FDD0 for such internal use (The Unicode Standard, 23.7). Messages are encoded exactly. Only a
-  raw string that itself contains `<` and U+FDD0 in a row loses the mark.
+  template therefore writes the noncharacter U+FDD0 after the `<` of a tag in a message. This hides
+  the tag from the search for special tokens, and the tokenizer then removes the mark. Unicode
+  reserves U+FDD0 for such internal use (The Unicode Standard, 23.7). Messages are encoded exactly.
+  Only a raw string that itself contains `<` and U+FDD0 in a row loses the mark. An assistant
+  message that contains a whole tag cannot be continued: transformers finds its text changed.
 """
 
+import json
 from collections.abc import Iterable
+from pathlib import Path
 
 from tokenizers import AddedToken, Tokenizer, decoders, models, normalizers
-from transformers import PreTrainedTokenizerFast
+from transformers import PreTrainedTokenizerBase, PreTrainedTokenizerFast
 
 PAD, END, INSTRUCTION, INPUT, RESPONSE = "<pad>", "<end>", "<INS>", "<INP>", "<RES>"
 SPECIAL_TOKENS = (PAD, END, INSTRUCTION, INPUT, RESPONSE)
 DEFAULT_INSTRUCTION = "請用以下題目寫一首詩"
 Message = dict[str, str]
 _INERT = "\ufdd0"
+_INERT_TAGS = {tag: "<" + _INERT + tag[1:] for tag in ("<" + _INERT, *SPECIAL_TOKENS)}
 
 # A system message replaces the instruction. A user message is the title. An assistant message is
 # the poem, and the template adds the end mark. A loss mask keeps only the part in `generation`.
 _CHAT_TEMPLATE = "".join(
     (
-        "{%- set ns = namespace(instruction='__INSTRUCTION__') -%}",
+        "{%- set ns = namespace(instruction=__INSTRUCTION__) -%}",
         "{%- for message in messages -%}",
         "{%- if message['content'] is string -%}{%- set text = message['content'] -%}",
         "{%- else -%}{%- set text = message['content'] | map(attribute='text') | join -%}",
         "{%- endif -%}",
-        "{%- set text = text | replace('<', '<__INERT__') -%}",
+        "{%- set text = text",
+        *(f" | replace('{tag}', '{inert}')" for tag, inert in _INERT_TAGS.items()),
+        " -%}",
         "{%- if message['role'] == 'system' -%}{%- set ns.instruction = text -%}",
         "{%- elif message['role'] == 'user' -%}",
         "{{- '<INS>' + ns.instruction + '<INP>' + text + '<RES>' -}}",
@@ -78,13 +84,35 @@ def build_tokenizer(
         pad_token=special[PAD],
         eos_token=special[END],
         additional_special_tokens=[special[name] for name in (INSTRUCTION, INPUT, RESPONSE)],
-        chat_template=_CHAT_TEMPLATE.replace("__INSTRUCTION__", instruction).replace(
-            "__INERT__", _INERT
-        ),
+        chat_template=_CHAT_TEMPLATE.replace("__INSTRUCTION__", _quoted(instruction)),
         model_max_length=model_max_length,
         padding_side="left",  # a model continues a prompt to the right
         clean_up_tokenization_spaces=False,
     )
+
+
+def _quoted(instruction: str) -> str:
+    """Returns a string of the template's language. Quotes and tags in it stay plain characters."""
+    for tag, inert in _INERT_TAGS.items():
+        instruction = instruction.replace(tag, inert)
+    return json.dumps(instruction, ensure_ascii=False)
+
+
+def save_tokenizer(tokenizer: PreTrainedTokenizerBase, folder: str | Path) -> None:
+    """Saves a tokenizer so that transformers 4 loads it too, from version 4.43.
+
+    `save_pretrained` of transformers 5 writes names that transformers 4 does not know. It writes
+    the chat template into a file that old versions do not read.
+    """
+    tokenizer.save_pretrained(folder, save_jinja_files=False)
+    Path(folder, "chat_template.jinja").unlink(missing_ok=True)
+    path = Path(folder, "tokenizer_config.json")
+    config = json.loads(path.read_text(encoding="utf-8"))
+    if config["tokenizer_class"] == "TokenizersBackend":
+        config["tokenizer_class"] = "PreTrainedTokenizerFast"
+    if "extra_special_tokens" in config:
+        config["additional_special_tokens"] = config.pop("extra_special_tokens")
+    path.write_text(json.dumps(config, ensure_ascii=False, indent=2) + "\n", encoding="utf-8")
 
 
 def encode_text(tokenizer: PreTrainedTokenizerFast, text: str) -> list[int]:

@@ -19,7 +19,7 @@ from transformers import GPT2Config, GPT2LMHeadModel
 
 from poet.generation.load import generation_defaults
 from poet.prosody.characters import COMPOUNDS, rhyme_groups
-from poet_tokenizer import build_tokenizer
+from poet_tokenizer import build_tokenizer, save_tokenizer
 
 ROOT = Path(__file__).resolve().parents[1]
 FORM_POSITIONS = 320
@@ -194,8 +194,15 @@ def make_checkpoint(
     settings = {"temperature": 1.0, "top_k": 0, "top_p": 1.0, **defaults}
     model.generation_config = generation_defaults(tokenizer, POSITIONS, **settings)
     model.save_pretrained(folder)
-    tokenizer.save_pretrained(folder)
+    save_tokenizer(tokenizer, folder)
     return folder
+
+
+def remove_chat_template(folder: Path) -> None:
+    path = folder / "tokenizer_config.json"
+    config = json.loads(path.read_text(encoding="utf-8"))
+    del config["chat_template"]
+    path.write_text(json.dumps(config), encoding="utf-8")
 
 
 def rhyme_words(groups, count: int) -> str:
@@ -224,7 +231,7 @@ def make_model(folder, characters: str):
         tokenizer, FORM_POSITIONS, temperature=1.0, top_k=0, top_p=1.0
     )
     model.save_pretrained(folder)
-    tokenizer.save_pretrained(folder)
+    save_tokenizer(tokenizer, folder)
     return folder
 
 

@@ -7,7 +7,7 @@ import subprocess
 import sys
 
 import pytest
-from helpers import ROOT, make_checkpoint, make_model, rhyme_words
+from helpers import ROOT, make_checkpoint, make_model, remove_chat_template, rhyme_words
 
 from poet import __version__
 from poet.data import build
@@ -124,7 +124,7 @@ def test_a_mistake_gets_one_message_and_exit_code_2(poet, words, sentence, tmp_p
 
 def test_a_tokenizer_without_a_chat_template_is_refused(poet, checkpoint, tmp_path):
     shutil.copytree(checkpoint, tmp_path / "mute")
-    (tmp_path / "mute" / "chat_template.jinja").unlink()
+    remove_chat_template(tmp_path / "mute")
     code, out, err = poet("write", "春", "--model", tmp_path / "mute")
     assert (code, out) == (2, "") and "has no chat template" in err and err.count("\n") == 1
 

@@ -34,6 +34,9 @@ _LIMITS = """\
 - It may repeat lines of the poems that it was trained on. Search for a line before you call it new.
 - It knows traditional characters and the world of its corpus, with the prejudices of that world.
   Nobody filtered its output."""
+_VERSIONS = """\
+The model needs transformers 4.43 or newer. Versions before 5.17 may sample at another temperature
+than generation_config.json says. Pass `temperature` to `poet` there."""
 _NAMES = {"seconds": "training time"}
 
 
@@ -78,7 +81,7 @@ def write_card(folder: Path, log_history: list[dict], facts: dict[str, Any]) -> 
         f"---\n{header.to_yaml()}\n---",
         f"# A poet in classical Chinese ({stage})",
         STAGES[stage].card,
-        f"## Use\n\n```python\n{_usage(stage)}\n```",
+        f"## Use\n\n```python\n{_usage(stage)}\n```\n\n{_VERSIONS}",
         "## Training and results\n\n| | |\n|---|---|\n"
         + "\n".join(f"| {k} | {_cell(v)} |" for k, v in rows.items()),
         STAGES[stage].explained,

@@ -22,6 +22,7 @@ from poet.files import publish_folder
 from poet.generation.adapter import complete_adapter, is_adapter
 from poet.training import card, checkpoints
 from poet.training.callbacks import SetEpoch
+from poet_tokenizer import save_tokenizer
 
 if TYPE_CHECKING:
     from poet.training.stage import Stage
@@ -140,6 +141,8 @@ class PoetTrainerMixin(Trainer):
             folder = Path(output_dir or self.args.output_dir)
             # This pickle holds paths of the machine. The same options are in _arguments.json.
             (folder / "training_args.bin").unlink(missing_ok=True)
+            if self.processing_class is not None:
+                save_tokenizer(self.processing_class, folder)
             if is_adapter(folder):
                 complete_adapter(folder, self.model)
 

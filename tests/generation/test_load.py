@@ -7,7 +7,7 @@ from pathlib import Path
 import peft
 import pytest
 import torch
-from helpers import make_checkpoint
+from helpers import make_checkpoint, remove_chat_template
 from transformers import AutoConfig, AutoModelForCausalLM
 
 from poet.errors import UserError
@@ -73,7 +73,7 @@ def test_the_kind_of_a_checkpoint_is_read_from_its_files_and_not_from_its_name(c
 def test_without_record_and_card_the_chat_template_decides(copy):
     folder = copy("unknown")
     assert checkpoint_kind(folder) == "answers titles"
-    (folder / "chat_template.jinja").unlink()
+    remove_chat_template(folder)
     assert checkpoint_kind(folder) == "continues text"
 
 

@@ -51,6 +51,13 @@ def test_a_title_gives_the_poem_of_pipeline(pipeline_writes, poet, plain):
         assert write(*poet, title, seed=seed, plain=plain) == [expected]
 
 
+@pytest.mark.parametrize("begun", ["春夜，", "春<夜", "<"])
+def test_pipeline_continues_a_begun_poem(pipeline_writes, begun):
+    chat = [title_message("山<中"), {"role": "assistant", "content": begun}]
+    poem = pipeline_writes(chat, 0)
+    assert poem.startswith(begun) and len(poem) > len(begun)
+
+
 @pytest.mark.parametrize("plain", [False, True])
 def test_settings_give_the_poem_of_pipeline_with_them(pipeline_writes, poet, plain):
     settings = {"temperature": 0.5, "top_k": 4, "do_sample": True}

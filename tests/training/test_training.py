@@ -2,6 +2,7 @@
 
 import copy
 import itertools
+import json
 import math
 from pathlib import Path
 from types import SimpleNamespace
@@ -100,6 +101,22 @@ def pretrainer(model, folder: Path, muon: float | None = None, **settings) -> Pr
         train_dataset=Blocks(text(2000), 48, 0),
         eval_dataset=eval_blocks(text(1100, 1), 48),
     )
+
+
+def test_every_saved_checkpoint_has_a_tokenizer_for_transformers_4(model, tokenizer, tmp_path):
+    args = TrainingArguments(
+        str(tmp_path), **{**QUIET, "max_steps": 2, "save_strategy": "steps", "save_steps": 1}
+    )
+    rows = Blocks(text(2000), 48, 0)
+    trainer = Pretrainer(model, args, stage=stage(), train_dataset=rows, processing_class=tokenizer)
+    trainer.train()
+    trainer.save_model(str(tmp_path / "published"))
+    for name in ("checkpoint-1", "checkpoint-2", "published"):
+        config = json.loads((tmp_path / name / "tokenizer_config.json").read_text(encoding="utf-8"))
+        assert config["tokenizer_class"] == "PreTrainedTokenizerFast"
+        assert config["additional_special_tokens"] == ["<INS>", "<INP>", "<RES>"]
+        assert config["chat_template"] == tokenizer.chat_template
+        assert not (tmp_path / name / "chat_template.jinja").exists()
 
 
 def logged(trainer: Trainer, key: str) -> list[float]:
