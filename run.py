@@ -13,40 +13,49 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from poet import console, errors, interrupts
 from poet.errors import UserError
 from poet.training import checkpoints
-from poet.training.stages import ALIGNED, JOURNEY
+from poet.training.stages import JOURNEY
+
+if TYPE_CHECKING:
+    from poet.data.build import DataOptions
 
 ROOT = Path(__file__).resolve().parent
 STAGES = ("data", *JOURNEY)
+OWN = "own"  # the recipe whose numbers are chosen from the texts
+DATA_OF = {"grpo": "sft", "distill": "sft"}  # they take their prompts from these rows
 
 
 def main() -> int:
-    options = parse_options()
+    options, data_words = parse_options()
     interrupts.kept = lambda: "What is finished is kept. Run the same command to resume."
-    recipe, run = (
-        ROOT / "configs" / options.recipe,
-        Path(options.output_dir or f"runs/{options.recipe}"),
-    )
-    console.heading(1, 5, "Data: a folder of poems becomes three data sets")
-    make_data(recipe, run, options.corpus)
+    recipe = ROOT / "configs" / options.recipe
+    run = Path(options.output_dir or f"runs/{options.recipe}")
+    console.heading(1, 5, "Data: a folder of texts becomes three data sets")
+    make_data(recipe, run, data_words)
+    if options.recipe == OWN:
+        recipe = choose_recipe(recipe, run, data_words, options.save_recipe)
+    show_rows(recipe, run)
+    stages = with_data(options.stages, run)
     console.heading(2, 5, "Configuration: the model and its training")
     print(describe_configuration(recipe, run, options.minutes), flush=True)
-    minutes = split_minutes(options.minutes, options.stages)
+    minutes = split_minutes(options.minutes, stages)
     for stage, info in JOURNEY.items():
-        if stage in options.stages:
+        if stage in stages:
             console.heading(info.number, 5, info.heading)
             code = train(stage, recipe, run, minutes[stage], options.plain)
             if code:
                 return code
-    if set(ALIGNED) & set(options.stages):
+    if stages and stages[-1] == with_data(stages_of(recipe), run)[-1]:
         report(recipe, run)
     return 0
 
 
-def parse_options() -> argparse.Namespace:
+def parse_options() -> tuple[argparse.Namespace, list[str]]:
+    """Returns the options of this command, and the words that are options of the data."""
     recipes = sorted(path.parent.name for path in ROOT.glob("configs/*/data.yaml"))
     parser = errors.Parser(
         allow_abbrev=False,
@@ -59,9 +68,9 @@ def parse_options() -> argparse.Namespace:
         help=f"one of {', '.join(recipes)}, or your own in configs/; default: %(default)s",
     )
     parser.add_argument(
-        "--corpus",
-        type=os.path.expanduser,
-        help="a folder, a file or a Hub id to use instead of the recipe's corpus",
+        "--save_recipe",
+        metavar="NAME",
+        help=f"with --recipe {OWN}: keep the chosen numbers as configs/NAME",
     )
     parser.add_argument(
         "--stages",
@@ -74,12 +83,16 @@ def parse_options() -> argparse.Namespace:
     parser.add_argument(
         "--plain", action="store_true", help="train without the speed-ups in poet/speed"
     )
-    options = parser.parse_args()
+    if {"-h", "--help"} & set(sys.argv[1:]):
+        parser.epilog = data_help()
+    options, data_words = parser.parse_known_args()
     if options.recipe not in recipes:
         raise UserError(
             f"there is no recipe {options.recipe} in configs/. Recipes: {', '.join(recipes)}."
         )
-    available = [s for s in STAGES if (ROOT / "configs" / options.recipe / f"{s}.yaml").is_file()]
+    if options.save_recipe and options.recipe != OWN:
+        raise UserError(f"--save_recipe needs --recipe {OWN}, which chooses the numbers.")
+    available = stages_of(ROOT / "configs" / options.recipe)
     options.stages = available if options.stages is None else options.stages.split(",")
     for stage in options.stages:
         if stage not in STAGES:
@@ -88,7 +101,30 @@ def parse_options() -> argparse.Namespace:
             raise UserError(
                 f"the recipe {options.recipe} has no stage {stage}. It has {', '.join(available)}."
             )
-    return options
+    return options, data_words
+
+
+def data_help() -> str:
+    """Returns the help of the options that choose the texts. data.yaml has the same names."""
+    from dataclasses import fields
+
+    from poet.data.build import DataOptions
+
+    texts = [f"  --{field.name}\n      {field.metadata['help']}" for field in fields(DataOptions)]
+    return "\n".join(["options of the data, instead of the values in data.yaml:", *texts])
+
+
+def stages_of(recipe: Path) -> list[str]:
+    """Returns the stages that a recipe has a file for."""
+    return [stage for stage in STAGES if (recipe / f"{stage}.yaml").is_file()]
+
+
+def with_data(stages: list[str], run: Path) -> list[str]:
+    """Returns the stages that have rows to train on."""
+    from poet.data.run_data import left_out
+
+    missing = left_out(run)
+    return [stage for stage in stages if DATA_OF.get(stage, stage) not in missing]
 
 
 def split_minutes(minutes: float | None, stages: list[str]) -> dict[str, float | None]:
@@ -99,22 +135,39 @@ def split_minutes(minutes: float | None, stages: list[str]) -> dict[str, float |
     return {stage: minutes * share / sum(shares.values()) for stage, share in shares.items()}
 
 
-def make_data(recipe: Path, run: Path, corpus: str | None) -> None:
+def make_data(recipe: Path, run: Path, words: list[str]) -> None:
     """Makes the data sets of the run and prints what they hold."""
-    from poet.data.build import DataOptions, build_datasets, format_summary
-    from poet.data.show import show_data
-    from poet.training.command_line import parse
-    from poet.training.options import PretrainOptions
+    from poet.data.build import build_datasets, format_summary
 
-    override = [] if corpus is None else ["--corpus", corpus]
-    argv = ["--config", str(recipe / "data.yaml"), *override]
-    (options,) = parse(DataOptions, argv=argv)
     if (run / "data" / "summary.json").is_file():
         print(f"The data are already made. To make them again, delete {run / 'data'}.\n")
-    print(format_summary(build_datasets(options, run)), flush=True)
-    pretraining = read_recipe(recipe / "pretrain.yaml")
-    block_length = pretraining.get("n_positions", PretrainOptions.n_positions)
-    print(f"\n{show_data(run, block_length)}", flush=True)
+    print(format_summary(build_datasets(data_options(recipe, words), run)), flush=True)
+
+
+def data_options(recipe: Path, words: list[str]) -> "DataOptions":
+    from poet.data.build import DataOptions
+    from poet.training.command_line import parse
+
+    return parse(DataOptions, argv=["--config", str(recipe / "data.yaml"), *words])[0]
+
+
+def choose_recipe(recipe: Path, run: Path, words: list[str], save_as: str | None) -> Path:
+    """Chooses the numbers for the texts of the run, and returns the folder of that recipe."""
+    from poet.data.own import save_recipe, write_recipe
+
+    print(write_recipe(recipe, run, data_options(recipe, words)), flush=True)
+    if save_as:
+        print(f"Saved as the recipe {save_recipe(run, ROOT / 'configs', save_as)}.", flush=True)
+    return run / "recipe"
+
+
+def show_rows(recipe: Path, run: Path) -> None:
+    """Prints a row of each set on its way into a batch."""
+    from poet.data.show import show_data
+    from poet.training.options import PretrainOptions
+
+    length = read_recipe(recipe / "pretrain.yaml").get("n_positions", PretrainOptions.n_positions)
+    print(f"\n{show_data(run, length)}", flush=True)
 
 
 def describe_configuration(recipe: Path, run: Path, minutes: float | None) -> str:
@@ -124,16 +177,15 @@ def describe_configuration(recipe: Path, run: Path, minutes: float | None) -> st
     if not (recipe / "pretrain.yaml").is_file():
         return "This recipe has no pretraining."
     from poet import device
-    from poet.data.run_data import characters, load_summary
+    from poet.data.run_data import load_summary, make_tokenizer
     from poet.speed.hardware import matmul_gflops
     from poet.training import size
     from poet.training.card import duration
     from poet.training.command_line import recipe_numbers
     from poet.training.options import PretrainOptions
-    from poet_tokenizer import build_tokenizer
 
     options, numbers = recipe_numbers(PretrainOptions, recipe / "pretrain.yaml")
-    vocabulary = len(build_tokenizer(characters(run), options.n_positions))
+    vocabulary = len(make_tokenizer(run, options.n_positions))
     parts = size.parameters(options, vocabulary)
     total = sum(parts.values())
     lines = [

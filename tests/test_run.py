@@ -80,9 +80,10 @@ def test_a_recipe_may_leave_out_what_has_a_default(run, tmp_path):
 
 
 def test_the_home_folder_is_found_where_no_shell_replaces_it(monkeypatch, tmp_path):
-    from run import parse_options
+    from run import ROOT, data_options, parse_options
 
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.setattr("sys.argv", ["run.py", "--output_dir=~/runs/a", "--corpus=~/poems"])
-    options = parse_options()
-    assert options.output_dir == f"{tmp_path}/runs/a" and options.corpus == f"{tmp_path}/poems"
+    options, words = parse_options()
+    assert options.output_dir == f"{tmp_path}/runs/a"
+    assert data_options(ROOT / "configs" / "sample", words).corpus == f"{tmp_path}/poems"

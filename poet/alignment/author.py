@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from poet.data import build, run_data
 from poet.data.poems import Poem, Split
 from poet.data.rows import hold_out, pretraining_rows, pretraining_text, sft_row
-from poet.data.sources import fingerprint
+from poet.data.sets import split_corpus
 from poet.errors import UserError
 from poet.prosody import script
 from poet.training import checkpoints
@@ -64,9 +64,10 @@ def find_author(run: Path, name: str) -> AuthorSplit:
         UserError: The corpus has no such author, or too few poems. Or the corpus is gone or has
             changed.
     """
-    made_from = run_data.load_summary(run)["made_from"]
+    summary = run_data.load_summary(run)
+    made_from = summary["made_from"]
     corpus = made_from["corpus"]
-    split = _split_again(run, made_from)
+    split = _split_again(run, made_from, summary.get("split"))
     counts = Counter(poem.author for poem in chain(*split.parts) if poem.author)
     author = name.strip() if name.strip() in counts else script.to_traditional(name.strip())
     if author not in counts:
@@ -114,13 +115,13 @@ def _nearest_authors(name: str, counts: Counter[str]) -> list[str]:
     return sorted(counts, key=similarity, reverse=True)[:3]
 
 
-def _split_again(run: Path, made_from: dict[str, Any]) -> Split:
+def _split_again(run: Path, made_from: dict[str, Any], ratio: list[int] | None) -> Split:
     names = {field.name for field in fields(build.DataOptions)}
     arguments = build.DataOptions(**{key: made_from[key] for key in names & made_from.keys()})
     try:
-        if fingerprint(arguments.corpus) != made_from["fingerprint"]:
+        if build.fingerprint_of(arguments) != made_from["fingerprint"]:
             raise UserError("it has changed since")
-        return build.read_and_split(arguments)[1]
+        return split_corpus(arguments, ratio)
     except UserError as error:
         raise UserError(
             f"{run} was made from {arguments.corpus}, which names the authors: {error}"

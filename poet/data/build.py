@@ -3,50 +3,71 @@
 run_data.py lists and reads the files. This module does not know tokens or training.
 """
 
+import hashlib
 import itertools
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from poet.data import preferences
-from poet.data.poems import Corpus, Poem, Split, part_ends, read_corpus, split_poems
-from poet.data.rows import (
-    Pair,
-    Row,
-    dpo_row,
-    hold_out,
-    pair_poems,
-    pretraining_rows,
-    pretraining_text,
-    sft_row,
-)
+from poet.data import language, preferences
+from poet.data.poems import Poem
+from poet.data.rows import Row, content
 from poet.data.run_data import STAGES, load_summary
+from poet.data.sets import Sets, make_sets
+from poet.data.shapes import POEMS
 from poet.errors import UserError
 from poet.extension import describe
 from poet.files import lock, refuse_another, refuse_disk_errors, replacing_folder
 
-if TYPE_CHECKING:
-    pass
+SOURCE_KEYS = ("corpus", *STAGES)
 
 
 @dataclass
 class DataOptions:
     """Options of the data. The defaults are those of the original tutorial."""
 
-    corpus: str = field(
+    corpus: str | None = field(
+        default=None,
         metadata={
             "help": "sample, tang, song or tang+song. Or a folder, a file (.json, .jsonl, .csv, "
             ".tsv, .parquet, .txt, .md), or the id of a data set on the Hub (owner/name)."
-        }
+        },
     )
-    preference: str = field(
+    pretrain: str | None = field(
+        default=None, metadata={"help": "Texts for pretraining, instead of those of the corpus."}
+    )
+    sft: str | None = field(
+        default=None,
+        metadata={
+            "help": "Rows for fine-tuning, instead of those of the corpus: prompt and completion, "
+            "or messages."
+        },
+    )
+    dpo: str | None = field(
+        default=None,
+        metadata={
+            "help": "Pairs for alignment, instead of those of the corpus: prompt, chosen, rejected."
+        },
+    )
+    preference: str | None = field(
         default="five-character",
         metadata={
             "help": "The poems that alignment prefers: a name in poet/data/preferences.py, "
-            "or module:function."
+            "or module:function. auto: five-character for Chinese verse, else none. Empty: none."
         },
+    )
+    instruction: str | None = field(
+        default=None,
+        metadata={
+            "help": "The start of each prompt. Default: 請用以下題目寫一首詩 for Chinese poems, "
+            "'Write a poem with this title: ' for English poems, else nothing."
+        },
+    )
+    language: str | None = field(
+        default=None,
+        metadata={"help": "Language of the texts, like en. Default: found in the texts."},
     )
     seed: int = field(
         default=2024, metadata={"help": "Seed of the shuffle and of the rejected poems."}
@@ -89,11 +110,27 @@ class DataOptions:
 
     def __post_init__(self) -> None:
         self.forbidden = self.forbidden or ""  # YAML reads an empty value as None
+        if not self.sources():
+            raise UserError("there is no corpus. Name a folder or a file with --corpus PATH.")
         if not isinstance(self.split, list) or len(self.split) != 3 or min(self.split) < 1:
             raise UserError(f"split is {self.split}. Give three whole numbers above 0, like 5 3 2.")
         if not 0 < self.held_out < 1:
             raise UserError(f"held_out is {self.held_out}. Give a share between 0 and 1, like 0.1.")
-        preferences.check_name(self.preference)
+        if self.preference and self.preference != "auto":
+            preferences.check_name(self.preference)
+
+    def sources(self) -> dict[str, str]:
+        """Returns the sources by key: the corpus, and those of single stages."""
+        named = {key: getattr(self, key) for key in SOURCE_KEYS}
+        return {key: str(name) for key, name in named.items() if name is not None}
+
+    def keeps_copies_together(self) -> bool:
+        """Returns whether all copies of a poem go to one part."""
+        if self.copies_together is None:
+            from poet.data.sources import fingerprint
+
+            return fingerprint(str(self.corpus)) != fingerprint("tang")
+        return self.copies_together
 
     @property
     def columns(self) -> dict[str, str | None]:
@@ -102,55 +139,6 @@ class DataOptions:
             "lines": self.lines_column,
             "author": self.author_column,
         }
-
-
-# -------------------------------------------------------------------------- options -> three parts
-
-
-def read_and_split(options: DataOptions) -> tuple[Corpus, Split]:
-    """Returns the usable poems of the corpus and their three parts.
-
-    Raises:
-        UserError: The poems are too few for three stages, or `read_corpus` fails.
-    """
-    corpus = read_corpus(
-        options.corpus,
-        options.columns,
-        options.min_couplets,
-        options.equal_couplets,
-        options.forbidden,
-    )
-    copies_together = options.copies_together
-    if copies_together is None:
-        copies_together = _fingerprint(options.corpus) != _fingerprint("tang")
-    split = split_poems(corpus.poems, options.seed, options.split, copies_together)
-    if not _are_enough([len(part) for part in split.parts]):
-        sizes = ((n, _sizes(part_ends(n, options.split))) for n in itertools.count(1))
-        needed = next(n for n, parts in sizes if _are_enough(parts))
-        raise UserError(
-            f"{options.corpus}: {len(corpus.poems)} usable poems are too few for three stages. "
-            f"At least {needed} different ones are needed."
-        )
-    return corpus, split
-
-
-def _fingerprint(source: str) -> str:
-    from poet.data.sources import fingerprint
-
-    return fingerprint(source)
-
-
-def _are_enough(sizes: Sequence[int]) -> bool:
-    """Returns whether each set can train on one row and hold out one.
-
-    The text of one poem can be cut in two. Two pairs need two preferred poems and one other.
-    """
-    pretrain, sft, dpo = sizes
-    return pretrain >= 1 and sft >= 2 and dpo >= 3
-
-
-def _sizes(ends: Sequence[int]) -> list[int]:
-    return [end - start for start, end in zip([0, *ends], ends, strict=False)]
 
 
 # -------------------------------------------------------------------------- options -> run folder
@@ -165,7 +153,7 @@ def build_datasets(options: DataOptions, output_dir: str | Path) -> dict[str, An
         UserError: The folder holds the data of other options or of another corpus.
     """
     folder = Path(output_dir) / "data"
-    made_from = {**asdict(options), "fingerprint": _fingerprint(options.corpus)}
+    made_from = {**asdict(options), "fingerprint": fingerprint_of(options)}
     summary = load_summary(output_dir) if (folder / "summary.json").exists() else {}
     own_preference = _own_preference(options.preference, summary)
     if own_preference:
@@ -179,52 +167,27 @@ def build_datasets(options: DataOptions, output_dir: str | Path) -> dict[str, An
             "Pass another --output_dir."
         )
 
-    corpus, split = read_and_split(options)
-    text = pretraining_text(split.pretrain)
-    prefers = preferences.get(options.preference, [*split.pretrain, *split.sft])
-    all_pairs = pair_poems(split, prefers)
-    # A pair of equal texts teaches nothing: its loss stays at ln 2.
-    pairs = [(chosen, rejected) for chosen, rejected in all_pairs if chosen.text != rejected.text]
-    if len(pairs) < 2:
-        raise UserError(
-            f"{options.corpus}: alignment needs 2 pairs of different poems and has {len(pairs)}. "
-            "Add poems."
-        )
-
-    sets = {
-        "pretrain": pretraining_rows(text, options.held_out),
-        "sft": hold_out([sft_row(poem) for poem in split.sft], options.held_out),
-        "dpo": hold_out([dpo_row(pair) for pair in pairs], options.held_out),
-    }
-    summary = {
-        "made_from": made_from,
-        "own_preference": own_preference,
-        "read": corpus.read,
-        "kept": len(corpus.poems),
-        "dropped": corpus.dropped,
-        "copies": split.copies(),
-        "parts": {stage: len(part) for stage, part in zip(STAGES, split.parts, strict=True)},
-        "rows": {
-            stage: {"train": len(train), "test": len(test)} for stage, (train, test) in sets.items()
-        },
-        "pretrain_characters": len(text),
-        "sft_items": len(split.sft),
-        "dpo_pairs": len(pairs),
-        "identical_pairs": len(all_pairs) - len(pairs),
-        **_count_characters(text, split.sft, pairs),
-        "pretrain_head": text[:100],
-        "first_item": split.sft[0].title,
-        "first_pair": [poem.title for poem in pairs[0]],
-    }
+    sets = make_sets(options)
+    summary = {"made_from": made_from, "own_preference": own_preference, **_summary(sets, options)}
     lock(folder)
     if (folder / "summary.json").exists():  # another command was faster
         return build_datasets(options, output_dir)
     with refuse_disk_errors(folder):
-        _write(sets, summary, folder)
+        _write(sets.rows, summary, folder)
     return summary
 
 
-def _own_preference(name: str, earlier: dict[str, Any]) -> dict[str, str]:
+def fingerprint_of(options: DataOptions) -> str:
+    """Returns a SHA-256 sum of the files of all sources. It does not depend on their paths."""
+    from poet.data.sources import fingerprint
+
+    sums = {key: fingerprint(name) for key, name in options.sources().items()}
+    if list(sums) == ["corpus"]:
+        return sums["corpus"]
+    return hashlib.sha256(json.dumps(sums).encode()).hexdigest()
+
+
+def _own_preference(name: str | None, earlier: dict[str, Any]) -> dict[str, str]:
     """Returns the code and the folder of a function `module:function`.
 
     Data that were made before need no function. Their record stands where it is not found.
@@ -232,7 +195,7 @@ def _own_preference(name: str, earlier: dict[str, Any]) -> dict[str, str]:
     Args:
         earlier: The summary of data that were made before, or {}.
     """
-    is_built_in = name in preferences.PREFERENCES
+    is_built_in = not name or ":" not in name
     if is_built_in or (earlier and not earlier.get("own_preference")):
         return {}
     recorded = earlier.get("own_preference", {})
@@ -245,20 +208,86 @@ def _own_preference(name: str, earlier: dict[str, Any]) -> dict[str, str]:
 
 
 def _without_path(made_from: dict[str, Any]) -> dict[str, Any]:
-    """Leaves the corpus to its fingerprint: a copy of the files is the same corpus."""
-    return {key: value for key, value in made_from.items() if key != "corpus"}
+    """Leaves the sources to their fingerprint: a copy of the files is the same corpus."""
+    return {key: value for key, value in made_from.items() if key not in SOURCE_KEYS}
 
 
-def _count_characters(text: str, poems: Sequence[Poem], pairs: Sequence[Pair]) -> dict[str, int]:
-    """Counts the characters of all sets as the original tutorial does.
-
-    The tutorial's tags are plain characters. It counts its single end mark as one more.
-    """
-    texts = [text, *(_tutorial_text(poem) for poem in itertools.chain(poems, *pairs))]
-    return {
-        "characters": sum(map(len, texts)) + 1,
-        "distinct_characters": len(set().union(*texts)) + 1,
+def _summary(sets: Sets, options: DataOptions) -> dict[str, Any]:
+    """Returns the figures about the sets, and what later stages need to know about the texts."""
+    sources = list(sets.sources.values())
+    dropped: dict[str, int] = {}
+    for source in sources:
+        for reason, count in source.dropped.items():
+            dropped[reason] = dropped.get(reason, 0) + count
+    parts = {
+        stage: len(sets.split.parts[i]) if sets.split and sets.ratio[i] else sum(map(len, rows))
+        for i, (stage, rows) in enumerate(sets.rows.items())
     }
+    texts = {
+        part: "\n\n".join(row["text"] for row in rows)
+        for part, rows in zip(("train", "test"), sets.rows["pretrain"], strict=True)
+    }
+    text = "".join(texts.values()) if sets.split else "\n\n".join(filter(None, texts.values()))
+    found = language.detect(row["text"] for row in sets.rows["pretrain"][0])
+    if options.language:
+        found = language.Language(options.language, found.script)
+    shapes = {stage: sets.shape_of(stage) for stage in STAGES if stage not in sets.left_out}
+    instruction = options.instruction
+    if instruction is None:
+        has_titles = shapes.get("sft") == POEMS
+        instruction = language.instruction_for(found) if has_titles else ""
+    first = {stage: next(iter(rows[0]), None) for stage, rows in sets.rows.items()}
+    return {
+        "read": sum(source.read for source in sources),
+        "kept": sum(len(source.items) for source in sources),
+        "dropped": dropped,
+        "notes": list(dict.fromkeys(note for source in sources for note in source.notes)),
+        "shapes": shapes,
+        "left_out": sets.left_out,
+        "language": {"code": found.code, "name": found.name, "script": found.script},
+        "instruction": instruction,
+        "preference": sets.preference,
+        "split": list(sets.ratio),
+        "copies": sets.split.copies() if sets.split else {"poems": 0, "across_parts": 0},
+        "parts": parts,
+        "rows": {
+            stage: {"train": len(train), "test": len(test)}
+            for stage, (train, test) in sets.rows.items()
+        },
+        "pretrain_characters": len(text),
+        "sft_items": sum(map(len, sets.rows["sft"])),
+        "dpo_pairs": sum(map(len, sets.rows["dpo"])),
+        "identical_pairs": sets.identical_pairs,
+        **_count_characters(text, sets),
+        "pretrain_head": text[:100],
+        "first_item": content(first["sft"]["prompt"]) if first["sft"] else None,
+        "first_pair": [poem.title for poem in sets.pairs[0]] if sets.pairs else None,
+    }
+
+
+def _count_characters(text: str, sets: Sets) -> dict[str, int]:
+    """Counts the characters of all sets.
+
+    For a corpus of poems it counts as the original tutorial does. The tutorial's tags are plain
+    characters. It counts its single end mark as one more.
+    """
+    if sets.split:
+        poems = itertools.chain(sets.split.sft, *sets.pairs)
+        texts = [text, *map(_tutorial_text, poems)]
+    else:
+        texts = [text, *(content(row[key]) for key, rows in _columns(sets) for row in rows)]
+    end_mark = 1 if sets.split else 0
+    return {
+        "characters": sum(map(len, texts)) + end_mark,
+        "distinct_characters": len(set().union(*texts)) + end_mark,
+    }
+
+
+def _columns(sets: Sets) -> Iterator[tuple[str, list[Row]]]:
+    for stage in ("sft", "dpo"):
+        for rows in sets.rows[stage]:
+            for key in rows[0] if rows else ():
+                yield key, rows
 
 
 def _tutorial_text(poem: Poem) -> str:
@@ -283,7 +312,8 @@ def _write(
             features = datasets.Features(columns[stage])
             (partial / stage).mkdir()
             for name, rows in (("train", train), ("test", test)):
-                table = datasets.Dataset.from_list(rows, features=features).data.table
+                values = {column: [row[column] for row in rows] for column in features}
+                table = datasets.Dataset.from_dict(values, features=features).data.table
                 # Streaming holds one group of rows in memory at a time.
                 pyarrow.parquet.write_table(
                     table, partial / stage / f"{name}.parquet", row_group_size=10_000
@@ -299,29 +329,48 @@ def format_summary(summary: dict[str, Any]) -> str:
     """Returns the figures as the first stage prints them."""
     parts, rows, copies = summary["parts"], summary["rows"], summary["copies"]
     dropped = [f"    {count:>9,} {reason}" for reason, count in summary["dropped"].items()]
+    made_from, shapes, found = summary["made_from"], summary["shapes"], summary["language"]
+    source = ", ".join(str(made_from[key]) for key in SOURCE_KEYS if made_from.get(key))
     identical = (
         f" ({summary['identical_pairs']:,} identical ones dropped)"
         if summary["identical_pairs"]
         else ""
     )
-    sizes = ", ".join(
-        f"{stage} {rows[stage]['train']:,} + {rows[stage]['test']:,}" for stage in STAGES
-    )
-    source = summary["made_from"]["corpus"]
-    first_pair = " against ".join(summary["first_pair"])
-    return "\n".join(
-        [
-            f"{source}: {summary['read']:,} poems read, {summary['kept']:,} kept. Dropped:",
-            *(dropped or ["    none"]),
+    lines = [
+        f"{source}: {summary['read']:,} read, {summary['kept']:,} kept. Dropped:",
+        *(dropped or ["    none"]),
+        *summary["notes"],
+        f"Language: {found['name'] or 'not known'} ({found['script']}).",
+    ]
+    if summary["split"]:
+        lines += [
             f"{copies['poems']:,} poems have a copy, {copies['across_parts']:,} in another part.",
             f"Split: {parts['pretrain']:,} to pretrain, {parts['sft']:,} to fine-tune, "
             f"{parts['dpo']:,} to align.",
-            f"  fine-tuning   {summary['sft_items']:,} poems, the first {summary['first_item']}",
-            f"  alignment     {summary['dpo_pairs']:,} pairs{identical}, the first {first_pair}",
-            f"  all text      {summary['characters']:,} characters, "
-            f"{summary['distinct_characters']:,} distinct",
-            f"  pretraining   {summary['pretrain_characters']:,} characters, which begin",
-            *(f"    {line}" for line in summary["pretrain_head"].splitlines()),
-            f"Rows to train on + held out: {sizes}.",
         ]
+    if "sft" in shapes:
+        lines.append(
+            f"  fine-tuning   {summary['sft_items']:,} {shapes['sft']}, the first "
+            f"{_short(summary['first_item'])}"
+        )
+    if "dpo" in shapes:
+        titles = summary["first_pair"]
+        first = f", the first {' against '.join(map(_short, titles))}" if titles else ""
+        lines.append(f"  alignment     {summary['dpo_pairs']:,} pairs{identical}{first}")
+    sizes = ", ".join(
+        f"{stage} {rows[stage]['train']:,} + {rows[stage]['test']:,}" for stage in shapes
     )
+    lines += [
+        f"  all text      {summary['characters']:,} characters, "
+        f"{summary['distinct_characters']:,} distinct",
+        f"  pretraining   {summary['pretrain_characters']:,} characters, which begin",
+        *(f"    {line}" for line in summary["pretrain_head"].splitlines()),
+        f"Rows to train on + held out: {sizes}.",
+        *summary["left_out"].values(),
+    ]
+    return "\n".join(lines)
+
+
+def _short(text: str) -> str:
+    text = " ".join(text.split())
+    return text if len(text) <= 60 else text[:59] + "…"

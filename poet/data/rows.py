@@ -3,12 +3,11 @@
 It knows the rows of pretraining, fine-tuning and alignment. It does not know files or tokens.
 """
 
+import random
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, TypeVar
 
-from poet.data import preferences
-from poet.data.poems import Poem, Split
-from poet.errors import UserError
+from poet.data.poems import Poem
 from poet_tokenizer import Message, ask
 
 POEM_SEPARATOR = "\n\n"
@@ -71,26 +70,12 @@ def content(messages: Sequence[Message]) -> str:
 # -------------------------------------------------------------------------------------- alignment
 
 
-def pair_poems(split: Split, prefers: preferences.Predicate) -> list[Pair]:
-    """Pairs each preferred poem of the alignment part with a random other poem of that part.
+def pair_poems(preferred: Sequence[Poem], others: Sequence[Poem], rng: random.Random) -> list[Pair]:
+    """Pairs each preferred poem with a random other poem. Returns [] without other poems.
 
-    The random choices continue with the generator that shuffled the corpus, as in the original
-    tutorial.
-
-    Raises:
-        UserError: Fewer than two preferred poems, or no other poem.
+    The original tutorial continues with the generator that shuffled the corpus.
     """
-    preferred: list[Poem] = []
-    others: list[Poem] = []
-    for poem in split.dpo:
-        (preferred if prefers(poem) else others).append(poem)
-    if len(preferred) < 2 or not others:
-        raise UserError(
-            f"alignment needs 2 preferred poems and 1 other. Its {len(split.dpo)} poems are "
-            f"{len(preferred)} preferred and {len(others)} others. Add poems, or choose another "
-            f"--preference: {', '.join(preferences.PREFERENCES)}."
-        )
-    return [(poem, split.rng.choice(others)) for poem in preferred]
+    return [(poem, rng.choice(others)) for poem in preferred if others]
 
 
 def dpo_row(pair: Pair) -> Row:
@@ -117,9 +102,11 @@ def hold_out(items: Items, share: float) -> tuple[Items, Items]:
     return items[:cut], items[cut:]
 
 
-def training_texts(pretraining: Iterable[Row], fine_tuning: Iterable[Row]) -> Iterator[str]:
+def training_texts(
+    pretraining: Iterable[Row], fine_tuning: Iterable[Row], has_titles: bool = True
+) -> Iterator[str]:
     """Yields the poems in the rows of pretraining and fine-tuning, without their titles."""
     for row in pretraining:
-        yield split_title(row["text"])[1]
+        yield split_title(row["text"])[1] if has_titles else row["text"]
     for row in fine_tuning:
         yield content(row["completion"])

@@ -5,7 +5,7 @@
     RUN/data/dpo/{train,test}.parquet        prompt, chosen, rejected      (conversational)
     RUN/data/summary.json                    options, fingerprint of the corpus, figures
 
-It knows the folder of a run. It does not know tokens or training. build.py makes the data.
+It knows the folder of a run. It does not know training. build.py makes the data.
 """
 
 import glob
@@ -18,12 +18,16 @@ from poet import extension
 from poet.data import preferences
 from poet.data.poems import Poem
 from poet.data.rows import content, training_texts
+from poet.data.shapes import DOCUMENTS
 from poet.errors import UserError
+from poet_tokenizer import DEFAULT_INSTRUCTION, build_tokenizer
 
 if TYPE_CHECKING:
     import datasets
+    from transformers import PreTrainedTokenizerFast
 
 STAGES = ("pretrain", "sft", "dpo")
+_SAMPLE_START = 24  # characters
 
 
 def load_summary(output_dir: str | Path) -> dict[str, Any]:
@@ -44,6 +48,11 @@ def load_summary(output_dir: str | Path) -> dict[str, Any]:
         raise UserError(
             f"{path} is broken ({error}). Remove {path.parent} and make it again."
         ) from error
+
+
+def left_out(output_dir: str | Path) -> dict[str, str]:
+    """Returns the stages without data and the reason for each."""
+    return load_summary(output_dir).get("left_out", {})
 
 
 def load_stage(
@@ -78,7 +87,8 @@ def load_stage(
 def training_poems(output_dir: str | Path) -> Iterator[Poem]:
     """Yields the poems of the run that pretraining and fine-tuning train on, without titles."""
     rows = [load_stage(output_dir, stage)["train"] for stage in ("pretrain", "sft")]
-    for text in training_texts(*rows):
+    has_titles = load_summary(output_dir).get("shapes", {}).get("pretrain") != DOCUMENTS
+    for text in training_texts(*rows, has_titles):
         yield Poem("", tuple(text.split("\n")))
 
 
@@ -90,6 +100,7 @@ def preference(output_dir: str | Path) -> preferences.Predicate:
     """
     summary = load_summary(output_dir)
     name, own = summary["made_from"]["preference"], summary.get("own_preference")
+    name = summary.get("preference", name)  # instead of "auto"
     if own and extension.describe(name, "preference", own["folder"])["code"] != own["code"]:
         raise UserError(
             f"the preference {name} has changed since the data in {output_dir} were made. "
@@ -113,7 +124,19 @@ def characters(output_dir: str | Path) -> list[str]:
     return sorted(seen)
 
 
+def make_tokenizer(output_dir: str | Path, n_positions: int) -> "PreTrainedTokenizerFast":
+    """Returns a new tokenizer with the characters and the instruction of the run."""
+    instruction = load_summary(output_dir).get("instruction", DEFAULT_INSTRUCTION)
+    return build_tokenizer(characters(output_dir), n_positions, instruction)
+
+
 def sample_title(output_dir: str | Path) -> str:
-    """Returns the held-out title for which training shows samples: the first short one."""
+    """Returns the held-out prompt for which training shows samples: the first short one.
+
+    Without prompts it is the start of a held-out text.
+    """
     titles = [content(row["prompt"]) for row in load_stage(output_dir, "sft")["test"]]
+    if not titles:
+        text = load_stage(output_dir, "pretrain")["test"][0]["text"]
+        return text[:_SAMPLE_START].strip() or text
     return next((title for title in titles if 2 <= len(title) <= 8), min(titles, key=len))

@@ -13,8 +13,8 @@ from pathlib import Path
 from transformers import PreTrainedTokenizerFast
 
 from poet.data.rows import POEM_SEPARATOR, Row, content, split_title
-from poet.data.run_data import STAGES, characters, load_stage
-from poet_tokenizer import Message, build_tokenizer, encode_text
+from poet.data.run_data import STAGES, load_stage, make_tokenizer
+from poet_tokenizer import Message, encode_text
 
 IGNORED = -100  # PyTorch's cross-entropy gives no loss where the label is -100
 _ROWS = 2
@@ -80,10 +80,12 @@ def _pad(values: list[int], length: int, filler: int) -> list[int]:
 
 def show_data(output_dir: str | Path, block_length: int) -> str:
     """Returns one poem of each stage of a run, from its text to a batch."""
-    tokenizer = build_tokenizer(characters(output_dir), block_length)
+    tokenizer = make_tokenizer(output_dir, block_length)
     parts = []
     for stage in STAGES:
         rows = load_stage(output_dir, stage)["train"]
+        if not len(rows):
+            continue
         count = block_length if stage == "pretrain" else _ROWS  # a block holds several poems
         rows = rows.select(range(min(count, len(rows)))).to_list()
         parts.append(show_stage(stage, rows, tokenizer, block_length))
@@ -100,8 +102,8 @@ def show_stage(
     if stage == "pretrain":
         title, poem = split_title(first["text"])
         return _lines(
-            "Pretraining sees poems one after another, cut into blocks.",
-            ("poem", _fit(f"{title} | {poem}")),
+            "Pretraining sees texts one after another, cut into blocks.",
+            ("text", _fit(f"{title} | {poem}")),
             ("row", _json(first["text"], '{"text": %s}')),
             ("batch", f"{shape}. Its first block:"),
             *_table("", batch, 0, tokenizer),
@@ -110,17 +112,17 @@ def show_stage(
     title = content(first["prompt"])
     if stage == "sft":
         return _lines(
-            "Fine-tuning sees a title as the prompt and the poem as the completion.",
-            ("poem", _fit(f"{title} | {content(first['completion'])}")),
+            "Fine-tuning sees a prompt, such as a title, and its completion, such as a poem.",
+            ("text", _fit(f"{title} | {content(first['completion'])}")),
             *((name, _messages(first[name])) for name in ("prompt", "completion")),
             ("batch", f"{shape}. Its first row:"),
             *_table("", batch, 0, tokenizer),
             ("", _masked(batch.labels[0])),
         )
     return _lines(
-        "Alignment sees two poems for one title, a preferred and a rejected one.",
+        "Alignment sees two completions of one prompt, a preferred and a rejected one.",
         *((name, _messages(first[name])) for name in ("prompt", "chosen", "rejected")),
-        ("batch", f"{shape}. Preferred poems come first. The first pair:"),
+        ("batch", f"{shape}. Preferred ones come first. The first pair:"),
         *_table("chosen", batch, 0, tokenizer),
         *_table("rejected", batch, len(batch.labels) // 2, tokenizer),
         ("", _masked(batch.labels[0])),

@@ -16,13 +16,10 @@ from poet.data.rows import (
     POEM_SEPARATOR,
     Row,
     content,
-    dpo_row,
-    hold_out,
-    pretraining_rows,
-    pretraining_text,
-    sft_row,
     training_texts,
 )
+from poet.data.sets import make_sets
+from poet.data.shapes import DOCUMENTS
 from poet.errors import UserError
 from poet.text import LINE_END
 
@@ -59,31 +56,23 @@ def load_from_run(run: Path) -> HeldOut:
     for stage in run_data.STAGES:
         rows = run_data.load_stage(run, stage)
         parts[stage] = list(rows["train"]), list(rows["test"])
-    return _from_parts(parts)
+    shapes = run_data.load_summary(run).get("shapes", {})
+    return _from_parts(parts, shapes.get("pretrain") != DOCUMENTS)
 
 
-def load_from_corpus(corpus: str) -> HeldOut:
-    """Returns the held-out parts of a corpus, which is split as the recipe `tang` splits it.
+def load_from_corpus(options: build.DataOptions) -> HeldOut:
+    """Returns the held-out parts of a corpus, as the data of a run with these options have them.
 
     Raises:
         UserError: the corpus cannot be read, or it has too few poems.
     """
-    options = build.DataOptions(corpus=corpus)
-    _, split = build.read_and_split(options)
-    text = pretraining_text(split.pretrain)
-    answers = [sft_row(poem) for poem in split.sft]
-    # A poem stands on both sides of its pair: which poem a pair rejects changes nothing here.
-    aligned, _ = hold_out(split.dpo, options.held_out)
-    return _from_parts(
-        {
-            "pretrain": pretraining_rows(text, options.held_out),
-            "sft": hold_out(answers, options.held_out),
-            "dpo": ([dpo_row((poem, poem)) for poem in aligned], []),
-        }
-    )
+    sets = make_sets(options)
+    return _from_parts(sets.rows, sets.shape_of("pretrain") != DOCUMENTS)
 
 
-def find_held_out(corpus: str | None, checkpoints: Sequence[str | Path]) -> HeldOut | None:
+def find_held_out(
+    corpus: build.DataOptions | None, checkpoints: Sequence[str | Path]
+) -> HeldOut | None:
     """Returns the held-out parts of `corpus`, or else of the run of the first checkpoint.
 
     Without a corpus or a checkpoint, the result is None.
@@ -157,12 +146,12 @@ def _data_identity(run: Path) -> dict[str, Any]:
     return {key: value for key, value in made_from.items() if key not in left_out}
 
 
-def _from_parts(parts: dict[str, tuple[list[Row], list[Row]]]) -> HeldOut:
-    """Takes {stage: (training rows, held-out rows)}."""
+def _from_parts(parts: dict[str, tuple[list[Row], list[Row]]], has_titles: bool) -> HeldOut:
+    """Takes {stage: (training rows, held-out rows)}, and whether texts begin with titles."""
     texts, held_out_texts = parts["pretrain"]
     answers, held_out_answers = parts["sft"]
     pairs, _ = parts["dpo"]
-    training = list(training_texts(texts, answers))
+    training = list(training_texts(texts, answers, has_titles))
     training += [content(pair[side]) for pair in pairs for side in ("chosen", "rejected")]
     return HeldOut(
         poems=[

@@ -31,7 +31,7 @@ from poet.training import card, checkpoints, plots, progress
 from poet.training.callbacks import StopOnSignal, owes_evaluation
 from poet.training.options import GRPOOptions, Options
 from poet.training.trainer import UNKNOWN_STEPS, NonFiniteLoss, PoetTrainerMixin
-from poet_tokenizer import ask, build_tokenizer
+from poet_tokenizer import ask
 
 if TYPE_CHECKING:
     from poet.speed.apply import SpeedUps
@@ -67,6 +67,8 @@ class Stage:
         self.samples = self.folder / "samples.jsonl"
         summary = run_data.load_summary(self.run_folder)
         self.data = summary["made_from"]
+        if options.stage in summary.get("left_out", {}):
+            raise UserError(f"{self.run_folder} has no data: {summary['left_out'][options.stage]}")
         self.sample_title = run_data.sample_title(self.run_folder)
         self.inputs: dict[str, Any] = {"data": self.data}  # the result depends on them
         self.base_model: str | None = None
@@ -86,7 +88,7 @@ class Stage:
     def load_tokenizer(self, path: str | None, n_positions: int) -> PreTrainedTokenizerBase:
         """Returns the tokenizer in `path`, or a new one for the characters of the corpus."""
         if path is None:
-            return build_tokenizer(run_data.characters(self.run_folder), n_positions)
+            return run_data.make_tokenizer(self.run_folder, n_positions)
         try:
             tokenizer = AutoTokenizer.from_pretrained(path)
         except (OSError, ValueError) as error:

@@ -1,0 +1,156 @@
+"""Chooses the numbers of a recipe from texts, for `run.py --recipe own`.
+
+The recipe is configs/own/ with these numbers in place of its own. It goes to the run's folder, so
+that it can be read, changed and used again.
+
+It knows the data of a run and the files of a recipe. It does not know models or training.
+"""
+
+import re
+import shutil
+from dataclasses import MISSING, dataclass, fields
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from poet.data.build import SOURCE_KEYS, DataOptions
+from poet.data.rows import content
+from poet.data.run_data import STAGES, load_stage, load_summary, make_tokenizer
+from poet.errors import UserError
+from poet.files import write_text
+
+_ANY_LENGTH = 10**6
+_MULTIPLE = 32  # a context length of a whole number of cache lines
+
+
+@dataclass(frozen=True)
+class Lengths:
+    """The lengths of the rows in tokens. One character of the vocabulary is one token."""
+
+    median: int
+    most: int
+    """The length that `rows_that_fit` of the rows do not exceed."""
+    longest: int
+
+
+def write_recipe(template: Path, run: Path, options: DataOptions) -> str:
+    """Writes the folder `run`/recipe for the data in `run`, and returns what was found and chosen.
+
+    Args:
+        template: The recipe whose numbers are replaced.
+        options: The options that made the data.
+    """
+    rules = yaml.safe_load((template / "choices.yaml").read_text(encoding="utf-8"))
+    summary = load_summary(run)
+    lengths = measure_rows(run, rules["rows_that_fit"])
+    chosen = _choose(rules, summary, lengths)
+    folder = run / "recipe"
+    folder.mkdir(parents=True, exist_ok=True)
+    write_text(folder / "data.yaml", _data_yaml(options))
+    for stage in STAGES:
+        if stage not in summary["left_out"]:
+            text = (template / f"{stage}.yaml").read_text(encoding="utf-8")
+            numbers = {"output_dir": (str(run / stage), "")}
+            write_text(
+                folder / f"{stage}.yaml",
+                _fill(text, numbers | (chosen if stage == "pretrain" else {})),
+            )
+    shown = [f"  {key:28} {value:<8} {reason}" for key, (value, reason) in chosen.items()]
+    found = (
+        f"Rows: half have at most {lengths.median:,} tokens, {rules['rows_that_fit']:.0%} have at "
+        f"most {lengths.most:,}, the longest has {lengths.longest:,}."
+    )
+    return "\n".join([found, f"Chosen for these texts, and written to {folder}:", *shown])
+
+
+def save_recipe(run: Path, configs: Path, name: str) -> Path:
+    """Copies the recipe of a run to `configs`/NAME. Its run is then runs/NAME.
+
+    Raises:
+        UserError: The name is no folder name, or a recipe has it already.
+    """
+    if not re.fullmatch(r"\w[\w.-]*", name):
+        raise UserError(f"{name} cannot be the name of a recipe. Use letters, digits, - and _.")
+    target = configs / name
+    if target.exists():
+        raise UserError(f"{target} exists already. Choose another name for --save_recipe.")
+    partial = target.with_name(f".{name}.part")
+    shutil.rmtree(partial, ignore_errors=True)
+    partial.mkdir()
+    for path in (run / "recipe").glob("*.yaml"):
+        text = path.read_text(encoding="utf-8")
+        write_text(
+            partial / path.name, _fill(text, {"output_dir": (f"runs/{name}/{path.stem}", "")})
+        )
+    partial.replace(target)
+    return target
+
+
+def measure_rows(run: Path, share: float) -> Lengths:
+    """Returns the lengths of all rows of fine-tuning and alignment, else of the texts."""
+    tokenizer = make_tokenizer(run, n_positions=_ANY_LENGTH)
+    vocabulary = tokenizer.get_vocab()
+
+    def tokens(text: str) -> int:
+        return sum(1 if c in vocabulary else len(c.encode()) for c in text)
+
+    extra = len(tokenizer.apply_chat_template([{"role": "user", "content": ""}])["input_ids"]) + 1
+    counts = []
+    for stage in STAGES[1:]:
+        for row in (row for rows in load_stage(run, stage).values() for row in rows):
+            prompt = sum(tokens(message["content"]) for message in row["prompt"]) + extra
+            answers = (row[key] for key in ("completion", "chosen", "rejected") if key in row)
+            counts += [prompt + tokens(content(answer)) for answer in answers]
+    if not counts:
+        texts = (row["text"] for rows in load_stage(run, "pretrain").values() for row in rows)
+        counts = [tokens(text) for text in texts]
+    counts.sort()
+    most = counts[min(int(share * len(counts)), len(counts) - 1)]
+    return Lengths(counts[len(counts) // 2], most, counts[-1])
+
+
+def _choose(rules: dict, summary: dict[str, Any], lengths: Lengths) -> dict[str, tuple[Any, str]]:
+    """Returns {key of pretrain.yaml: (value, reason)}."""
+    limit = rules["max_positions"]
+    wanted = -(-(lengths.most + 1) // _MULTIPLE) * _MULTIPLE
+    positions = min(max(wanted, 2 * _MULTIPLE), limit)
+    fits = f"{rules['rows_that_fit']:.0%} of the rows fit"
+    if wanted > limit:
+        fits = f"the largest context on a CPU; longer rows are dropped ({lengths.most:,} wanted)"
+    characters = summary["pretrain_characters"]
+    size = [row for row in rules["sizes"] if row["characters"] <= characters][-1]
+    batch = max(1, rules["tokens_per_step"] // positions)
+    steps = int(size["passes"] * characters / (batch * positions))
+    steps = min(max(steps, rules["min_steps"]), size["max_steps"])
+    passes = steps * batch * positions / characters
+    model = f"for {characters:,} characters"
+    return {
+        "n_positions": (positions, fits),
+        "n_embd": (size["n_embd"], model),
+        "n_layer": (size["n_layer"], model),
+        "n_head": (size["n_head"], model),
+        "max_steps": (steps, f"{passes:.1f} passes over the text"),
+        "per_device_train_batch_size": (batch, f"{batch * positions:,} tokens per step"),
+    }
+
+
+def _fill(text: str, numbers: dict[str, tuple[Any, str]]) -> str:
+    """Replaces the values of a recipe's file, and the comments behind them."""
+    for key, (value, reason) in numbers.items():
+        line = f"{key}: {value}" + (f"  # {reason}" if reason else "")
+        text = re.sub(rf"(?m)^{key}:.*$", lambda _, line=line: line, text)
+    return text
+
+
+def _data_yaml(options: DataOptions) -> str:
+    lines = ["# The texts, and the rules by which some are dropped. All keys: docs/own_data.md."]
+    for field in fields(options):
+        value = getattr(options, field.name)
+        default = field.default if field.default is not MISSING else None
+        if (field.name in SOURCE_KEYS and value is None) or value == default:
+            continue
+        if field.name == "split" and value == [5, 3, 2]:
+            continue
+        lines.append(yaml.safe_dump({field.name: value}, allow_unicode=True).strip())
+    return "\n".join(lines) + "\n"

@@ -1,0 +1,293 @@
+"""Forms the three data sets of a run from the sources that data.yaml names.
+
+A corpus of poems is split among the stages. Rows and documents go whole to every stage that can
+use them. The same rows are then held out from every stage.
+
+It knows sources, shapes and rows. It does not know files or tokens. build.py writes the sets.
+"""
+
+import itertools
+import random
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from poet.data import preferences, rows, shapes
+from poet.data.poems import Poem, Split, part_ends, read_corpus, split_poems
+from poet.data.rows import Pair, Row
+from poet.data.run_data import STAGES
+from poet.data.shapes import ANSWERS, DOCUMENTS, PAIRS, POEMS
+from poet.errors import UserError
+
+if TYPE_CHECKING:
+    from poet.data.build import DataOptions
+
+_STAGE_NAMES = {"pretrain": "Pretraining", "sft": "Fine-tuning", "dpo": "Alignment"}
+
+
+@dataclass
+class Source:
+    """One source and its usable items: poems, texts, or rows of answers or pairs."""
+
+    name: str
+    shape: str
+    items: list[Any]
+    read: int
+    dropped: dict[str, int]
+    """Reason -> number of items, the most frequent reason first."""
+    notes: list[str] = field(default_factory=list)
+    """What the readers found, in sentences."""
+
+
+@dataclass
+class Sets:
+    """The rows of each stage, and the facts about them for the summary."""
+
+    sources: dict[str, Source]
+    rows: dict[str, tuple[list[Row], list[Row]]]
+    left_out: dict[str, str] = field(default_factory=dict)
+    """Stage -> the reason why it has no rows."""
+    split: Split | None = None
+    """The parts of a corpus of poems."""
+    ratio: Sequence[int] = ()
+    preference: str = ""
+    pairs: list[Pair] = field(default_factory=list)
+    identical_pairs: int = 0
+
+    def shape_of(self, stage: str) -> str:
+        """Returns the shape of the source that a stage uses."""
+        keys = (stage, "corpus", "sft", "dpo", "pretrain")
+        return next(self.sources[key].shape for key in keys if key in self.sources)
+
+    def leave_out(self, stage: str, reason: str) -> None:
+        """Gives the stage no rows."""
+        self.left_out[stage] = f"{_STAGE_NAMES[stage]} is left out: {reason}"
+
+
+def make_sets(options: "DataOptions") -> Sets:
+    """Returns the rows of the three stages.
+
+    Raises:
+        UserError: A source cannot be read, or it has too few items for the first stages.
+    """
+    named = options.sources()
+    sources = {key: read_source(name, options) for key, name in named.items()}
+    sets = Sets(sources, rows={stage: ([], []) for stage in STAGES})
+    # A stage without a source of its own uses the corpus, else the rows of a later stage.
+    common = next(sources[key] for key in ("corpus", "sft", "dpo", "pretrain") if key in sources)
+    shared = [stage for stage in STAGES if stage not in sources]
+    for stage in STAGES:
+        if stage in sources:
+            _use_whole(stage, sources[stage], options, sets)
+    if "corpus" in sources and common.shape == POEMS:
+        _split_among(shared, common, options, sets)
+    else:
+        for stage in shared:
+            _use_whole(stage, common, options, sets)
+    return sets
+
+
+# ------------------------------------------------------------------------------- source -> items
+
+
+def read_source(name: str, options: "DataOptions") -> Source:
+    """Reads a source of any shape. The first record decides the shape.
+
+    Raises:
+        UserError: The source is missing, empty or broken, or holds rows of another shape.
+    """
+    from poet.data.sources import read_documents, read_records
+
+    first = next(iter(read_records(name)), None)
+    shape = POEMS if first is None else shapes.shape_of(first[1])
+    if shape != POEMS:
+        return _read_rows(name, shape)
+    corpus = read_corpus(
+        name,
+        options.columns,
+        options.min_couplets,
+        options.equal_couplets,
+        options.forbidden,
+    )
+    if any(poem.title for poem in corpus.poems):
+        return Source(name, POEMS, corpus.poems, corpus.read, corpus.dropped, corpus.notes)
+    texts = list(filter(None, read_documents(name, options.columns)))
+    dropped = {"empty": corpus.read - len(texts)} if len(texts) < corpus.read else {}
+    return Source(name, DOCUMENTS, texts, corpus.read, dropped, corpus.notes)
+
+
+def _read_rows(name: str, shape: str) -> Source:
+    from poet.data.sources import read_records
+
+    make_row = shapes.answer_row if shape == ANSWERS else shapes.pair_row
+    items, dropped, read = [], Counter[str](), 0
+    for place, record in read_records(name):
+        read += 1
+        if shapes.shape_of(record) != shape:
+            raise UserError(
+                f"{place} does not have the columns of the first row. "
+                "All rows of a source must have one shape."
+            )
+        try:
+            items.append(make_row(record, place))
+        except shapes.Unusable as reason:
+            dropped[str(reason)] += 1
+    if len(items) < 2:
+        reasons = "".join(f", {count} {reason}" for reason, count in dropped.most_common())
+        raise UserError(f"{name} has {len(items)} usable rows of {read}{reasons}. Give at least 2.")
+    return Source(name, shape, items, read, dict(dropped.most_common()))
+
+
+# --------------------------------------------------------------------------------- whole sources
+
+
+def _use_whole(stage: str, source: Source, options: "DataOptions", sets: Sets) -> None:
+    """Gives all items of a source to a stage, in an order that the seed decides."""
+    rng = random.Random(options.seed)
+    items: list[Any] = source.items.copy()
+    rng.shuffle(items)
+    if stage == "dpo" and source.shape == POEMS:
+        items, reason = _pairs(items, items, options, rng, sets)
+        if reason:
+            return sets.leave_out(stage, reason)
+    if len(items) < 2:
+        raise UserError(
+            f"{source.name}: {len(items)} usable text is too few: one more is held out."
+        )
+    if (stage, source.shape) not in _ROW:
+        return sets.leave_out(stage, _MISSING[stage])
+    make_row = _ROW[stage, source.shape]
+    train, test = rows.hold_out(items, options.held_out)
+    sets.rows[stage] = [make_row(item) for item in train], [make_row(item) for item in test]
+
+
+def _poem_text(poem: Poem) -> Row:
+    return {"text": f"{poem.title}\n{poem.text}"}
+
+
+_ROW: dict[tuple[str, str], Any] = {
+    ("pretrain", POEMS): _poem_text,
+    ("pretrain", DOCUMENTS): lambda text: {"text": text},
+    ("pretrain", ANSWERS): lambda row: {"text": shapes.text_of(row)},
+    ("pretrain", PAIRS): lambda row: {"text": shapes.text_of(row)},
+    ("sft", POEMS): rows.sft_row,
+    ("sft", ANSWERS): lambda row: row,
+    ("sft", PAIRS): lambda row: {"prompt": row["prompt"], "completion": row["chosen"]},
+    ("dpo", POEMS): rows.dpo_row,
+    ("dpo", PAIRS): lambda row: row,
+}
+_MISSING = {
+    "sft": "the texts have no titles and no prompts. "
+    "Give titles, or name rows with prompt and completion as --sft PATH.",
+    "dpo": "the rows have no chosen and rejected answers. Name such rows as --dpo PATH.",
+}
+
+
+# ----------------------------------------------------------------------------- a corpus of poems
+
+
+def split_corpus(options: "DataOptions", ratio: Sequence[int] | None = None) -> Split:
+    """Returns the parts of a corpus of poems, as `make_sets` split it.
+
+    Args:
+        ratio: The ratio in the summary of the run, where a stage may be left out.
+    """
+    source = read_source(str(options.corpus), options)
+    return _split(source.items, ratio or options.split, options)
+
+
+def _split(poems: Sequence[Poem], ratio: Sequence[int], options: "DataOptions") -> Split:
+    return split_poems(poems, options.seed, ratio, options.keeps_copies_together())
+
+
+def _split_among(stages: list[str], source: Source, options: "DataOptions", sets: Sets) -> None:
+    """Splits the poems among `stages`: all stages that have no source of their own."""
+    ratio = [
+        share if stage in stages else 0 for stage, share in zip(STAGES, options.split, strict=True)
+    ]
+    if not any(ratio):
+        return
+    split = _split(source.items, ratio, options)
+    reason = ""
+    if "dpo" in stages:
+        training = [*split.pretrain, *split.sft]
+        sets.pairs, reason = _pairs(split.dpo, training, options, split.rng, sets)
+    if reason:  # the other stages share the poems
+        sets.leave_out("dpo", reason)
+        ratio[STAGES.index("dpo")] = 0
+        if not any(ratio):
+            return
+        split = _split(source.items, ratio, options)
+    sets.split, sets.ratio = split, ratio
+    _check_enough(source, split, ratio)
+    if "pretrain" in stages:
+        text = rows.pretraining_text(split.pretrain)
+        sets.rows["pretrain"] = rows.pretraining_rows(text, options.held_out)
+    if "sft" in stages:
+        sets.rows["sft"] = rows.hold_out(list(map(rows.sft_row, split.sft)), options.held_out)
+    if "dpo" in stages and not reason:
+        sets.rows["dpo"] = rows.hold_out(list(map(rows.dpo_row, sets.pairs)), options.held_out)
+
+
+def _check_enough(source: Source, split: Split, ratio: Sequence[int]) -> None:
+    """Refuses a corpus with too few poems: each set trains on one row and holds out one.
+
+    The text of one poem can be cut in two. Two pairs need two preferred poems and one other.
+    """
+
+    def are_enough(sizes: Sequence[int]) -> bool:
+        needed = (1, 2, 3)
+        return all(n >= least for n, least, s in zip(sizes, needed, ratio, strict=True) if s)
+
+    if not are_enough([len(part) for part in split.parts]):
+        ends = (part_ends(n, ratio) for n in itertools.count(1))
+        sizes = ([b - a for a, b in itertools.pairwise([0, *e])] for e in ends)
+        needed = next(sum(parts) for parts in sizes if are_enough(parts))
+        raise UserError(
+            f"{source.name}: {len(source.items)} usable poems are too few for "
+            f"{sum(map(bool, ratio))} stages. At least {needed} different ones are needed."
+        )
+
+
+def preference_for(poems: Sequence[Poem]) -> str:
+    """Returns the preference "auto": five-character for Chinese verse, else none."""
+    from poet.prosody.judge import applies
+
+    return "five-character" if applies(poem.text for poem in poems[:1000]) else ""
+
+
+def _pairs(
+    poems: Sequence[Poem],
+    training: Sequence[Poem],
+    options: "DataOptions",
+    rng: random.Random,
+    sets: Sets,
+) -> tuple[list[Pair], str]:
+    """Returns pairs of different poems, or the reason why there are fewer than two."""
+    sets.preference = options.preference or ""
+    if sets.preference == "auto":
+        sets.preference = preference_for(poems)
+    names = ", ".join(preferences.PREFERENCES)
+    if not sets.preference:
+        return (
+            [],
+            "no preference is chosen. Choose one with --preference, or name pairs as --dpo PATH.",
+        )
+    prefers = preferences.get(sets.preference, training)
+    preferred, others = [], []
+    for poem in poems:
+        (preferred if prefers(poem) else others).append(poem)
+    all_pairs = rows.pair_poems(preferred, others, rng)
+    # A pair of equal texts teaches nothing: its loss stays at ln 2.
+    pairs = [(chosen, rejected) for chosen, rejected in all_pairs if chosen.text != rejected.text]
+    sets.identical_pairs = len(all_pairs) - len(pairs)
+    if len(pairs) >= 2:
+        return pairs, ""
+    if all_pairs:
+        found = f"{len(pairs)} of {len(all_pairs)} pairs have two different poems"
+    elif not preferred:
+        found = f"no poem is {sets.preference}"
+    else:
+        found = f"all poems are {sets.preference}"
+    return [], f"no pair can be formed: {found}. Choose another --preference: {names}."
