@@ -6,6 +6,7 @@ It knows encodings and JSON. It does not know what a record means.
 import json
 import re
 from collections.abc import Iterator
+from contextlib import contextmanager
 from io import BufferedReader
 from pathlib import Path
 from typing import Any
@@ -25,13 +26,14 @@ _BINARY = {  # the first bytes of files that are often renamed
 Records = Iterator[tuple[str, Any]]  # (place, as an error message names it; record)
 
 
-def open_file(path: Path) -> BufferedReader:
-    """Opens a file for reading bytes."""
+@contextmanager
+def open_file(path: Path) -> Iterator[BufferedReader]:
+    """Opens a file for reading bytes. An error while it is read is a `UserError` too."""
     try:
-        return path.open("rb")
-    except (OSError, ValueError) as error:
-        cause = getattr(error, "strerror", None) or error
-        raise UserError(f"cannot read {path}: {cause}. Check the path.") from error
+        with path.open("rb") as file:
+            yield file
+    except OSError as error:
+        raise UserError(f"cannot read {path}: {error.strerror}. Check the path.") from error
 
 
 def text_rows(path: Path) -> Iterator[tuple[int, str]]:
@@ -125,6 +127,8 @@ def _parse(text: str, path: Path, line: int) -> Any:
         return json.loads(text, object_pairs_hook=_object)
     except (ValueError, RecursionError) as error:
         cause, advice = str(error), "Correct it, or remove it from the corpus."
+        if isinstance(error, RecursionError):
+            cause = "nested too deeply"
         if isinstance(error, json.JSONDecodeError):
             line, cause = line + error.lineno - 1, error.msg
         if cause == "Extra data":

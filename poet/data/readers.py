@@ -61,15 +61,16 @@ def read_parquet(path: Path) -> Records:
     import pyarrow.parquet
 
     number = itertools.count(1)
-    try:
-        with open_file(path) as file:
+    with open_file(path) as file:
+        try:
             for batch in pyarrow.parquet.ParquetFile(file).iter_batches(batch_size=10_000):
                 for row in batch.to_pylist():
                     yield f"{path}, row {next(number)}", row
-    except (pyarrow.ArrowException, OSError) as error:
-        raise UserError(
-            f"{path}: broken Parquet ({first_line(error)}). Download or export it again."
-        ) from error
+        except (pyarrow.ArrowException, OSError, ValueError) as error:
+            raise UserError(
+                f"{path}: broken Parquet ({shorten(first_line(error))}). "
+                "Download or export it again."
+            ) from error
 
 
 def read_hub(name: str) -> Records:
@@ -81,7 +82,7 @@ def read_hub(name: str) -> Records:
     except Exception as error:  # the library has many kinds of errors, online and offline
         raise UserError(
             f"{name} is neither a path here nor a data set that the Hub gives "
-            f"({first_line(error)}). Check the name and the connection, "
+            f"({shorten(first_line(error))}). Check the name and the connection, "
             "or download the data set and pass the file."
         ) from error
     for split, rows in splits.items():

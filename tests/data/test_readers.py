@@ -261,7 +261,7 @@ CUT_JSON = json.dumps([RECORD] * 3, ensure_ascii=False, indent=1)[:-60]
         ("a.json", CUT_JSON, ["a.json", f"line {CUT_JSON.count(chr(10)) + 1}", "broken JSON"]),
         ("a.json", '[\n{"title": "a" 1}\n]', ["a.json", "line 2", "delimiter"]),
         ("a.json", f"{JSON[1:-1]},\n{JSON[1:-1]}", ["a.json", "line 1", "Extra data", ".jsonl"]),
-        ("a.json", "[" * 100_000, ["a.json", "broken JSON", "recursion"]),
+        ("a.json", "[" * 100_000, ["a.json", "broken JSON", "nested too deeply"]),
         ("a.json", '["春"]', ["a.json, poem 1", "text"]),
         (
             "a.json",
