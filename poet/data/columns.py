@@ -32,7 +32,9 @@ USUAL_COLUMNS = {  # the first of these names that holds something, if no option
     ),
 }
 Fields = dict[str, Any]  # title, couplets and author of a poem
-_CONTROL = re.compile("[\x00-\x08\x0e-\x1b\x7f-\x84\x86-\x9f\ufeff]")  # no tab, no line break
+_CONTROL = re.compile(  # colours of a terminal, and characters without a shape
+    "\x1b\\[[0-9;?]*[A-Za-z]|[\x00-\x08\x0e-\x1b\x7f-\x84\x86-\x9f\ufeff]"
+)
 
 
 def fields_of(

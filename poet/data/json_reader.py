@@ -68,6 +68,11 @@ def _decode(raw: bytes, path: Path, line: int) -> str:
         text = raw.decode("utf-8")
     except UnicodeDecodeError as error:
         line += raw.count(b"\n", 0, error.start)
+        if error.reason == "unexpected end of data":
+            raise UserError(
+                f"{path}, line {line}: the file ends inside a character, so it is cut. "
+                "Copy it again, or remove its last line."
+            ) from error
         guess, encoding = _guess_encoding(raw)
         raise UserError(
             f"{path}, line {line}: not UTF-8 (byte 0x{raw[error.start]:02x}). "
@@ -86,7 +91,7 @@ def _guess_encoding(raw: bytes) -> tuple[str, str]:
     """Returns the likely encoding of a row in words, and its name for `iconv`."""
     if raw[:2] in (b"\xff\xfe", b"\xfe\xff"):
         return "UTF-16", "UTF-16"
-    if sum(byte > 0x7F for byte in raw[:10_000]) < 0.2 * len(raw[:10_000]):
+    if sum(byte > 0x7F for byte in raw[:10_000]) < 0.3 * len(raw[:10_000]):
         return "Western European", "CP1252"
     return "GB18030 or BIG5", "GB18030"
 
@@ -129,6 +134,8 @@ def _parse(text: str, path: Path, line: int) -> Any:
         cause, advice = str(error), "Correct it, or remove it from the corpus."
         if isinstance(error, RecursionError):
             cause = "nested too deeply"
+        elif cause.startswith("Exceeds the limit"):
+            cause = "a number of more than 4,300 digits"
         if isinstance(error, json.JSONDecodeError):
             line, cause = line + error.lineno - 1, error.msg
         if cause == "Extra data":

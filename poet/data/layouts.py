@@ -380,11 +380,9 @@ class _Cells(NamedTuple):
         if self.lead - self.has_number == 2:
             names = ["author", "title"] if self.is_author_first else ["title", "author"]
         names = ["number"] * self.has_number + names + ["text"]
-        separator = {"\t": "tab", " ": "space", "\u3000": "space"}
-        return (
-            f"a row per poem: {', '.join(names)}, "
-            f"parted by a {separator.get(self.separator, self.separator)}"
-        )
+        separators = {"\t": "tabs", " ": "spaces", "\u3000": "spaces", ",": "commas"}
+        separator = separators.get(self.separator, self.separator)
+        return f"a row per poem: {', '.join(names)}, parted by {separator}"
 
     def read(self, rows: Iterable[Row]) -> Records:
         for place, (row, *_) in _groups(rows, begins=bool):

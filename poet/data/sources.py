@@ -67,7 +67,7 @@ def read_fields(
     found = found or Found()
     verbatim = source == "sample" or _is_chinese_poetry(source)
     for place, record in read_records(source, found):
-        yield fields_of(record, columns, place, found.columns, verbatim)
+        yield fields_of(record, columns, place, None if verbatim else found.columns, verbatim)
 
 
 def read_documents(source: str, columns: dict[str, str | None]) -> Iterator[str]:
@@ -257,7 +257,7 @@ def _is_hidden(name: str) -> bool:
 def _reason_to_skip(path: Path) -> str | None:
     suffix = path.suffix.lower()
     if not path.is_file():
-        return "broken links" if path.is_symlink() else "neither file nor folder"
+        return "broken link" if path.is_symlink() else "neither file nor folder"
     if _ABOUT_DATA.fullmatch(path.name):
         return path.name
     return None if suffix in SUFFIXES else suffix or "without an ending"
