@@ -9,15 +9,16 @@ output of the process that asked for it. Both end with the same exit code. If th
 killed, so is the forked one.
 """
 
+import fcntl
 import gc
 import importlib
 import json
 import os
 import runpy
-import select
 import signal
 import socket
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -65,9 +66,15 @@ def serve(address: str) -> None:
     received = b"".join(iter(lambda: connection.recv(65536), b""))
     job = os.fork()
     if job:
-        connection.sendall(str(_wait(job, connection)).encode())
+        _, status = os.waitpid(job, 0)
+        code = os.waitstatus_to_exitcode(status)
+        with suppress(BrokenPipeError):  # the asking process was killed
+            connection.sendall(str(code if code >= 0 else 128 - code).encode())
         os._exit(0)
-    connection.close()
+    # The kernel sends SIGKILL when the other side closes, which is before its parent can go on.
+    fcntl.fcntl(connection, fcntl.F_SETOWN, os.getpid())
+    fcntl.fcntl(connection, fcntl.F_SETSIG, signal.SIGKILL)
+    fcntl.fcntl(connection, fcntl.F_SETFL, os.O_ASYNC)
     for number, file in enumerate(files, 1):
         os.dup2(file, number)
         os.close(file)
@@ -75,17 +82,6 @@ def serve(address: str) -> None:
     sys.stdout = open(1, "w", closefd=False)  # noqa: SIM115
     sys.stderr = open(2, "w", buffering=1, closefd=False)  # noqa: SIM115
     _run(**json.loads(received))
-
-
-def _wait(job: int, connection: socket.socket) -> int:
-    """Returns the exit code of a process, which is killed if the other side hangs up."""
-    hung_up = select.poll()
-    hung_up.register(connection, select.POLLHUP)
-    while not (ended := os.waitpid(job, os.WNOHANG))[0]:
-        if hung_up.poll(20):  # ms
-            os.kill(job, signal.SIGKILL)
-    code = os.waitstatus_to_exitcode(ended[1])
-    return code if code >= 0 else 128 - code
 
 
 def _run(command: list[str], environment: dict[str, str], folder: str) -> None:

@@ -18,27 +18,31 @@ from filelock import FileLock, Timeout
 from poet import device
 from poet.speed.versions import CannotPatch, check_names, check_signature, check_version
 
-TESTED_TORCH = ">=2.11,<2.14"
+TESTED_TORCH = ">=2.13,<2.14"
 
 
-def ready() -> bool:
+def ready(plain: bool = False) -> bool:
     """Returns whether `torch.compile` can build its kernels. If so, first repairs its cache.
 
     Everything that compiles asks this before it compiles.
+
+    Args:
+        plain: whether torch stays unpatched.
     """
     if not device.has_compiler():
         return False
     from torch._inductor import codecache  # takes a second
 
-    _repair(Path(codecache.cache_dir()))
+    _repair(Path(codecache.cache_dir()), plain)
     return True
 
 
 @functools.cache
-def _repair(cache: Path) -> None:
+def _repair(cache: Path, plain: bool) -> None:
     remove_broken_kernels(cache)
-    with suppress(CannotPatch):
-        patch_compiler_to_replace_headers()
+    if not plain:
+        with suppress(CannotPatch):
+            patch_compiler_to_replace_headers()
 
 
 def remove_broken_kernels(cache: Path) -> None:

@@ -156,7 +156,7 @@ class Stage:
             if self.args.torch_compile:
                 from poet.speed import compile_cache
 
-                if not compile_cache.ready():
+                if not compile_cache.ready(plain=True):
                     self.args.torch_compile = False
                     self.args.torch_compile_backend = "no"  # accelerate reads only this one
         else:
