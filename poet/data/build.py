@@ -217,7 +217,7 @@ def _summary(sets: Sets, options: DataOptions) -> dict[str, Any]:
     sources = list(sets.sources.values())
     dropped: dict[str, int] = {}
     for source in sources:
-        for reason, count in source.dropped.items():
+        for reason, count in source.dropped.most_common():
             dropped[reason] = dropped.get(reason, 0) + count
     parts = {
         stage: len(sets.split.parts[i]) if sets.split and sets.ratio[i] else sum(map(len, rows))
@@ -238,10 +238,10 @@ def _summary(sets: Sets, options: DataOptions) -> dict[str, Any]:
         instruction = language.instruction_for(found) if has_titles else ""
     first = {stage: next(iter(rows[0]), None) for stage, rows in sets.rows.items()}
     return {
-        "read": sum(source.read for source in sources),
+        "read": sum(len(source.items) + source.dropped.total() for source in sources),
         "kept": sum(len(source.items) for source in sources),
         "dropped": dropped,
-        "notes": list(dict.fromkeys(note for source in sources for note in source.notes)),
+        "notes": list(dict.fromkeys(note for source in sources for note in source.found.notes())),
         "shapes": shapes,
         "left_out": sets.left_out,
         "language": {"code": found.code, "name": found.name, "script": found.script},

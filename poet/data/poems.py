@@ -8,8 +8,9 @@ import itertools
 import random
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from typing import Any, NoReturn
 
 from poet.errors import UserError
 
@@ -69,22 +70,39 @@ def read_corpus(
     """
     from poet.data.sources import Found, read_fields  # the file formats and their many errors
 
-    poems, dropped, read, found = [], Counter[str](), 0, Found()
-    for fields in read_fields(source, columns or {}, found):
-        read += 1
+    dropped, found = Counter[str](), Found()
+    fields = read_fields(source, columns or {}, found)
+    poems = list(usable_poems(fields, dropped, min_couplets, equal_couplets, forbidden))
+    read = len(poems) + dropped.total()
+    if not poems:
+        refuse_unusable(source, read, dropped)
+    return Corpus(poems, read, dict(dropped.most_common()), found.notes())
+
+
+def usable_poems(
+    records: Iterable[dict[str, Any]],
+    dropped: Counter[str],
+    min_couplets: int,
+    equal_couplets: bool,
+    forbidden: str,
+) -> Iterator[Poem]:
+    """Yields the usable poems, and counts the others in `dropped` by reason."""
+    for fields in records:
         poem = Poem(**fields)
         reason = _reason_to_drop(poem, min_couplets, equal_couplets, forbidden)
         if reason:
             dropped[reason] += 1
         else:
-            poems.append(poem)
-    if not poems:
-        reasons = ", ".join(f"{count} {reason}" for reason, count in dropped.most_common())
-        raise UserError(
-            f"{source}: none of its {read} poems is usable ({reasons}). "
-            "Relax --min_couplets, --equal_couplets or --forbidden, or check the columns."
-        )
-    return Corpus(poems, read, dict(dropped.most_common()), found.notes())
+            yield poem
+
+
+def refuse_unusable(source: str, read: int, dropped: Counter[str]) -> NoReturn:
+    """Raises the UserError for a corpus without a usable poem."""
+    reasons = ", ".join(f"{count} {reason}" for reason, count in dropped.most_common())
+    raise UserError(
+        f"{source}: none of its {read} poems is usable ({reasons}). "
+        "Relax --min_couplets, --equal_couplets or --forbidden, or check the columns."
+    )
 
 
 def _reason_to_drop(

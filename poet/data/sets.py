@@ -8,13 +8,13 @@ It knows sources, shapes and rows. It does not know files or tokens. build.py wr
 
 import itertools
 import random
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from poet.data import preferences, rows, shapes
-from poet.data.poems import Poem, Split, part_ends, read_corpus, split_poems
+from poet.data.items import Source, read_source
+from poet.data.poems import Poem, Split, part_ends, split_poems
 from poet.data.rows import Pair, Row
 from poet.data.run_data import STAGES
 from poet.data.shapes import ANSWERS, DOCUMENTS, PAIRS, POEMS
@@ -24,20 +24,6 @@ if TYPE_CHECKING:
     from poet.data.build import DataOptions
 
 _STAGE_NAMES = {"pretrain": "Pretraining", "sft": "Fine-tuning", "dpo": "Alignment"}
-
-
-@dataclass
-class Source:
-    """One source and its usable items: poems, texts, or rows of answers or pairs."""
-
-    name: str
-    shape: str
-    items: list[Any]
-    read: int
-    dropped: dict[str, int]
-    """Reason -> number of items, the most frequent reason first."""
-    notes: list[str] = field(default_factory=list)
-    """What the readers found, in sentences."""
 
 
 @dataclass
@@ -86,57 +72,6 @@ def make_sets(options: "DataOptions") -> Sets:
         for stage in shared:
             _use_whole(stage, common, options, sets)
     return sets
-
-
-# ------------------------------------------------------------------------------- source -> items
-
-
-def read_source(name: str, options: "DataOptions") -> Source:
-    """Reads a source of any shape. The first record decides the shape.
-
-    Raises:
-        UserError: The source is missing, empty or broken, or holds rows of another shape.
-    """
-    from poet.data.sources import read_documents, read_records
-
-    first = next(iter(read_records(name)), None)
-    shape = POEMS if first is None else shapes.shape_of(first[1])
-    if shape != POEMS:
-        return _read_rows(name, shape)
-    corpus = read_corpus(
-        name,
-        options.columns,
-        options.min_couplets,
-        options.equal_couplets,
-        options.forbidden,
-    )
-    if any(poem.title for poem in corpus.poems):
-        return Source(name, POEMS, corpus.poems, corpus.read, corpus.dropped, corpus.notes)
-    texts = list(filter(None, read_documents(name, options.columns)))
-    dropped = {"empty": corpus.read - len(texts)} if len(texts) < corpus.read else {}
-    return Source(name, DOCUMENTS, texts, corpus.read, dropped, corpus.notes)
-
-
-def _read_rows(name: str, shape: str) -> Source:
-    from poet.data.sources import read_records
-
-    make_row = shapes.answer_row if shape == ANSWERS else shapes.pair_row
-    items, dropped, read = [], Counter[str](), 0
-    for place, record in read_records(name):
-        read += 1
-        if shapes.shape_of(record) != shape:
-            raise UserError(
-                f"{place} does not have the columns of the first row. "
-                "All rows of a source must have one shape."
-            )
-        try:
-            items.append(make_row(record, place))
-        except shapes.Unusable as reason:
-            dropped[str(reason)] += 1
-    if len(items) < 2:
-        reasons = "".join(f", {count} {reason}" for reason, count in dropped.most_common())
-        raise UserError(f"{name} has {len(items)} usable rows of {read}{reasons}. Give at least 2.")
-    return Source(name, shape, items, read, dict(dropped.most_common()))
 
 
 # --------------------------------------------------------------------------------- whole sources

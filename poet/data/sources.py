@@ -70,13 +70,15 @@ def read_fields(
         yield fields_of(record, columns, place, None if verbatim else found.columns, verbatim)
 
 
-def read_documents(source: str, columns: dict[str, str | None]) -> Iterator[str]:
+def read_documents(
+    source: str, columns: dict[str, str | None], found: Found | None = None
+) -> Iterator[str]:
     """Yields the text of each record of a source whose records have no titles, as it is written.
 
     Raises:
         UserError: The source is missing or empty, a file is broken, or a column is missing.
     """
-    for place, record in read_records(source):
+    for place, record in read_records(source, found):
         yield document_of(record, columns, place)
 
 

@@ -176,7 +176,7 @@ def test_finished_data_are_not_made_again(tmp_path, corpus, monkeypatch):
     args = arguments("tang", corpus=corpus(60))
     summary = build_datasets(args, tmp_path)
     monkeypatch.setattr(
-        "poet.data.sets.read_corpus", lambda *_: pytest.fail("the corpus was read again")
+        "poet.data.items.usable_poems", lambda *_: pytest.fail("the corpus was read again")
     )
     assert build_datasets(args, tmp_path) == summary == load_summary(tmp_path)
 

@@ -1,0 +1,107 @@
+"""Reads the usable items of a source of any shape: poems, texts, or rows of answers or pairs.
+
+It knows sources and shapes. It does not know stages.
+"""
+
+import itertools
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from poet.data import shapes
+from poet.data.poems import Poem, refuse_unusable, usable_poems
+from poet.data.shapes import ANSWERS, DOCUMENTS, POEMS
+from poet.data.sources import Found, read_documents, read_fields, read_records
+from poet.errors import UserError
+
+if TYPE_CHECKING:
+    from poet.data.build import DataOptions
+
+_LOOK_AT = 1000  # records in which a title is looked for
+
+
+@dataclass
+class Source:
+    """One source and its usable items, which may be read already or still be read."""
+
+    name: str
+    shape: str
+    items: Any
+    dropped: Counter[str] = field(default_factory=Counter)
+    """Reason -> number of items."""
+    found: Found = field(default_factory=Found)
+
+
+def open_source(name: str, options: "DataOptions") -> Source:
+    """Returns a source whose items are read when they are asked for, each once.
+
+    The first record decides the shape. Poems without any title are documents.
+
+    Raises:
+        UserError: The source is missing, empty or broken, or holds rows of another shape.
+    """
+    first = next(iter(read_records(name)), None)
+    shape = POEMS if first is None else shapes.shape_of(first[1])
+    if shape == POEMS:
+        fields = itertools.islice(read_fields(name, options.columns), _LOOK_AT)
+        if not any(poem["title"] for poem in fields):
+            shape = DOCUMENTS
+    source = Source(name, shape, ())
+    read = {POEMS: _poems, DOCUMENTS: _documents}.get(shape, _rows)
+    source.items = read(source, options)
+    return source
+
+
+def read_source(name: str, options: "DataOptions") -> Source:
+    """Returns a source with a list of its items.
+
+    Raises:
+        UserError: As `open_source`, or nothing in the source is usable.
+    """
+    source = open_source(name, options)
+    source.items = list(source.items)
+    check_usable(source, len(source.items))
+    return source
+
+
+def check_usable(source: Source, count: int) -> None:
+    """Raises a UserError if a source has no usable poem, or fewer than two other items."""
+    read = count + source.dropped.total()
+    if source.shape == POEMS:
+        if not count:
+            refuse_unusable(source.name, read, source.dropped)
+    elif count < 2:
+        reasons = "".join(f", {n} {reason}" for reason, n in source.dropped.most_common())
+        raise UserError(
+            f"{source.name}: {count} of its {read} {source.shape} are usable{reasons}. "
+            "Give at least 2."
+        )
+
+
+def _poems(source: Source, options: "DataOptions") -> Iterator[Poem]:
+    fields = read_fields(source.name, options.columns, source.found)
+    rules = (options.min_couplets, options.equal_couplets, options.forbidden)
+    return usable_poems(fields, source.dropped, *rules)
+
+
+def _documents(source: Source, options: "DataOptions") -> Iterator[str]:
+    for text in read_documents(source.name, options.columns, source.found):
+        if text:
+            yield text
+        else:
+            source.dropped["empty"] += 1
+
+
+def _rows(source: Source, options: "DataOptions") -> Iterator[shapes.Row]:
+    make_row = shapes.answer_row if source.shape == ANSWERS else shapes.pair_row
+    for place, record in read_records(source.name, source.found):
+        if shapes.shape_of(record) != source.shape:
+            raise UserError(
+                f"{place} does not have the columns of the first row. "
+                "All rows of a source must have one shape."
+            )
+        try:
+            yield make_row(record, place)
+        except shapes.Unusable as reason:
+            source.dropped[str(reason)] += 1
