@@ -6,15 +6,14 @@ run_data.py lists and reads the files. This module does not know tokens or train
 import hashlib
 import itertools
 import json
-from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from poet.data import language, preferences
+from poet.data import language, preferences, streamed
 from poet.data.poems import Poem
-from poet.data.rows import Row, content
-from poet.data.run_data import STAGES, load_summary
+from poet.data.rows import content
+from poet.data.run_data import HALVES, STAGES, load_summary, write_rows
 from poet.data.sets import Sets, make_sets
 from poet.data.shapes import POEMS
 from poet.errors import UserError
@@ -98,6 +97,10 @@ class DataOptions:
             "of the original tutorial, which does not."
         },
     )
+    streaming: bool = field(
+        default=False,
+        metadata={"help": "For a corpus larger than memory. A hash of each text then splits it."},
+    )
     title_column: str | None = field(
         default=None, metadata={"help": "Column of the titles, if its name is unusual."}
     )
@@ -167,13 +170,16 @@ def build_datasets(options: DataOptions, output_dir: str | Path) -> dict[str, An
             "Pass another --output_dir."
         )
 
-    sets = make_sets(options)
-    summary = {"made_from": made_from, "own_preference": own_preference, **_summary(sets, options)}
+    make = streamed.write_sets if options.streaming else write_sets
     lock(folder)
     if (folder / "summary.json").exists():  # another command was faster
         return build_datasets(options, output_dir)
-    with refuse_disk_errors(folder):
-        _write(sets.rows, summary, folder)
+    with refuse_disk_errors(folder), replacing_folder(folder) as partial:
+        sets = make(options, partial)
+        summary = {"made_from": made_from, "own_preference": own_preference}
+        summary |= _summary(sets, options)
+        text = json.dumps(summary, ensure_ascii=False, indent=1)
+        (partial / "summary.json").write_text(text + "\n", encoding="utf-8")
     return summary
 
 
@@ -223,12 +229,11 @@ def _summary(sets: Sets, options: DataOptions) -> dict[str, Any]:
         stage: len(sets.split.parts[i]) if sets.split and sets.ratio[i] else sum(map(len, rows))
         for i, (stage, rows) in enumerate(sets.rows.items())
     }
-    texts = {
-        part: "\n\n".join(row["text"] for row in rows)
-        for part, rows in zip(("train", "test"), sets.rows["pretrain"], strict=True)
-    }
-    text = "".join(texts.values()) if sets.split else "\n\n".join(filter(None, texts.values()))
-    found = language.detect(row["text"] for row in sets.rows["pretrain"][0])
+    pretraining = sets.rows["pretrain"]
+    gaps = sum(map(len, pretraining)) - (2 if sets.split else 1)  # a split cuts inside a poem
+    length = sum(len(row["text"]) for rows in pretraining for row in rows) + 2 * gaps
+    head = "\n\n".join(row["text"] for row in itertools.islice(pretraining[0], 100))[:100]
+    found = language.detect(row["text"] for row in pretraining[0])
     if options.language:
         found = language.Language(options.language, found.script)
     shapes = {stage: sets.shape_of(stage) for stage in STAGES if stage not in sets.left_out}
@@ -254,72 +259,54 @@ def _summary(sets: Sets, options: DataOptions) -> dict[str, Any]:
             stage: {"train": len(train), "test": len(test)}
             for stage, (train, test) in sets.rows.items()
         },
-        "pretrain_characters": len(text),
+        "pretrain_characters": length,
         "sft_items": sum(map(len, sets.rows["sft"])),
         "dpo_pairs": sum(map(len, sets.rows["dpo"])),
         "identical_pairs": sets.identical_pairs,
-        **_count_characters(text, sets),
-        "pretrain_head": text[:100],
+        **_count_characters(length, sets),
+        "pretrain_head": head,
         "first_item": content(first["sft"]["prompt"]) if first["sft"] else None,
         "first_pair": [poem.title for poem in sets.pairs[0]] if sets.pairs else None,
     }
 
 
-def _count_characters(text: str, sets: Sets) -> dict[str, int]:
+def _count_characters(length: int, sets: Sets) -> dict[str, int]:
     """Counts the characters of all sets.
 
     For a corpus of poems it counts as the original tutorial does. The tutorial's tags are plain
     characters. It counts its single end mark as one more.
+
+    Args:
+        length: The number of characters for pretraining.
     """
+    seen = {"\n"}
+    for row in itertools.chain(*sets.rows["pretrain"]):
+        seen.update(row["text"])
     if sets.split:
-        poems = itertools.chain(sets.split.sft, *sets.pairs)
-        texts = [text, *map(_tutorial_text, poems)]
+        texts = map(_tutorial_text, itertools.chain(sets.split.sft, *sets.pairs))
+        end_mark = 1
     else:
-        texts = [text, *(content(row[key]) for key, rows in _columns(sets) for row in rows)]
-    end_mark = 1 if sets.split else 0
-    return {
-        "characters": sum(map(len, texts)) + end_mark,
-        "distinct_characters": len(set().union(*texts)) + end_mark,
-    }
-
-
-def _columns(sets: Sets) -> Iterator[tuple[str, list[Row]]]:
-    for stage in ("sft", "dpo"):
-        for rows in sets.rows[stage]:
-            for key in rows[0] if rows else ():
-                yield key, rows
+        rows = itertools.chain(*sets.rows["sft"], *sets.rows["dpo"])
+        texts = (content(messages) for row in rows for messages in row.values())
+        end_mark = 0
+    for text in texts:
+        length += len(text)
+        seen.update(text)
+    return {"characters": length + end_mark, "distinct_characters": len(seen) + end_mark}
 
 
 def _tutorial_text(poem: Poem) -> str:
     return f"<INS>請用以下題目寫一首詩<INP>{poem.title}<RES>{poem.text}"
 
 
-def _write(
-    sets: dict[str, tuple[list[Row], list[Row]]], summary: dict[str, Any], folder: Path
-) -> None:
-    """Writes to another folder and renames it last, so that a killed run leaves no half of it."""
-    import datasets
-    import pyarrow.parquet
-
-    messages = [{"role": datasets.Value("string"), "content": datasets.Value("string")}]
-    columns = {
-        "pretrain": {"text": datasets.Value("string")},
-        "sft": {"prompt": messages, "completion": messages},
-        "dpo": {"prompt": messages, "chosen": messages, "rejected": messages},
-    }
-    with replacing_folder(folder) as partial:
-        for stage, (train, test) in sets.items():
-            features = datasets.Features(columns[stage])
-            (partial / stage).mkdir()
-            for name, rows in (("train", train), ("test", test)):
-                values = {column: [row[column] for row in rows] for column in features}
-                table = datasets.Dataset.from_dict(values, features=features).data.table
-                # Streaming holds one group of rows in memory at a time.
-                pyarrow.parquet.write_table(
-                    table, partial / stage / f"{name}.parquet", row_group_size=10_000
-                )
-        text = json.dumps(summary, ensure_ascii=False, indent=1)
-        (partial / "summary.json").write_text(text + "\n", encoding="utf-8")
+def write_sets(options: DataOptions, folder: Path) -> Sets:
+    """Writes the Parquet files of all stages into `folder`, and returns the sets."""
+    sets = make_sets(options)
+    for stage, halves in sets.rows.items():
+        (folder / stage).mkdir()
+        for name, rows in zip(HALVES, halves, strict=True):
+            write_rows(rows, stage, folder / stage / f"{name}.parquet")
+    return sets
 
 
 # ----------------------------------------------------------------------------- run folder -> rows

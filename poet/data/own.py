@@ -15,11 +15,12 @@ from typing import Any
 import yaml
 
 from poet.data.build import SOURCE_KEYS, DataOptions
-from poet.data.rows import content
-from poet.data.run_data import STAGES, load_stage, load_summary, make_tokenizer
+from poet.data.rows import Row, content
+from poet.data.run_data import HALVES, STAGES, first_rows, load_summary, make_tokenizer
 from poet.errors import UserError
 from poet.files import write_text
 
+_ROWS = 50_000  # rows that are measured; more would not change the result
 _ANY_LENGTH = 10**6
 _MULTIPLE = 32  # a context length of a whole number of cache lines
 
@@ -88,7 +89,7 @@ def save_recipe(run: Path, configs: Path, name: str) -> Path:
 
 
 def measure_rows(run: Path, share: float) -> Lengths:
-    """Returns the lengths of all rows of fine-tuning and alignment, else of the texts."""
+    """Returns the lengths of the rows of fine-tuning and alignment, else of the texts."""
     tokenizer = make_tokenizer(run, n_positions=_ANY_LENGTH)
     vocabulary = tokenizer.get_vocab()
 
@@ -98,16 +99,19 @@ def measure_rows(run: Path, share: float) -> Lengths:
     extra = len(tokenizer.apply_chat_template([{"role": "user", "content": ""}])["input_ids"]) + 1
     counts = []
     for stage in STAGES[1:]:
-        for row in (row for rows in load_stage(run, stage).values() for row in rows):
+        for row in _sample(run, stage):
             prompt = sum(tokens(message["content"]) for message in row["prompt"]) + extra
             answers = (row[key] for key in ("completion", "chosen", "rejected") if key in row)
             counts += [prompt + tokens(content(answer)) for answer in answers]
     if not counts:
-        texts = (row["text"] for rows in load_stage(run, "pretrain").values() for row in rows)
-        counts = [tokens(text) for text in texts]
+        counts = [tokens(row["text"]) for row in _sample(run, "pretrain")]
     counts.sort()
     most = counts[min(int(share * len(counts)), len(counts) - 1)]
     return Lengths(counts[len(counts) // 2], most, counts[-1])
+
+
+def _sample(run: Path, stage: str) -> list[Row]:
+    return [row for half in HALVES for row in first_rows(run, stage, half, _ROWS)]
 
 
 def _choose(rules: dict, summary: dict[str, Any], lengths: Lengths) -> dict[str, tuple[Any, str]]:

@@ -1,6 +1,6 @@
 """Reads the data of a run.
 
-    RUN/data/pretrain/{train,test}.parquet   text
+    RUN/data/pretrain/{train,test}.parquet   text                          (or train-00.parquet, …)
     RUN/data/sft/{train,test}.parquet        prompt, completion            (conversational)
     RUN/data/dpo/{train,test}.parquet        prompt, chosen, rejected      (conversational)
     RUN/data/summary.json                    options, fingerprint of the corpus, figures
@@ -10,14 +10,15 @@ It knows the folder of a run. It does not know training. build.py makes the data
 
 import glob
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from poet import extension
 from poet.data import preferences
 from poet.data.poems import Poem
-from poet.data.rows import content, training_texts
+from poet.data.rows import Row, content, training_texts
 from poet.data.shapes import DOCUMENTS
 from poet.errors import UserError
 from poet_tokenizer import DEFAULT_INSTRUCTION, build_tokenizer
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
 
 STAGES = ("pretrain", "sft", "dpo")
+HALVES = ("train", "test")
 _SAMPLE_START = 24  # characters
 
 
@@ -55,6 +57,22 @@ def left_out(output_dir: str | Path) -> dict[str, str]:
     return load_summary(output_dir).get("left_out", {})
 
 
+def write_rows(rows: Sequence[Row], stage: str, path: Path) -> None:
+    """Writes rows of a stage to a Parquet file."""
+    import datasets
+    import pyarrow.parquet
+
+    text = datasets.Value("string")
+    columns = {"pretrain": ["text"], "sft": ["prompt", "completion"]}
+    names = columns.get(stage, ["prompt", "chosen", "rejected"])
+    messages = [{"role": text, "content": text}]
+    features = datasets.Features({name: text if name == "text" else messages for name in names})
+    values = {name: [row[name] for row in rows] for name in names}
+    table = datasets.Dataset.from_dict(values, features=features).data.table
+    # Streaming holds one group of rows in memory at a time.
+    pyarrow.parquet.write_table(table, path, row_group_size=10_000)
+
+
 def load_stage(
     output_dir: str | Path, stage: str, streaming: bool = False
 ) -> "datasets.DatasetDict | datasets.IterableDatasetDict":
@@ -71,17 +89,29 @@ def load_stage(
 
     load_summary(output_dir)  # fails with advice if there are no data
     folder = Path(output_dir) / "data"
-    files = {name: str(folder / stage / f"{name}.parquet") for name in ("train", "test")}
-    try:
+    files = {name: sorted((folder / stage).glob(f"{name}*.parquet")) for name in HALVES}
+    with _refuse_broken(folder / stage):
         if streaming:  # `datasets` takes the names of files as patterns
-            patterns = {name: glob.escape(path) for name, path in files.items()}
+            patterns = {name: [glob.escape(str(p)) for p in paths] for name, paths in files.items()}
             return datasets.load_dataset("parquet", data_files=patterns, streaming=True)
-        tables = {name: pyarrow.parquet.read_table(path) for name, path in files.items()}
+        tables = {
+            name: pyarrow.concat_tables(map(pyarrow.parquet.read_table, paths))
+            for name, paths in files.items()
+        }
+    return datasets.DatasetDict({name: datasets.Dataset(table) for name, table in tables.items()})
+
+
+@contextmanager
+def _refuse_broken(folder: Path) -> Iterator[None]:
+    """Turns the error of a broken file of a stage into a UserError."""
+    import pyarrow
+
+    try:
+        yield
     except (OSError, pyarrow.ArrowException) as error:
         raise UserError(
-            f"{folder}/{stage} is broken ({error}). Remove {folder} and make it again."
+            f"{folder} is broken ({error}). Remove {folder.parent} and make it again."
         ) from error
-    return datasets.DatasetDict({name: datasets.Dataset(table) for name, table in tables.items()})
 
 
 def training_poems(output_dir: str | Path) -> Iterator[Poem]:
@@ -113,15 +143,46 @@ def characters(output_dir: str | Path) -> list[str]:
     """Returns every character of the three sets, sorted: the vocabulary of the tokenizer."""
     import pyarrow
     import pyarrow.compute as pc
+    import pyarrow.parquet
 
+    load_summary(output_dir)  # fails with advice if there are no data
     seen: set[str] = set()
-    for stage in STAGES:
-        for rows in load_stage(output_dir, stage).values():
-            for column in rows.data.table.columns:
-                is_text = pyarrow.types.is_string(column.type)
-                texts = column if is_text else pc.struct_field(pc.list_flatten(column), "content")
-                seen.update(*texts.to_pylist())
+    for path in sorted((Path(output_dir) / "data").glob("*/*.parquet")):
+        with _refuse_broken(path.parent):
+            for batch in pyarrow.parquet.ParquetFile(path).iter_batches(batch_size=10_000):
+                for column in batch.columns:
+                    is_text = pyarrow.types.is_string(column.type)
+                    texts = (
+                        column if is_text else pc.struct_field(pc.list_flatten(column), "content")
+                    )
+                    seen.update(*texts.to_pylist())
     return sorted(seen)
+
+
+def first_rows(output_dir: str | Path, stage: str, half: str, count: int) -> list[Row]:
+    """Returns up to `count` rows. It reads no more of the files than that."""
+    import itertools
+
+    return list(itertools.islice(ParquetRows(Path(output_dir) / "data" / stage, half), count))
+
+
+class ParquetRows:
+    """The rows of one half of a stage, which are read while they are used."""
+
+    def __init__(self, folder: Path, half: str):
+        self.paths = sorted(folder.glob(f"{half}*.parquet"))
+
+    def __len__(self) -> int:
+        import pyarrow.parquet
+
+        return sum(pyarrow.parquet.read_metadata(path).num_rows for path in self.paths)
+
+    def __iter__(self) -> Iterator[Row]:
+        import pyarrow.parquet
+
+        for path in self.paths:
+            for batch in pyarrow.parquet.ParquetFile(path).iter_batches(batch_size=1_000):
+                yield from batch.to_pylist()
 
 
 def make_tokenizer(output_dir: str | Path, n_positions: int) -> "PreTrainedTokenizerFast":
@@ -135,8 +196,8 @@ def sample_title(output_dir: str | Path) -> str:
 
     Without prompts it is the start of a held-out text.
     """
-    titles = [content(row["prompt"]) for row in load_stage(output_dir, "sft")["test"]]
+    titles = [content(row["prompt"]) for row in first_rows(output_dir, "sft", "test", 10_000)]
     if not titles:
-        text = load_stage(output_dir, "pretrain")["test"][0]["text"]
+        text = first_rows(output_dir, "pretrain", "test", 1)[0]["text"]
         return text[:_SAMPLE_START].strip() or text
     return next((title for title in titles if 2 <= len(title) <= 8), min(titles, key=len))

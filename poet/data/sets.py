@@ -43,8 +43,7 @@ class Sets:
 
     def shape_of(self, stage: str) -> str:
         """Returns the shape of the source that a stage uses."""
-        keys = (stage, "corpus", "sft", "dpo", "pretrain")
-        return next(self.sources[key].shape for key in keys if key in self.sources)
+        return self.sources.get(stage, common_source(self.sources)).shape
 
     def leave_out(self, stage: str, reason: str) -> None:
         """Gives the stage no rows."""
@@ -60,8 +59,7 @@ def make_sets(options: "DataOptions") -> Sets:
     named = options.sources()
     sources = {key: read_source(name, options) for key, name in named.items()}
     sets = Sets(sources, rows={stage: ([], []) for stage in STAGES})
-    # A stage without a source of its own uses the corpus, else the rows of a later stage.
-    common = next(sources[key] for key in ("corpus", "sft", "dpo", "pretrain") if key in sources)
+    common = common_source(sources)
     shared = [stage for stage in STAGES if stage not in sources]
     for stage in STAGES:
         if stage in sources:
@@ -72,6 +70,11 @@ def make_sets(options: "DataOptions") -> Sets:
         for stage in shared:
             _use_whole(stage, common, options, sets)
     return sets
+
+
+def common_source(sources: dict[str, Source]) -> Source:
+    """Returns the source of the stages without one of their own: the corpus, else later rows."""
+    return next(sources[key] for key in ("corpus", "sft", "dpo", "pretrain") if key in sources)
 
 
 # --------------------------------------------------------------------------------- whole sources
@@ -90,9 +93,9 @@ def _use_whole(stage: str, source: Source, options: "DataOptions", sets: Sets) -
         raise UserError(
             f"{source.name}: {len(items)} usable text is too few: one more is held out."
         )
-    if (stage, source.shape) not in _ROW:
-        return sets.leave_out(stage, _MISSING[stage])
-    make_row = _ROW[stage, source.shape]
+    if (stage, source.shape) not in ROW:
+        return sets.leave_out(stage, MISSING[stage])
+    make_row = ROW[stage, source.shape]
     train, test = rows.hold_out(items, options.held_out)
     sets.rows[stage] = [make_row(item) for item in train], [make_row(item) for item in test]
 
@@ -101,7 +104,7 @@ def _poem_text(poem: Poem) -> Row:
     return {"text": f"{poem.title}\n{poem.text}"}
 
 
-_ROW: dict[tuple[str, str], Any] = {
+ROW: dict[tuple[str, str], Any] = {
     ("pretrain", POEMS): _poem_text,
     ("pretrain", DOCUMENTS): lambda text: {"text": text},
     ("pretrain", ANSWERS): lambda row: {"text": shapes.text_of(row)},
@@ -112,7 +115,10 @@ _ROW: dict[tuple[str, str], Any] = {
     ("dpo", POEMS): rows.dpo_row,
     ("dpo", PAIRS): lambda row: row,
 }
-_MISSING = {
+NO_PREFERENCE = (
+    "no preference is chosen. Choose one with --preference, or name pairs as --dpo PATH."
+)
+MISSING = {
     "sft": "the texts have no titles and no prompts. "
     "Give titles, or name rows with prompt and completion as --sft PATH.",
     "dpo": "the rows have no chosen and rejected answers. Name such rows as --dpo PATH.",
@@ -203,12 +209,8 @@ def _pairs(
     sets.preference = options.preference or ""
     if sets.preference == "auto":
         sets.preference = preference_for(poems)
-    names = ", ".join(preferences.PREFERENCES)
     if not sets.preference:
-        return (
-            [],
-            "no preference is chosen. Choose one with --preference, or name pairs as --dpo PATH.",
-        )
+        return [], NO_PREFERENCE
     prefers = preferences.get(sets.preference, training)
     preferred, others = [], []
     for poem in poems:
@@ -225,4 +227,10 @@ def _pairs(
         found = f"no poem is {sets.preference}"
     else:
         found = f"all poems are {sets.preference}"
-    return [], f"no pair can be formed: {found}. Choose another --preference: {names}."
+    return [], no_pairs(found)
+
+
+def no_pairs(found: str) -> str:
+    """Returns the reason why alignment is left out."""
+    names = ", ".join(preferences.PREFERENCES)
+    return f"no pair can be formed: {found}. Choose another --preference: {names}."

@@ -13,7 +13,7 @@ from pathlib import Path
 from transformers import PreTrainedTokenizerFast
 
 from poet.data.rows import POEM_SEPARATOR, Row, content, split_title
-from poet.data.run_data import STAGES, load_stage, make_tokenizer
+from poet.data.run_data import STAGES, first_rows, make_tokenizer
 from poet_tokenizer import Message, encode_text
 
 IGNORED = -100  # PyTorch's cross-entropy gives no loss where the label is -100
@@ -83,12 +83,9 @@ def show_data(output_dir: str | Path, block_length: int) -> str:
     tokenizer = make_tokenizer(output_dir, block_length)
     parts = []
     for stage in STAGES:
-        rows = load_stage(output_dir, stage)["train"]
-        if not len(rows):
-            continue
         count = block_length if stage == "pretrain" else _ROWS  # a block holds several poems
-        rows = rows.select(range(min(count, len(rows)))).to_list()
-        parts.append(show_stage(stage, rows, tokenizer, block_length))
+        if rows := first_rows(output_dir, stage, "train", count):
+            parts.append(show_stage(stage, rows, tokenizer, block_length))
     return "\n\n".join(parts)
 
 

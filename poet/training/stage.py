@@ -148,6 +148,8 @@ class Stage:
         """
         # Without it Trainer's losses are (n - 1) / n of the true loss (transformers#46204).
         model.loss_type = "ForCausalLM"
+        if model.config.tie_word_embeddings:  # else loading a checkpoint warns of a missing key
+            model._keys_to_ignore_on_save = set(model.all_tied_weights_keys)
         holder = self.args if isinstance(self.options, GRPOOptions) else self.options
         model.generation_config = generation_defaults(
             tokenizer, model.config.n_positions, holder.temperature

@@ -1,0 +1,182 @@
+"""Makes the data sets of a corpus that is larger than memory: `streaming: true` in data.yaml.
+
+A hash of its text decides the stage of a poem, and whether it is held out. Copies of a poem thus
+stay together. Items go to files of a bounded size first. Each file is then shuffled in memory, and
+becomes one Parquet file.
+
+It knows sources, shapes and rows. It does not know tokens. build.py calls it.
+"""
+
+import hashlib
+import itertools
+import json
+import random
+import shutil
+from collections.abc import Sequence
+from contextlib import ExitStack
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from poet.data import preferences, rows
+from poet.data.items import Source, check_usable, open_source
+from poet.data.poems import Poem
+from poet.data.rows import Row
+from poet.data.run_data import HALVES, STAGES, ParquetRows, write_rows
+from poet.data.sets import (
+    MISSING,
+    NO_PREFERENCE,
+    ROW,
+    Sets,
+    common_source,
+    no_pairs,
+    preference_for,
+)
+from poet.data.shapes import POEMS
+from poet.data.sources import size_of
+from poet.errors import UserError
+
+if TYPE_CHECKING:
+    from poet.data.build import DataOptions
+
+_BUCKET_BYTES = 16 * 2**20  # of text that is shuffled in memory at once
+_MOST_BUCKETS = 64  # per set, because all of them are open at once
+_HELD_OUT_BYTES = 8 * 2**20  # evaluation reads all held-out rows into memory
+
+
+def write_sets(options: "DataOptions", folder: Path) -> Sets:
+    """Writes the Parquet files of all stages into `folder`. Returns the sets without their rows.
+
+    Raises:
+        UserError: A source cannot be read, or it has too few items for a stage.
+    """
+    if options.preference == "novel":
+        raise UserError("the preference novel holds all poems in memory. Leave streaming out.")
+    sources = {key: open_source(name, options) for key, name in options.sources().items()}
+    sets = Sets(sources, rows={stage: ([], []) for stage in STAGES})
+    common = common_source(sources)
+    for key, source in sources.items():
+        own = [key] if key in STAGES else []
+        shared = [stage for stage in STAGES if stage not in sources] if source is common else []
+        _distribute(source, own, shared, options, sets, folder)
+    for stage in STAGES:
+        (folder / stage).mkdir(exist_ok=True)
+        for half in HALVES:
+            if not any((folder / stage).glob(f"{half}*")):  # each stage has its files
+                write_rows([], stage, folder / stage / f"{half}.parquet")
+    return sets
+
+
+def _distribute(
+    source: Source,
+    own: list[str],
+    shared: list[str],
+    options: "DataOptions",
+    sets: Sets,
+    folder: Path,
+) -> None:
+    """Writes the rows of one source.
+
+    Args:
+        own: Stages that use the whole source.
+        shared: Stages among which poems are split. They use rows of other shapes whole.
+    """
+    items = iter(source.items)
+    head = list(itertools.islice(items, 1000))
+    is_split = source.shape == POEMS and "corpus" in sets.sources
+    stages = own + shared
+    preference = options.preference or ""
+    if source.shape == POEMS and "dpo" in stages:
+        preference = preference_for(head) if preference == "auto" else preference
+        sets.preference = preference
+        if not preference:
+            sets.leave_out("dpo", NO_PREFERENCE)
+            stages = [stage for stage in stages if stage != "dpo"]
+    for stage in stages:
+        if (stage, source.shape) not in ROW:
+            sets.leave_out(stage, MISSING[stage])
+    stages = [stage for stage in stages if (stage, source.shape) in ROW]
+    ratio = [
+        share if stage in stages else 0 for stage, share in zip(STAGES, options.split, strict=True)
+    ]
+    sets.ratio = ratio if is_split else sets.ratio
+    size = size_of(source.name)
+    held_out = min(options.held_out, _HELD_OUT_BYTES / max(1, size))
+    buckets = min(_MOST_BUCKETS, 1 + size // _BUCKET_BYTES)
+    parts = folder / "parts"
+    count = 0
+    with ExitStack() as stack:
+        files: dict[Path, Any] = {}
+        for item in itertools.chain(head, items):
+            count += 1
+            text = item.wording if isinstance(item, Poem) else json.dumps(item, sort_keys=True)
+            place, chance, bucket = _numbers(f"{options.seed}\n{text}")
+            half = HALVES[chance < held_out]
+            used = [_choose(ratio, place)] if is_split else stages
+            line = json.dumps(asdict(item) if isinstance(item, Poem) else item) + "\n"
+            for stage in used:
+                path = parts / stage / half / f"{int(bucket * buckets):02}"
+                if path not in files:
+                    path.parent.mkdir(parents=True, exist_ok=True)
+                    files[path] = stack.enter_context(path.open("w", encoding="utf-8"))
+                files[path].write(line)
+    check_usable(source, count)
+    source.items = range(count)  # only their number is known from here on
+    for stage in stages:
+        _write_stage(stage, source, preference, options, sets, folder)
+    shutil.rmtree(parts)
+
+
+def _numbers(text: str) -> tuple[float, float, float]:
+    """Returns three numbers from 0 to 1 that depend on the text alone."""
+    digest = hashlib.blake2b(text.encode(), digest_size=24).digest()
+    a, b, c = (int.from_bytes(digest[i : i + 8], "big") / 2**64 for i in (0, 8, 16))
+    return a, b, c
+
+
+def _choose(ratio: Sequence[int], place: float) -> str:
+    ends = itertools.accumulate(ratio)
+    return STAGES[next(i for i, end in enumerate(ends) if place * sum(ratio) < end)]
+
+
+def _write_stage(
+    stage: str, source: Source, preference: str, options: "DataOptions", sets: Sets, folder: Path
+) -> None:
+    """Turns the parts of a stage into Parquet files of about the size of one part."""
+    (folder / stage).mkdir(exist_ok=True)
+    for half in HALVES:
+        paths = sorted((folder / "parts" / stage / half).glob("*"))
+        for path in paths:
+            part = _rows_of(path, stage, source, preference, options)
+            name = half if len(paths) == 1 else f"{half}-{path.name}"
+            write_rows(part, stage, folder / stage / f"{name}.parquet")
+    halves = [ParquetRows(folder / stage, half) for half in HALVES]
+    sets.rows[stage] = halves[0], halves[1]
+    if not all(map(len, halves)):
+        if stage != "dpo":
+            raise UserError(
+                f"{source.name}: {len(source.items)} {source.shape} are too few to stream. "
+                "Leave streaming out."
+            )
+        sets.leave_out(stage, no_pairs(f"too few poems are or are not {preference}"))
+
+
+def _rows_of(
+    path: Path, stage: str, source: Source, preference: str, options: "DataOptions"
+) -> list[Row]:
+    """Returns the rows of one part in random order. Pairs are formed within a part."""
+    rng = random.Random(f"{options.seed} {path.name}")
+    items: list[Any] = [json.loads(line) for line in path.open(encoding="utf-8")]
+    rng.shuffle(items)
+    make_row = ROW[stage, source.shape]
+    if source.shape != POEMS:
+        return [make_row(item) for item in items]
+    poems = [Poem(**{**item, "couplets": tuple(item["couplets"])}) for item in items]
+    if stage != "dpo":
+        return [make_row(poem) for poem in poems]
+    prefers = preferences.get(preference)
+    groups = {True: [], False: []}
+    for poem in poems:
+        groups[bool(prefers(poem))].append(poem)
+    pairs = rows.pair_poems(groups[True], groups[False], rng)
+    return [make_row(pair) for pair in pairs if pair[0].text != pair[1].text]
