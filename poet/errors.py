@@ -66,10 +66,11 @@ def run(main: Callable[[], int | None]) -> None:
     except BrokenPipeError:
         close_stdout()
         sys.exit(141)  # 128 + SIGPIPE, as shells count it
-    except Exception:
-        if not interrupts.has_come():
-            raise
-        end_interrupted()  # such as a lost connection to another process, which ended first
+    except Exception as error:
+        if interrupts.has_come():
+            end_interrupted()  # such as a lost connection to another process, which ended first
+        end_after_disk_error(error)
+        raise
 
 
 def end_interrupted() -> NoReturn:
@@ -77,6 +78,17 @@ def end_interrupted() -> NoReturn:
     print(" ".join(filter(None, ["interrupted.", interrupts.kept()])), file=sys.stderr, flush=True)
     interrupts.end_in(interrupts.EXIT)
     sys.exit(interrupts.EXIT_CODE)
+
+
+def end_after_disk_error(error: Exception) -> None:
+    """Exits if the disk is full or broken. Only some writers can say what is to be done then."""
+    from poet.files import FREE_SPACE, disk_error
+
+    if reason := disk_error(error):
+        file = getattr(error, "filename", None) or "a file"
+        print(f"error: cannot write {file}: {reason}. {FREE_SPACE}", file=sys.stderr)
+        close_stdout()  # the full disk may be that of `> poems.txt`
+        sys.exit(2)
 
 
 def close_stdout() -> None:

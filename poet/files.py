@@ -8,14 +8,18 @@ It knows files and folders. It does not know what is in them.
 
 import errno
 import os
+import re
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
 
-from poet.errors import UserError
+from poet.errors import UserError, first_line
 
+_DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO)
+# Errors of safetensors, tokenizers, torch and compilers, which are no OSError.
+_DISK_MESSAGES = "PytorchStreamWriter|inline_container|No space left on device|quota exceeded"
 FREE_SPACE = "Free some space, then run the command again."
 _LOCKS: dict[Path, IO[str]] = {}  # a lock ends when its file is closed
 
@@ -60,6 +64,10 @@ def replacing(path: Path) -> Iterator[Path]:
         sync(partial)
         partial.replace(path)
         sync(path.parent)
+    except OSError as error:
+        if disk_error(error):
+            error.filename = str(path)  # the error of a full disk names no file
+        raise
     finally:
         partial.unlink(missing_ok=True)
 
@@ -108,13 +116,24 @@ def publish_files(source: Path, folder: Path, last: str) -> None:
     source.rmdir()
 
 
+def disk_error(error: BaseException) -> str | None:
+    """Returns the reason if an error says that the disk is full or broken, else None."""
+    code = getattr(error, "errno", None)
+    if match := re.search(r"os error (\d+)", str(error)):
+        code = int(match[1])
+    if code in _DISK_ERRORS:
+        return os.strerror(code)
+    return first_line(error) if re.search(_DISK_MESSAGES, str(error)) else None
+
+
 @contextmanager
 def refuse_disk_errors(path: Path, advice: str = FREE_SPACE) -> Iterator[None]:
     """Turns an OSError inside the block into a UserError that names `path`."""
     try:
         yield
     except OSError as error:
-        raise UserError(f"cannot write {path}: {error.strerror or error}. {advice}") from error
+        reason = disk_error(error) or error.strerror or error
+        raise UserError(f"cannot write {path}: {reason}. {advice}") from error
 
 
 def lock(folder: Path) -> None:

@@ -4,7 +4,6 @@ It knows names of files, not their contents. A checkpoint is written under `unfi
 renamed. A finished stage gets `trainer_state.json` as its last file.
 """
 
-import errno
 import json
 import re
 import shutil
@@ -12,9 +11,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from poet.errors import UserError, first_line
+from poet.errors import UserError
 from poet.files import (
     FREE_SPACE,
+    disk_error,
     is_partial,
     make_folder,
     publish_files,
@@ -28,15 +28,6 @@ _HUB_ID = "_hub_id"
 _DONE = "trainer_state.json"
 _PARTS = ("optimizer.pt", "scheduler.pt", "trainer_state.json", "rng_state*.pth")
 _WEIGHTS = ("model.safetensors", "adapter_model.safetensors")
-_DISK_ERRORS = (
-    errno.ENOSPC,
-    errno.EDQUOT,
-    errno.EFBIG,
-    errno.EROFS,
-    errno.EACCES,
-    errno.EPERM,
-    errno.EIO,
-)
 
 
 def is_finished(folder: Path) -> bool:
@@ -132,18 +123,12 @@ def hub_id_of(folder: Path) -> str | None:
 
 @contextmanager
 def writing(folder: Path) -> Iterator[None]:
-    """Turns the error of a full or read-only disk into one message.
-
-    Only OSError shows it by its type. safetensors and torch have errors of their own.
-    """
+    """Turns the error of a full or read-only disk into one message."""
     try:
         yield
     except Exception as error:
-        is_disk_error = getattr(error, "errno", None) in _DISK_ERRORS or re.search(
-            "os error|PytorchStreamWriter|inline_container", str(error)
-        )
-        if not is_disk_error:
+        reason = error.strerror if isinstance(error, PermissionError) else disk_error(error)
+        if reason is None:
             raise
         shutil.rmtree(folder / UNFINISHED, ignore_errors=True)
-        reason = getattr(error, "strerror", None) or first_line(error)
         raise UserError(f"cannot write {folder}: {reason}. {FREE_SPACE}") from error

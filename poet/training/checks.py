@@ -4,6 +4,8 @@ All refusals of options are in this file. Each is one message that says what to 
 """
 
 import math
+import shutil
+from pathlib import Path
 from typing import Any
 
 from transformers import TrainingArguments
@@ -177,3 +179,26 @@ def _check_distillation(args: TrainingArguments) -> None:
 
 def _default(args: TrainingArguments, name: str) -> Any:
     return type(args).__dataclass_fields__[name].default
+
+
+def check_room(folder: Path, model: Any, args: TrainingArguments, kept: int) -> None:
+    """Raises a UserError if the disk has no room for two checkpoints: the last and the next one.
+
+    Args:
+        model: A model of transformers or PEFT. Of an adapter, only the trained weights are saved.
+        kept: The number of checkpoints that the folder already holds.
+    """
+    parameters = list(model.parameters())
+    trained = sum(p.numel() * p.element_size() for p in parameters if p.requires_grad)
+    is_adapter = hasattr(model, "peft_config")
+    weights = trained if is_adapter else sum(p.numel() * p.element_size() for p in parameters)
+    # AdamW keeps two numbers per weight. Other optimizers keep fewer.
+    states = 2 * trained if args.optim.startswith("adamw_torch") else 0
+    needed = max(0, 2 - kept) * (weights + states)
+    existing = next(path for path in (folder, *folder.absolute().parents) if path.exists())
+    free = shutil.disk_usage(existing).free
+    if free < needed:
+        raise UserError(
+            f"{folder}: its checkpoints need {needed / 1e6:,.0f} MB, and the disk has "
+            f"{free / 1e6:,.0f} MB left. Free some space, or pass another --output_dir."
+        )

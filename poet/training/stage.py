@@ -29,6 +29,7 @@ from poet.generation.adapter import is_adapter
 from poet.generation.load import check_template, generation_defaults, load
 from poet.training import card, checkpoints, plots, progress
 from poet.training.callbacks import StopOnSignal, owes_evaluation
+from poet.training.checks import check_room
 from poet.training.options import GRPOOptions, Options
 from poet.training.trainer import UNKNOWN_STEPS, NonFiniteLoss, PoetTrainerMixin
 from poet_tokenizer import ask
@@ -275,9 +276,11 @@ class Stage:
             NonFiniteLoss: the last evaluation loss is NaN or infinite.
             UserError: no step was trained, the disk is full, or a push failed.
         """
+        checkpoint = checkpoints.last_checkpoint(self.folder)
+        if self.args.should_save:
+            check_room(self.folder, trainer.model, self.args, kept=int(checkpoint is not None))
         stop = StopOnSignal()
         trainer.add_callback(stop)
-        checkpoint = checkpoints.last_checkpoint(self.folder)
         state = None
         if checkpoint is not None:
             state = TrainerState.load_from_json(str(checkpoint / "trainer_state.json"))
