@@ -44,8 +44,9 @@ class Parser(argparse.ArgumentParser):
 def run(main: Callable[[], int | None]) -> None:
     """Runs the `main` of a command and exits.
 
-    The exit code is 0 after success, 2 after a `UserError`, 130 after Ctrl-C or SIGTERM, and 141 if
-    the reader of a pipe has gone (`| head`). Any other error is a bug and shows its traceback.
+    The exit code is 0 after success and 2 after a `UserError` or with a full disk. It is 130 after
+    Ctrl-C or SIGTERM, and 141 if the reader of a pipe has gone (`| head`). Any other error is a bug
+    and shows its traceback.
     """
     interrupts.listen()
     # The commands show their own progress. Libraries read this when they are imported.

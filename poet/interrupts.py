@@ -74,7 +74,7 @@ def held(announcement: str) -> Iterator[None]:
 
 
 def end_in(seconds: float) -> None:
-    """Ends the process after `seconds`, whatever it does then."""
+    """Ends the process after `seconds`, even if it is still at work."""
     if _State.end is not None:
         _State.end.cancel()
     _State.end = threading.Timer(seconds, os._exit, [EXIT_CODE])

@@ -31,10 +31,12 @@ def test_a_failed_write_keeps_the_old_file(tmp_path):
 
 def test_a_disk_error_names_the_path_and_the_advice():
     with (
-        pytest.raises(UserError, match=r"^cannot write x: No space left\. Free some space"),
+        pytest.raises(
+            UserError, match=r"^cannot write x: No space left on device\. Free some space"
+        ),
         refuse_disk_errors(Path("x")),
     ):
-        raise OSError(28, "No space left")
+        raise OSError(28, "No space left on device")
 
 
 def test_another_run_is_refused_with_the_differences(tmp_path):
