@@ -76,11 +76,21 @@ def stream_blocks(
     even after several passes.
     """
 
-    def encode(batch: dict[str, list[str]]) -> dict[str, list[list[int]]]:
-        text = "".join(text + POEM_SEPARATOR for text in batch["text"])
-        return _cut(encode_text(tokenizer, text), length)
+    return rows.map(
+        _encode,
+        batched=True,
+        batch_size=1000,
+        remove_columns=["text"],
+        fn_kwargs={"tokenizer": tokenizer, "length": length},
+    ).repeat(None)
 
-    return rows.map(encode, batched=True, batch_size=1000, remove_columns=["text"]).repeat(None)
+
+def _encode(
+    batch: dict[str, list[str]], tokenizer: PreTrainedTokenizerFast, length: int
+) -> dict[str, list[list[int]]]:
+    """Returns the blocks of a batch. Worker processes can only get a function of a module."""
+    text = "".join(text + POEM_SEPARATOR for text in batch["text"])
+    return _cut(encode_text(tokenizer, text), length)
 
 
 def _cut(ids: list[int], length: int) -> dict[str, list[list[int]]]:

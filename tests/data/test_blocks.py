@@ -2,6 +2,7 @@
 
 import itertools
 import json
+import pickle
 
 import pytest
 from datasets import IterableDataset
@@ -59,6 +60,15 @@ def test_a_stream_repeats_the_text():
     blocks = list(itertools.islice(stream_blocks(rows, tokenizer, 8), 3 * count))
     assert count > 2 and blocks[0] != blocks[1]
     assert blocks == 3 * blocks[:count]
+
+
+def test_a_stream_can_be_sent_to_worker_processes(tmp_path, invented):
+    (tmp_path / "poems.json").write_text(json.dumps(invented(60)), encoding="utf-8")
+    build_datasets(DataOptions(corpus=str(tmp_path / "poems.json")), tmp_path)
+    rows = load_stage(tmp_path, "pretrain", streaming=True)["train"]
+    stream = stream_blocks(rows, build_tokenizer(characters(tmp_path), 16), 16)
+    sent = pickle.loads(pickle.dumps(stream))  # so Python 3.14 starts its workers
+    assert list(itertools.islice(sent, 5)) == list(itertools.islice(stream, 5))
 
 
 def test_streamed_and_in_memory_rows_give_the_same_text(tmp_path, invented):
