@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from poet import errors
 from poet.errors import UserError
+from poet.text import visible
 
 if TYPE_CHECKING:
     from poet.prosody.request import FormRequest
@@ -396,7 +397,7 @@ def _default_model(request: "FormRequest | None") -> str:
 
 
 def _note(message: str) -> None:
-    print(f"note: {message}", file=sys.stderr, flush=True)
+    print(visible(f"note: {message}"), file=sys.stderr, flush=True)
 
 
 class _Printer:
@@ -426,7 +427,7 @@ class _Printer:
             return
         if self.begun and self.waiting.startswith("\n"):
             text = "\n" + text
-        print(self.convert(text) if self.convert else text, end="", flush=True)
+        print(visible(self.convert(text) if self.convert else text), end="", flush=True)
         # A line break is printed only when text follows it.
         self.waiting, self.begun = "\n" if self.waiting.endswith("\n") else "", True
 
@@ -467,7 +468,7 @@ def _evaluate(options: argparse.Namespace) -> None:
     if options.json:
         print(json.dumps(result.to_json(), ensure_ascii=False, indent=1))
     else:
-        print(table(result.columns()))
+        print(visible(table(result.columns())))
     if figure is not None:
         rows = {name: row.to_json() for name, row in result.columns().items()}
         try:

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from typing import Any, NoReturn
 
 from poet import interrupts
+from poet.text import visible
 
 
 class UserError(Exception):
@@ -60,7 +61,7 @@ def run(main: Callable[[], int | None]) -> None:
         sys.stdout.flush()  # reports a closed pipe here instead of at the exit of Python
         sys.exit(code)
     except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
+        print(visible(f"error: {error}"), file=sys.stderr)
         sys.exit(2)
     except KeyboardInterrupt:
         end_interrupted()

@@ -7,8 +7,17 @@ import re
 
 HAN = re.compile("[\u2e80-\u2fdf\u3005\u3007\u3400-\u9fff\uf900-\ufaff\U00020000-\U0003ffff]+")
 LINE_END = re.compile("[，。？！；,.?!;]")
+_CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 _FIVE, _SEVEN = "[^，。？！；、]{5}", "[^，。？！；、]{7}"
 _COUPLET = re.compile(f"({_FIVE}，{_FIVE}|{_SEVEN}，{_SEVEN})[。？！；]")
+
+
+def visible(text: str) -> str:
+    """Replaces the control characters of a text, which a terminal obeys, by U+FFFD.
+
+    Line breaks and tabs stay.
+    """
+    return _CONTROL.sub("\ufffd", text)
 
 
 def line_length(text: str) -> int | None:

@@ -19,6 +19,7 @@ from poet.data.shapes import POEMS
 from poet.errors import UserError
 from poet.extension import describe
 from poet.files import lock, refuse_another, refuse_disk_errors, replacing_folder
+from poet.text import visible
 
 SOURCE_KEYS = ("corpus", *STAGES)
 
@@ -355,7 +356,7 @@ def format_summary(summary: dict[str, Any]) -> str:
         f"Rows to train on + held out: {sizes}.",
         *summary["left_out"].values(),
     ]
-    return "\n".join(lines)
+    return visible("\n".join(lines))
 
 
 def _short(text: str) -> str:

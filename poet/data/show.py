@@ -14,6 +14,7 @@ from transformers import PreTrainedTokenizerFast
 
 from poet.data.rows import POEM_SEPARATOR, Row, content, split_title
 from poet.data.run_data import STAGES, first_rows, make_tokenizer
+from poet.text import visible
 from poet_tokenizer import Message, encode_text
 
 IGNORED = -100  # PyTorch's cross-entropy gives no loss where the label is -100
@@ -47,7 +48,8 @@ def make_batch(
         block_length: Tokens per block of `pretrain`.
     """
     if stage == "pretrain":
-        ids = encode_text(tokenizer, POEM_SEPARATOR.join(row["text"] for row in rows))
+        text = POEM_SEPARATOR.join(row["text"] for row in rows)
+        ids = encode_text(tokenizer, text[: _ROWS * block_length])  # a token per character or more
         length = min(block_length, len(ids))
         starts = range(0, len(ids) - length + 1, length)[:_ROWS]
         blocks = [ids[start : start + length] for start in starts]
@@ -86,7 +88,7 @@ def show_data(output_dir: str | Path, block_length: int) -> str:
         count = block_length if stage == "pretrain" else _ROWS  # a block holds several poems
         if rows := first_rows(output_dir, stage, "train", count):
             parts.append(show_stage(stage, rows, tokenizer, block_length))
-    return "\n\n".join(parts)
+    return visible("\n\n".join(parts))
 
 
 def show_stage(
@@ -190,8 +192,9 @@ def _fit(text: str) -> str:
 
 def _shorten(text: str, columns: int) -> str:
     """Cuts a text to a number of columns of the terminal."""
-    if display_width(text) <= columns:
+    if len(text) <= columns and display_width(text) <= columns:
         return text
+    text = text[: columns - 1]  # each character takes a column at least
     while display_width(text) > columns - 1:
         text = text[:-1]
     return text + "…"

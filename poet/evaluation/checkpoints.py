@@ -29,6 +29,7 @@ from poet.evaluation.row import Row, merge
 from poet.generation.adapter import base_of
 from poet.generation.load import check_template, checkpoint_kind, load
 from poet.generation.write import write, write_ids
+from poet.text import visible
 from poet.training.checkpoints import is_finished
 from poet.training.stages import ALIGNED
 
@@ -327,4 +328,4 @@ def _titles(poems: Sequence[TitledPoem]) -> list[str]:
 
 
 def _print_progress(text: str) -> None:
-    print(text, file=sys.stderr, flush=True)
+    print(visible(text), file=sys.stderr, flush=True)

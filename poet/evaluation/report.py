@@ -20,7 +20,7 @@ from poet.evaluation.intervals import Estimate
 from poet.evaluation.row import Row
 from poet.evaluation.table import table
 from poet.files import write_text
-from poet.text import HAN
+from poet.text import HAN, visible
 from poet.training.card import (
     add_evaluation,
     duration,
@@ -82,7 +82,7 @@ def write_report(run_dir: Path, rates: dict[str, Row]) -> Path:
     parts += _next_commands(run_dir, histories)
     parts += _stages(run_dir, histories)
     parts.append(f"## Data\n\n```\n{format_summary(summary)}\n```")
-    write_text(run_dir / "report.md", "\n\n".join(parts) + "\n")
+    write_text(run_dir / "report.md", visible("\n\n".join(parts)) + "\n")
     return run_dir / "report.md"
 
 
@@ -244,7 +244,7 @@ def _next_commands(run_dir: Path, histories: Histories) -> list[str]:
     folder = _last_model(run_dir, histories)
     if folder is None or list(histories) == ["pretrain"]:
         return []
-    title = sample_title(run_dir)
+    title = " ".join(sample_title(run_dir).split())
     model = shlex.quote(str(folder))
     commands = [
         "# poems for a title",
@@ -304,4 +304,5 @@ def _sentence(text: str) -> str:
 
 def _escape(text: str) -> str:
     """Makes any text of a model plain text in a cell of a Markdown table."""
-    return re.sub(r"([!-/:-@\[-`{-~])", r"\\\1", text.strip()).replace("\n", "<br>")
+    text = re.sub(r"([!-/:-@\[-`{-~])", r"\\\1", text.strip())
+    return "<br>".join(text.splitlines())

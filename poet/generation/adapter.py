@@ -69,7 +69,7 @@ def merge_adapter(
 
     try:
         weights = load_file(path / "adapter_model.safetensors")
-        adapter_tokenizer = AutoTokenizer.from_pretrained(path)
+        adapter_tokenizer = AutoTokenizer.from_pretrained(path, trust_remote_code=False)
         adapted = PeftModelForCausalLM(model, PeftConfig.from_pretrained(str(path)))
         model.generation_config = GenerationConfig.from_pretrained(path)
     except (OSError, ValueError, TypeError, SafetensorError) as error:

@@ -11,6 +11,7 @@ from typing import Literal
 
 import torch
 from huggingface_hub import metadata_load
+from jinja2 import TemplateError
 from safetensors import SafetensorError
 from transformers import (
     AutoModelForCausalLM,
@@ -22,7 +23,7 @@ from transformers import (
 
 from poet.errors import UserError, first_line
 from poet.generation.adapter import base_of, is_adapter, merge_adapter
-from poet_tokenizer import SPECIAL_TOKENS, byte_token_ids
+from poet_tokenizer import SPECIAL_TOKENS, ask, byte_token_ids
 
 Kind = Literal["continues text", "answers titles"]
 
@@ -72,9 +73,10 @@ def _load_model(path: Path) -> tuple[PreTrainedModel, PreTrainedTokenizerFast]:
             "Give the folder of a finished stage, such as runs/tang/dpo."
         )
     try:
-        tokenizer = AutoTokenizer.from_pretrained(path)
+        # transformers would ask in the terminal whether to execute the code of a checkpoint.
+        tokenizer = AutoTokenizer.from_pretrained(path, trust_remote_code=False)
         model = AutoModelForCausalLM.from_pretrained(
-            path, dtype=torch.float32, use_safetensors=True
+            path, dtype=torch.float32, use_safetensors=True, trust_remote_code=False
         ).eval()
     except RuntimeError as error:  # transformers names the shapes only in its log
         raise UserError(
@@ -82,7 +84,8 @@ def _load_model(path: Path) -> tuple[PreTrainedModel, PreTrainedTokenizerFast]:
             "The two files come from different runs. "
             "Copy both from the folder where the model was trained."
         ) from error
-    except (OSError, ValueError, SafetensorError) as error:
+    except (OSError, ValueError, ImportError, SafetensorError) as error:
+        refuse_code(path, error)
         raise UserError(
             f"{path} is not a whole checkpoint ({first_line(error)}). "
             "Copy the whole folder, or train the stage again."
@@ -115,17 +118,34 @@ def checkpoint_kind(path: str | Path) -> Kind:
     elif card.is_file() and (metadata := metadata_load(card)):
         pretrained = "pretrain" in metadata.get("tags", [])
     else:
-        pretrained = AutoTokenizer.from_pretrained(path).chat_template is None
+        template = AutoTokenizer.from_pretrained(path, trust_remote_code=False).chat_template
+        pretrained = template is None
     return "continues text" if pretrained else "answers titles"
 
 
+def refuse_code(path: str | Path, error: Exception) -> None:
+    """Raises a UserError if transformers would only load `path` with the code that is in it."""
+    if "trust_remote_code" in str(error):
+        raise UserError(
+            f"{path} names code of its own. This project never executes such code. Give a model "
+            "and a tokenizer that transformers knows."
+        ) from error
+
+
 def check_template(tokenizer: PreTrainedTokenizerFast, path: str | Path) -> None:
-    """Raises a UserError if the tokenizer has no chat template, which turns titles into prompts."""
+    """Raises a UserError without a chat template that turns a title into a prompt."""
     if tokenizer.chat_template is None:
         raise UserError(
             f"the tokenizer in {path} has no chat template. The template turns a title into a "
             "prompt. Write one into chat_template.jinja in that folder."
         )
+    try:
+        tokenizer.apply_chat_template(ask("春"), add_generation_prompt=True)
+    except (TemplateError, TypeError) as error:
+        raise UserError(
+            f"the chat template of the tokenizer in {path} does not make a prompt of a title "
+            f"({first_line(error)}). Correct it, or use another checkpoint."
+        ) from error
 
 
 def generation_defaults(

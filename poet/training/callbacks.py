@@ -18,6 +18,7 @@ from transformers import (
 from poet import console, device, interrupts
 from poet.files import write_text
 from poet.generation.write import continue_text, write
+from poet.text import visible
 
 if TYPE_CHECKING:
     from poet.training.stage import Stage
@@ -65,7 +66,7 @@ class ShowSample(TrainerCallback):
         if "eval_rewards/margins" in metrics:
             facts.append(f"reward margin {metrics['eval_rewards/margins']:.3f}")
         printed = "\n".join(["", "  ".join(facts), f"  {self.prompt}", *_columns(texts)])
-        console.stdout().print(printed)
+        console.stdout().print(visible(printed))
 
     def _write(self, model: PreTrainedModel, seed: int) -> str:
         plain = self.stage.options.plain

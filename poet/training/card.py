@@ -12,6 +12,7 @@ from typing import Any
 from huggingface_hub import EvalResult, ModelCardData
 
 from poet.files import write_text
+from poet.text import visible
 from poet.training.checkpoints import arguments_of, log_history, round_folder
 from poet.training.stages import STAGES
 
@@ -192,4 +193,5 @@ def _cell(value: Any) -> str:
         return f"{value:.4g}"
     if isinstance(value, int) and not isinstance(value, bool):
         return f"{value:,}"
-    return " ".join(str(value).split()).replace("|", "\\|")
+    # A name of the data may hold tags, links or terminal escapes.
+    return re.sub(r"([\\`*_\[\]<>|&~])", r"\\\1", visible(" ".join(str(value).split())))

@@ -26,7 +26,8 @@ from poet import device, interrupts
 from poet.data import run_data
 from poet.errors import UserError, first_line
 from poet.generation.adapter import is_adapter
-from poet.generation.load import check_template, generation_defaults, load
+from poet.generation.load import check_template, generation_defaults, load, refuse_code
+from poet.text import visible
 from poet.training import card, checkpoints, plots, progress
 from poet.training.callbacks import StopOnSignal, owes_evaluation
 from poet.training.checks import check_room
@@ -91,8 +92,9 @@ class Stage:
         if path is None:
             return run_data.make_tokenizer(self.run_folder, n_positions)
         try:
-            tokenizer = AutoTokenizer.from_pretrained(path)
+            tokenizer = AutoTokenizer.from_pretrained(path, trust_remote_code=False)
         except (OSError, ValueError) as error:
+            refuse_code(path, error)
             raise UserError(
                 f"no tokenizer could be loaded from {path}. --tokenizer_name_or_path takes a "
                 "folder or the id of a repository on the Hub"
@@ -323,7 +325,7 @@ class Stage:
     def say(self, text: str) -> None:
         """Prints a line, in the main process only."""
         if self.args.process_index == 0:
-            print(text, flush=True)
+            print(visible(text), flush=True)
 
     def _kept(self) -> str:
         """Returns what a run has after Ctrl-C, in the main process only."""
