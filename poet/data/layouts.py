@@ -51,6 +51,7 @@ Block = list[str]  # rows that belong together
 Record = dict[str, Any]
 Records = Iterator[tuple[str, Record]]
 IsLine = Callable[[str], bool]
+_AUTHOR = re.compile(r"^(by\s|作者\s*[:：])\s*", re.IGNORECASE)
 
 
 class Layout(NamedTuple):
@@ -75,7 +76,10 @@ def read_text(rows: Iterable[Row], is_markdown: bool, found: Counter[str]) -> Re
             break
     if not head:
         return
-    layout = detect([row for _, row in head], is_markdown)
+    try:
+        layout = detect([row for _, row in head], is_markdown)
+    except UserError as error:
+        raise UserError(f"{head[0][0]}: {error}") from error
     found[layout.name] += 1
     yield from layout.read(itertools.chain(head, rows))
 
@@ -96,7 +100,8 @@ def detect(head: list[str], is_markdown: bool = False) -> Layout:
     if cells := _find_cells(rows, is_chinese, "：:, \u3000" if is_chinese else ":"):
         return Layout(cells.name, cells.read)
     if not has_blanks:
-        if len(rows) > 2 and _holds_poem(rows[0]) and _share(_holds_poem, rows) >= 0.8:
+        is_enough = len(rows) > 2 or all(row.count("|") > 1 for row in rows)
+        if is_enough and _holds_poem(rows[0]) and _share(_holds_poem, rows) >= 0.8:
             return Layout("a row per poem, without titles", lambda rows: _each_row(rows, "lines"))
         if len(rows) >= 10 and statistics.mean(map(len, rows)) > (40 if is_chinese else 80):
             return Layout("a row per document", lambda rows: _each_row(rows, "text"))
@@ -133,7 +138,8 @@ def _line_test(rows: list[str]) -> IsLine:
     if _share(is_line_of_poem, rows) > 0.1:
         return is_line_of_poem
     lengths = Counter(_unmarked_length(row) for row in rows)
-    usual = {length for length in range(4, 8) if lengths[length] >= 0.2 * len(rows)}
+    least = {4: 0.2, 5: 0.05, 6: 0.2, 7: 0.05}
+    usual = {length for length in least if lengths[length] >= least[length] * len(rows)}
     if sum(lengths[length] for length in usual) < 0.5 * len(rows):
         return is_line_of_poem
     return lambda row: _unmarked_length(row) in usual
@@ -156,7 +162,7 @@ def _holds_poem(row: str) -> bool:
 def _has_title(block: Block, is_line: IsLine) -> bool:
     """Returns whether the first row of a block is not a line of the poem.
 
-    A title may end in a mark too. It is then shorter than all other rows and has fewer marks. In
+    A title may end in a mark too. It is then shorter than all other rows and has no other mark. In
     verse without marks, a title as long as a line makes the number of rows odd.
     """
     first, rest = block[0], block[1:]
@@ -167,15 +173,20 @@ def _has_title(block: Block, is_line: IsLine) -> bool:
     return (
         bool(rest)
         and len(first) < min(map(len, rest))
-        and len(LINE_END.findall(first)) < len(LINE_END.findall(rest[0]))
+        and len(LINE_END.findall(first)) == 1 < len(LINE_END.findall(rest[0]))
     )
 
 
 def _names_author(block: Block, is_line: IsLine) -> bool:
-    """Returns whether the second row is an author's name."""
-    if len(block) > 2 and re.match(r"(by\s|作者\s*[:：])", block[1], re.IGNORECASE):
+    """Returns whether the second row is an author's name.
+
+    In verse without marks, a name as long as a line makes the number of rows even.
+    """
+    if len(block) < 3 or not all(map(is_line, block[2:])):
+        return len(block) > 2 and bool(_AUTHOR.match(block[1]))
+    if not is_line(block[1]):
         return True
-    return len(block) > 2 and not is_line(block[1]) and all(map(is_line, block[2:]))
+    return len(block) % 2 == 0 and not is_line(block[0]) and not LINE_END.search(block[1])
 
 
 def _is_heading(block: Block, is_line: IsLine) -> bool:
@@ -187,7 +198,7 @@ def _titled(block: Block, is_line: IsLine) -> Record:
     """Returns the record of a poem that begins with its title, and perhaps its author."""
     rows = [row for row in block if row]
     if _names_author(rows, is_line):
-        author = re.sub(r"^(by\s|作者\s*[:：])\s*", "", rows[1], flags=re.IGNORECASE)
+        author = _AUTHOR.sub("", rows[1])
         return {"title": rows[0], "author": author, "lines": block[block.index(rows[1]) + 1 :]}
     return {"title": rows[0], "lines": block[block.index(rows[0]) + 1 :]}
 
@@ -397,9 +408,9 @@ class _Cells(NamedTuple):
 
 def _find_cells(rows: list[str], is_chinese: bool, separators: str) -> _Cells | None:
     """Returns how rows of title and text are parted, or None."""
-    if len(rows) < (2 if is_chinese else 3):
-        return None
     for separator in separators:
+        if len(rows) < (3 if not is_chinese else 1 if separator in "\t|｜：:" else 2):
+            continue
         between_lines = sum(_is_verse(row, separator) for row in rows)
         if is_chinese and between_lines >= _NEARLY_ALL * len(rows):
             continue
@@ -411,10 +422,18 @@ def _find_cells(rows: list[str], is_chinese: bool, separators: str) -> _Cells | 
             split = [cells for cells, fit in zip(split, fits, strict=True) if fit]
             has_number = _share(lambda c: re.fullmatch(r"[\d_.-]+", c[0].strip()), split) == 1
             names = [cells[has_number:-1] for cells in split]
-            # Of two cells, the one that repeats more is the author.
-            sizes = [len(set(column)) for column in zip(*names, strict=True)]
-            return _Cells(separator, lead, len(sizes) == 2 and sizes[0] < sizes[1], has_number)
+            is_author_first = len(names[0]) == 2 and _is_author_first(names)
+            return _Cells(separator, lead, is_author_first, has_number)
     return None
+
+
+def _is_author_first(pairs: list[list[str]]) -> bool:
+    """Returns whether the first of two columns holds names: they repeat more, or are short."""
+    first, second = zip(*pairs, strict=True)
+    if len(set(first)) != len(set(second)):
+        return len(set(first)) < len(set(second))
+    longest = max(map(len, first))
+    return longest <= 4 and statistics.mean(map(len, second)) > 2 * longest
 
 
 def _fits(cells: list[str], separator: str, lead: int, is_chinese: bool) -> bool:
@@ -443,10 +462,25 @@ def _is_verse(text: str, separator: str) -> bool:
 
 
 def _are_titles_between(rows: list[str], is_line: IsLine) -> bool:
-    """Returns whether one or two rows that are no lines stand before lines, at least twice."""
+    """Returns whether one or two rows that are no lines stand before lines, at least twice.
+
+    Raises:
+        UserError: Lines without marks are odd in number, so some titles look like lines.
+    """
     runs = [(is_verse, len(list(run))) for is_verse, run in itertools.groupby(rows, is_line)]
     headings = [length for is_verse, length in runs if not is_verse]
-    return len(headings) > 1 and max(headings) <= 2 and not runs[0][0] and runs[-1][0]
+    poems = [length for is_verse, length in runs if is_verse]
+    if len(headings) < 2 or max(headings) > 2 or not poems:
+        return False
+    begins_and_ends_well = not runs[0][0] and runs[-1][0]
+    if is_line is is_line_of_poem or min(poems) < 4:
+        return begins_and_ends_well
+    if not begins_and_ends_well or any(length % 2 for length in poems):
+        raise UserError(
+            "the titles cannot be told from the lines, which have no marks. "
+            "Put a blank line before each title."
+        )
+    return True
 
 
 def _read_titles_between(rows: Iterable[Row], is_line: IsLine) -> Records:
@@ -598,7 +632,7 @@ def _read_below_titles(rows: Iterable[Row]) -> Records:
     for place, block in _groups(rows, 1):
         is_title = len(block) == 1 and _looks_like_title(block[0])
         if poem and is_title and not poem[1]["lines"] and not poem[1].get("author"):
-            poem[1]["author"] = re.sub(r"^by\s+", "", block[0], flags=re.IGNORECASE)
+            poem[1]["author"] = _AUTHOR.sub("", block[0])
         elif poem and not is_title:
             poem[1]["lines"] += ["", *block] if poem[1]["lines"] else block
         else:

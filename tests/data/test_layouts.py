@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from poet.data.layouts import couplets, read_text
 from poet.data.poems import Poem, read_corpus
+from poet.errors import UserError
 from poet.text import line_length
 
 SPRING = ("春眠不覺曉，處處聞啼鳥。", "夜來風雨聲，花落知多少。")
@@ -356,6 +357,36 @@ def test_a_readme_is_read_by_its_headings():
         [("", "", ("Some words.",)), ("One", "", ("Text of one.",)),
          ("Two", "", ("Text of two.", "More of it."))],
     )  # fmt: skip
+
+
+def test_titles_that_look_like_lines_are_refused_or_counted():
+    rows = {
+        title: bare(poem) for title, poem in zip(("五字的題目", "春"), (SPRING, TOWER), strict=True)
+    }
+    close = "\n".join(f"{title}\n" + "\n".join(lines) for title, lines in rows.items())
+    for text in (f"夏\n{close}\n秋\n" + "\n".join(bare(TEMPLE)), f"{close}\n{close}"):
+        with pytest.raises(UserError, match="line 1: the titles cannot be told .* blank line"):
+            read(text)
+    apart = "\n\n".join(f"{title}\n某人\n" + "\n".join(lines) for title, lines in rows.items())
+    assert [poem[:2] for poem in read(apart)[1]] == [("五字的題目", "某人"), ("春", "某人")]
+    names = "\n\n".join("春\n五字的名字\n" + "\n".join(lines) for lines in rows.values())
+    assert [poem[1] for poem in read(names)[1]] == ["五字的名字"] * 2
+
+
+def test_two_poems_in_rows_are_no_title_and_poem():
+    assert read("".join(SPRING) + "\n" + "".join(TOWER + TOWER))[1] == [
+        ("", "", ("".join(SPRING), "".join(TOWER + TOWER)))
+    ]
+
+
+def test_of_two_cells_the_author_is_the_one_that_repeats_or_is_short():
+    rows = [("王維", title, "".join(poem)) for title, poem in POEMS.items()]
+    assert [poem[1] for poem in read("\n".join(map("\t".join, rows)))[1]] == ["王維"] * 3
+    assert read("李白|夜泊牛渚懷古詠史詩|" + "".join(SPRING))[1][0][:2] == (
+        "夜泊牛渚懷古詠史詩",
+        "李白",
+    )
+    assert read("春曉|孟浩然|" + "".join(SPRING))[1][0][:2] == ("春曉", "孟浩然")
 
 
 def test_a_layout_holds_for_rows_after_those_that_decided():
