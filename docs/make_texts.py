@@ -2,13 +2,15 @@
 
     python docs/make_texts.py couplets > couplets.jsonl     poems with titles, in rhymed couplets
     python docs/make_texts.py questions > questions.jsonl   conversations of one question
-    python docs/make_texts.py pairs > pairs.jsonl           a prompt, a chosen and a rejected answer
+    python docs/make_texts.py pairs > pairs.jsonl           a title, a short poem and a long one
+    python docs/make_texts.py check runs/couplets/sft       measures models that write couplets
 
 All sentences come from the word lists below, so a small model can learn them.
 """
 
 import argparse
 import json
+import os
 import random
 from collections.abc import Iterator
 
@@ -47,18 +49,17 @@ ASKED = ["What does {a} eat?", "Where does {a} live?", "What is a young {name} c
 POLITE = ["", "Tell me: ", "Please answer. ", "A question: ", "I wonder. ", "Quick: "]
 
 
-def poem(rng: random.Random, couplets: int, rhymed: bool = True) -> list[str]:
-    """Returns the lines of a poem. Each pair of lines ends in a rhyme, or in two unlike words."""
+def poem(rng: random.Random, couplets: int) -> str:
+    """Returns a poem of two lines per couplet. The lines of a couplet rhyme."""
     lines = []
     for _ in range(couplets):
-        first, second = rng.sample(RHYMES, 2)
-        words = rng.sample(first, 2) if rhymed else [rng.choice(first), rng.choice(second)]
+        words = rng.sample(rng.choice(RHYMES), 2)
         for mark, rhyme in zip(",.", words, strict=True):
             frame = rng.choice(FRAMES)
             adjective, noun, verb = (rng.choice(words) for words in (ADJECTIVES, NOUNS, VERBS))
             line = frame.format(adjective=adjective, noun=noun, verb=verb, rhyme=rhyme)
             lines.append(line + mark)
-    return lines
+    return "\n".join(lines)
 
 
 def title(rng: random.Random) -> str:
@@ -66,7 +67,7 @@ def title(rng: random.Random) -> str:
 
 
 def couplets(rng: random.Random) -> dict:
-    return {"title": title(rng), "text": "\n".join(poem(rng, rng.randint(1, 3)))}
+    return {"title": title(rng), "text": poem(rng, rng.randint(1, 3))}
 
 
 def questions(rng: random.Random) -> dict:
@@ -83,9 +84,8 @@ def questions(rng: random.Random) -> dict:
 
 
 def pairs(rng: random.Random) -> dict:
-    chosen, rejected = poem(rng, 1), poem(rng, 1, rhymed=False)
-    prompt = f"Write two lines about {title(rng).lower()}."
-    return {"prompt": prompt, "chosen": "\n".join(chosen), "rejected": "\n".join(rejected)}
+    chosen, rejected = poem(rng, 1), poem(rng, rng.randint(2, 3))
+    return {"prompt": title(rng), "chosen": chosen, "rejected": rejected}
 
 
 KINDS = {"couplets": couplets, "questions": questions, "pairs": pairs}
@@ -96,12 +96,38 @@ def records(kind: str, count: int, seed: int = 0) -> Iterator[dict]:
     return (KINDS[kind](rng) for _ in range(count))
 
 
+def rhymes(text: str) -> bool:
+    """Returns whether each pair of lines ends in two different words that rhyme."""
+    ends = [line.rstrip(",.").split(" ")[-1] for line in text.splitlines()]
+    return len(ends) % 2 == 0 and all(
+        first != second and any({first, second} <= set(words) for words in RHYMES)
+        for first, second in zip(ends[::2], ends[1::2], strict=True)
+    )
+
+
+def check(model: str, count: int = 200) -> str:
+    """Returns how many poems of a model have two lines, and how many rhyme."""
+    import poet
+
+    rng = random.Random(1)
+    poems = poet.write(*poet.load(model), [title(rng) for _ in range(count)], seed=0)
+    short = sum(poem.count("\n") == 1 for poem in poems) / count
+    rhymed = sum(map(rhymes, poems)) / count
+    return f"{model}: of {count} poems, {short:.0%} have two lines and {rhymed:.0%} rhyme"
+
+
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("kind", choices=KINDS)
+    parser.add_argument("kind", choices=[*KINDS, "check"])
+    parser.add_argument("models", nargs="*")
     parser.add_argument("--count", type=int, default=2000)
     options = parser.parse_args()
-    for record in records(options.kind, options.count):
-        print(json.dumps(record))
+    if options.kind == "check":
+        os.environ["TQDM_DISABLE"] = "1"
+        for model in options.models:
+            print(check(model))
+    else:
+        for record in records(options.kind, options.count):
+            print(json.dumps(record))

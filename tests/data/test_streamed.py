@@ -1,8 +1,12 @@
 """A corpus larger than memory: the same poems, in files of a bounded size."""
 
 import json
+import subprocess
+import sys
 
 import pytest
+import torch
+from helpers import ROOT
 
 from poet.data import streamed
 from poet.data.build import DataOptions, build_datasets
@@ -92,3 +96,52 @@ def test_what_needs_all_poems_in_memory_is_refused(tmp_path, invented):
         make(tmp_path, invented(20), preference="novel")
     with pytest.raises(UserError, match="too few to stream"):
         make(tmp_path, invented(3), "few")
+
+
+@pytest.mark.usefixtures("many_parts")
+@pytest.mark.parametrize("workers", [0, 2, 3])
+def test_workers_read_each_row_once(tmp_path, invented, workers):
+    make(tmp_path, invented(300))
+    stream = load_stage(tmp_path / "run", "pretrain", streaming=True)["train"]
+    loader = torch.utils.data.DataLoader(stream, batch_size=None, num_workers=workers)
+    read = sorted(row["text"] for row in loader)
+    assert read == sorted(row["text"] for row in load_stage(tmp_path / "run", "pretrain")["train"])
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("many_parts")
+def test_two_processes_read_each_row_once(tmp_path, invented):
+    make(tmp_path, invented(300))
+    script = tmp_path / "read.py"
+    script.write_text(READ.format(run=tmp_path / "run", out=tmp_path), encoding="utf-8")
+    command = ["torch.distributed.run", "--standalone", "--nproc_per_node", "2", str(script)]
+    done = subprocess.run(
+        [sys.executable, "-m", *command], capture_output=True, text=True, cwd=ROOT
+    )
+    outputs = [json.loads((tmp_path / f"{rank}.json").read_text("utf-8")) for rank in range(2)]
+    assert all(outputs), done.stderr
+    rows = load_stage(tmp_path / "run", "pretrain")["train"]
+    read = [size for both in zip(*outputs, strict=True) for size in both]
+    # The last row may come twice, so that both processes have as many. Training never gets there.
+    assert sorted(read[: len(rows)]) == sorted(len(row["text"]) for row in rows)
+    assert len(read) - len(rows) in (0, 1)
+
+
+# Trainer prepares its loader in the same way.
+READ = """
+import json, sys
+sys.path.insert(0, ".")
+import torch
+from accelerate import Accelerator
+from poet.data.run_data import load_stage
+
+def collate(rows):
+    return {{"size": torch.tensor([len(row["text"]) for row in rows])}}
+
+rows = load_stage("{run}", "pretrain", streaming=True)["train"]
+accelerator = Accelerator(cpu=True)
+loader = accelerator.prepare(torch.utils.data.DataLoader(rows, batch_size=1, collate_fn=collate))
+sizes = [int(size) for batch in loader for size in batch["size"]]
+with open(f"{out}/{{accelerator.process_index}}.json", "w") as file:
+    json.dump(sizes, file)
+"""
