@@ -1,10 +1,10 @@
 PYTHON := .venv/bin/python
 
-.PHONY: help run test tang bench chaos
+.PHONY: help run test test-slow tang bench chaos
 .DEFAULT_GOAL := help
 
 help:  ## show this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-6s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 # Without the mark `ready`, the last set-up was interrupted, and the environment is made again.
 .venv/ready: pyproject.toml constraints.txt
@@ -23,6 +23,9 @@ test: .venv/ready  ## set up, then run the tests, ruff and mypy
 	.venv/bin/ruff check .
 	.venv/bin/ruff format --check .
 	.venv/bin/mypy
+
+test-slow: .venv/ready  ## the tests that take more than ten seconds each
+	$(PYTHON) -m pytest -q -n 2 --dist loadfile -m slow tests
 
 tang: .venv/ready  ## train on the Tang poems (11 to 20 minutes; CORPUS=PATH: a local copy)
 	$(PYTHON) run.py --recipe tang $(if $(CORPUS),--corpus $(CORPUS))
