@@ -409,7 +409,8 @@ class _Cells(NamedTuple):
 def _find_cells(rows: list[str], is_chinese: bool, separators: str) -> _Cells | None:
     """Returns how rows of title and text are parted, or None."""
     for separator in separators:
-        if len(rows) < (3 if not is_chinese else 1 if separator in "\t|｜：:" else 2):
+        least = 1 if separator == "\t" or (is_chinese and separator in "|｜：:") else 3 - is_chinese
+        if len(rows) < least:
             continue
         between_lines = sum(_is_verse(row, separator) for row in rows)
         if is_chinese and between_lines >= _NEARLY_ALL * len(rows):
