@@ -13,6 +13,8 @@ from typing import Any, NoReturn
 from poet import interrupts
 from poet.text import visible
 
+_LONGEST = 2_000  # characters of a message, whatever it quotes
+
 
 class UserError(Exception):
     """A mistake of the user. The message says what is wrong, where, and what to do next."""
@@ -61,7 +63,7 @@ def run(main: Callable[[], int | None]) -> None:
         sys.stdout.flush()  # reports a closed pipe here instead of at the exit of Python
         sys.exit(code)
     except UserError as error:
-        print(visible(f"error: {error}"), file=sys.stderr)
+        print(visible(f"error: {error}"[:_LONGEST]), file=sys.stderr)
         sys.exit(2)
     except KeyboardInterrupt:
         end_interrupted()

@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
 
-from poet.errors import UserError, first_line
+from poet.errors import UserError, first_line, shorten
 
 _DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO)
 # Errors of safetensors, tokenizers, torch and compilers, which are no OSError.
@@ -184,7 +184,10 @@ def refuse_another(folder: Path, there: dict, now: dict) -> None:
     """
     differing = [key for key in sorted(there.keys() | now.keys()) if there.get(key) != now.get(key)]
     if differing:
-        changes = [f"{key} {there.get(key)} there, {now.get(key)} now" for key in differing[:3]]
+        changes = [
+            f"{key} {shorten(there.get(key), 100)} there, {shorten(now.get(key), 100)} now"
+            for key in differing[:3]
+        ]
         raise UserError(
             f"{folder} holds another run ({'; '.join(changes)}). "
             "Pass another --output_dir, or delete that folder."

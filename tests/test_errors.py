@@ -26,6 +26,7 @@ def test_a_closed_pipe_ends_a_command_without_a_traceback(flush):
     [
         ("pass", 0, ""),
         ("raise errors.UserError('春 is wrong')", 2, "error: 春 is wrong\n"),
+        ("raise errors.UserError('春' * 9_000)", 2, f"error: {'春' * 1_993}\n"),
         ("raise KeyboardInterrupt", 130, "interrupted.\n"),
     ],
 )

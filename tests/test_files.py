@@ -43,6 +43,9 @@ def test_another_run_is_refused_with_the_differences(tmp_path):
     refuse_another(tmp_path, {"seed": 1}, {"seed": 1})
     with pytest.raises(UserError, match=r"\(rank None there, 8 now; seed 1 there, 2 now\)"):
         refuse_another(tmp_path, {"seed": 1}, {"seed": 2, "rank": 8})
+    with pytest.raises(UserError) as caught:
+        refuse_another(tmp_path, {"author": "李" * 9_000}, {"author": ["杜"] * 9_000})
+    assert len(str(caught.value)) < 500
 
 
 @pytest.fixture
