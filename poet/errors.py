@@ -6,6 +6,7 @@ It knows exit codes and messages. It does not know poems, models or files.
 import argparse
 import io
 import os
+import re
 import sys
 from collections.abc import Callable
 from typing import Any, NoReturn
@@ -14,6 +15,9 @@ from poet import interrupts
 from poet.text import visible
 
 _LONGEST = 2_000  # characters of a message, whatever it quotes
+
+# How gloo and NCCL say that the process at the other end is gone.
+_LOST_PROCESS = "closed by peer|reset by peer|remote process exited"
 
 
 class UserError(Exception):
@@ -74,6 +78,9 @@ def run(main: Callable[[], int | None]) -> None:
         if interrupts.has_come():
             end_interrupted()  # such as a lost connection to another process, which ended first
         end_after_disk_error(error)
+        if int(os.environ.get("WORLD_SIZE", 1)) > 1 and re.search(_LOST_PROCESS, str(error)):
+            print("error: another process has ended. Its message says why.", file=sys.stderr)
+            sys.exit(1)
         raise
 
 

@@ -82,7 +82,7 @@ def end_in(seconds: float) -> None:
     _State.end.start()
 
 
-def _on_signal(number, frame) -> None:
+def _on_signal(number: int, frame: object) -> None:
     if _State.is_child:  # Ctrl-C reaches all processes of a terminal: the parent decides
         return
     if _State.came_at is not None:

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -221,3 +222,25 @@ def test_room_for_two_checkpoints_is_asked_for_before_training(disk, train):
     assert not list(disk.folder.rglob("checkpoint-*"))
     subprocess.run(["mount", "-o", "remount,size=16m", disk.folder], check=True)
     assert train() == (0, "")
+
+
+@SLOW
+def test_a_full_disk_ends_all_processes_and_keeps_the_last_checkpoint(disk, whole, corpus_run):
+    checkpoint = sum(path.stat().st_size for path in (whole / "checkpoint-2").iterdir())
+    disk.mount(f"size={int(3.5 * checkpoint)}")
+    (disk.folder / "data").symlink_to(corpus_run / "data")
+    folder = disk.folder / "pretrain"
+    words = [sys.executable, "-m", "accelerate.commands.launch"]
+    words += ["--config_file", "configs/accelerate/cpu_2.yaml", "train_pretrain.py"]
+    words += ["--config", "configs/tang/pretrain.yaml", *SMALL, *STEPS, "--max_steps", "9"]
+    words += ["--save_steps", "1", "--save_total_limit", "9", "--output_dir", str(folder)]
+    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+    done = subprocess.run(
+        words, cwd=ROOT, capture_output=True, text=True, timeout=300, env=environment
+    )
+    assert done.returncode and done.stderr.count("error: cannot write") == 1, done.stderr
+    last = checkpoints.last_checkpoint(folder)
+    assert last is not None and not (folder / "unfinished").exists()
+    subprocess.run(["mount", "-o", "remount,size=32m", disk.folder], check=True)
+    again = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, timeout=300)
+    assert f"resuming from {last}" in again.stdout and len(losses(folder)) == 9, again.stderr

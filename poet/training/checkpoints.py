@@ -100,6 +100,15 @@ def last_checkpoint(folder: Path) -> Path | None:
     return None
 
 
+def kept(folder: Path) -> str:
+    """Returns what an interrupted run leaves in `folder`, and how to go on, for a message."""
+    if is_finished(folder):
+        return f"{folder} is finished."
+    checkpoint = last_checkpoint(folder)
+    found = f"Kept {checkpoint}" if checkpoint else f"{folder} has no checkpoint yet"
+    return f"{found}. Run the same command to resume."
+
+
 def _has_part(folder: Path, pattern: str) -> bool:
     """Returns whether a file exists and is not empty, as a power cut may leave it."""
     return any(path.stat().st_size for path in folder.glob(pattern))

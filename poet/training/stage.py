@@ -76,7 +76,8 @@ class Stage:
         self.base_model: str | None = None
         self.speedups: SpeedUps | None = None
         self._row_count = summary["rows"].get(options.stage, {"train": 0})["train"]
-        interrupts.kept = self._kept
+        if args.process_index == 0:
+            interrupts.kept = lambda: checkpoints.kept(self.folder)
         device.check_world_size(args.world_size)
         _start_reporters(args)
         progress.silence_libraries()
@@ -326,16 +327,6 @@ class Stage:
         """Prints a line, in the main process only."""
         if self.args.process_index == 0:
             print(visible(text), flush=True)
-
-    def _kept(self) -> str:
-        """Returns what a run has after Ctrl-C, in the main process only."""
-        if self.args.process_index:
-            return ""
-        if checkpoints.is_finished(self.folder):
-            return f"{self.folder} is finished."
-        checkpoint = checkpoints.last_checkpoint(self.folder)
-        kept = f"Kept {checkpoint}" if checkpoint else f"{self.folder} has no checkpoint yet"
-        return f"{kept}. Run the same command to resume."
 
     def write_card(self, trainer: PoetTrainerMixin, folder: Path) -> None:
         """Writes the model card into `folder`."""

@@ -12,17 +12,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
-from transformers import Trainer, TrainerState
 from transformers.trainer_pt_utils import LengthGroupedSampler
-from transformers.trainer_utils import rotate_checkpoints
 
-from poet import device, interrupts
+from poet import device
 from poet.errors import UserError, first_line
-from poet.files import publish_folder
-from poet.generation.adapter import complete_adapter, is_adapter
-from poet.training import card, checkpoints
+from poet.training import card
 from poet.training.callbacks import SetEpoch
-from poet_tokenizer import save_tokenizer
+from poet.training.saving import WholeCheckpoints, changed
 
 if TYPE_CHECKING:
     from poet.training.stage import Stage
@@ -35,10 +31,10 @@ class NonFiniteLoss(RuntimeError):
     """A loss or a gradient is NaN or infinite, so further training would only spoil the weights."""
 
 
-class PoetTrainerMixin(Trainer):
+class PoetTrainerMixin(WholeCheckpoints):
     """Goes in front of a trainer class of transformers or TRL.
 
-    - Saves a checkpoint under `unfinished/` and renames it. A killed save leaves no part.
+    - Saves whole checkpoints (saving.py).
     - Weights evaluation losses by tokens instead of by batches (transformers#39241).
     - Evaluates the likelihood of held-out text, also where training has another loss.
     - Stops at the first loss or gradient that is not finite.
@@ -76,77 +72,11 @@ class PoetTrainerMixin(Trainer):
             self._seconds_before = card.seconds_trained(self.state.log_history)
         return self._seconds_before + time.perf_counter() - self._started_at
 
-    def restore(self, state: TrainerState, checkpoint: Path) -> None:
-        """Loads the weights of a training that had ended: the best weights where a recipe asks."""
-        best = state.best_model_checkpoint if self.args.load_best_model_at_end else None
-        self._load_from_checkpoint(best if best and Path(best).is_dir() else str(checkpoint))
-        state.is_local_process_zero = self.is_local_process_zero()
-        state.is_world_process_zero = self.is_world_process_zero()
-        self.state = state
-
-    # ---------------------------------------------------- checkpoints
-
-    def evaluate(self, *args, **kwargs):
-        try:
-            return super().evaluate(*args, **kwargs)
-        except KeyboardInterrupt:
-            self._save_last_step()
-            raise
-
-    def _save_last_step(self) -> None:
-        """Saves a checkpoint if an evaluation was interrupted after steps that are not saved."""
-        step, args = self.state.global_step, self.args
-        is_saved = (Path(args.output_dir) / f"checkpoint-{step}").is_dir()
-        # Several processes are interrupted at different places, and would wait for each other.
-        can_save = self.is_in_train and args.world_size == 1 and not args.metric_for_best_model
-        if step and can_save and not is_saved:
-            self._save_checkpoint(self.model, trial=None)
+    # ---------------------------------------------------- finite losses
 
     def _save_checkpoint(self, model, trial):
-        with interrupts.held("stopping after this checkpoint"):
-            self._save_whole_checkpoint(model, trial)
-
-    def _save_whole_checkpoint(self, model, trial):
         self._check_norms(self.state.global_step)
-        folder = Path(self.args.output_dir)
-        unfinished = folder / checkpoints.UNFINISHED
-        self.args.output_dir = str(unfinished)
-        try:
-            super()._save_checkpoint(model, trial)
-            self.accelerator.wait_for_everyone()
-        finally:
-            self.args.output_dir = str(folder)
-        name = f"checkpoint-{self.state.global_step}"
-        best = f"checkpoint-{self.state.best_global_step}"
-        if best == name or (folder / best).is_dir():  # the state names the folder before the rename
-            self.state.best_model_checkpoint = str(folder / best)
-            if self.args.should_save:
-                self.state.save_to_json(str(unfinished / name / "trainer_state.json"))
-        if self.args.should_save:
-            publish_folder(unfinished / name, folder / name)
-            unfinished.rmdir()
-            rotate_checkpoints(
-                output_dir=str(folder),
-                save_total_limit=self.args.save_total_limit,
-                best_model_checkpoint=self.state.best_model_checkpoint,
-                use_mtime=False,
-            )
-        self.accelerator.wait_for_everyone()
-
-    def save_model(self, output_dir=None, _internal_call=False):
-        # Trainer switches the cache off in the config. A poem is then written much more slowly.
-        with _changed(self.model.config, use_cache=True):
-            super().save_model(output_dir, _internal_call)
-        if self.args.should_save:
-            folder = Path(output_dir or self.args.output_dir)
-            # This pickle holds paths of the machine. The same options are in _arguments.json.
-            (folder / "training_args.bin").unlink(missing_ok=True)
-            if self.processing_class is not None:
-                save_tokenizer(self.processing_class, folder)
-            if is_adapter(folder):
-                complete_adapter(folder, self.model)
-
-    # ---------------------------------------------------- finite losses
+        super()._save_checkpoint(model, trial)
 
     def training_step(self, model, inputs, *args, **kwargs):
         loss = super().training_step(model, inputs, *args, **kwargs)
@@ -217,7 +147,7 @@ class PoetTrainerMixin(Trainer):
 
     def get_eval_dataloader(self, eval_dataset=None):
         """Reads all held-out rows: `dataloader_drop_last` is only meant for training."""
-        with _changed(self.args, dataloader_drop_last=False):
+        with changed(self.args, dataloader_drop_last=False):
             return super().get_eval_dataloader(eval_dataset)
 
     def prediction_step(self, model, inputs, prediction_loss_only, ignore_keys=None):
@@ -237,10 +167,10 @@ class PoetTrainerMixin(Trainer):
         """Turns off the losses that are only meant for training: label smoothing, and TRL's own."""
         has_losses = hasattr(self.args, "loss_type")
         with (
-            _changed(self.args, loss_type="nll") if has_losses else nullcontext(),
+            changed(self.args, loss_type="nll") if has_losses else nullcontext(),
             # With loss kwargs, the loss is divided by the tokens of all processes instead of this
             # process.
-            _changed(self, label_smoother=None, model_accepts_loss_kwargs=False),
+            changed(self, label_smoother=None, model_accepts_loss_kwargs=False),
         ):
             yield
 
@@ -285,19 +215,6 @@ class PoetTrainerMixin(Trainer):
         """Writes our card after training. TRL would write its own at every checkpoint."""
         if not self.is_in_train:
             self.stage.write_card(self, Path(self.args.output_dir))
-
-
-@contextmanager
-def _changed(holder: Any, **values: Any) -> Iterator[None]:
-    """Changes attributes of `holder` inside the block."""
-    before = {name: getattr(holder, name) for name in values}
-    for name, value in values.items():
-        setattr(holder, name, value)
-    try:
-        yield
-    finally:
-        for name, value in before.items():
-            setattr(holder, name, value)
 
 
 def _lengths(rows: Any) -> list[int]:

@@ -1,16 +1,24 @@
 """Several processes: each takes part in everything that the others wait for."""
 
+import errno
+import io
 import json
+from contextlib import redirect_stderr
+from types import SimpleNamespace
 
 import pytest
 import torch
-from helpers import in_processes
-from transformers import TrainingArguments
+from helpers import in_processes, random_model
+from transformers import Trainer, TrainingArguments
 
+from poet import errors
 from poet.alignment.poems import of_first_process
 from poet.errors import UserError
-from poet.training import checks, clock
+from poet.files import FREE_SPACE
+from poet.training import checkpoints, checks, clock
 from poet.training.options import PretrainOptions
+from poet.training.trainer import PoetTrainerMixin
+from poet_tokenizer import build_tokenizer
 
 
 def rank() -> int:
@@ -57,3 +65,33 @@ def test_processes_with_different_numbers_of_batches_are_refused(tmp_path):
         return str(error.value)
 
     assert all("even_batches false is not supported" in text for text in in_processes(2, check))
+
+
+def test_a_failed_save_of_the_first_process_ends_the_others(tmp_path):
+    def fail(*_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    class Pretrainer(PoetTrainerMixin, Trainer):
+        pass
+
+    def save() -> tuple[int, str]:
+        tokenizer = build_tokenizer("春夜", 8)
+        args = arguments(tmp_path, max_steps=1, save_steps=1, disable_tqdm=True)
+        rows = [{"input_ids": [1, 2, 3], "labels": [1, 2, 3]}] * 40
+        stage = SimpleNamespace(name="pretrain", options=PretrainOptions(muon_learning_rate=None))
+        trainer = Pretrainer(random_model(tokenizer, 8), args, stage=stage, train_dataset=rows)
+        if rank() == 0:
+            trainer._save_optimizer_and_scheduler = fail
+
+        def train() -> None:
+            with checkpoints.writing(tmp_path):
+                trainer.train()
+
+        with pytest.raises(SystemExit) as ended, redirect_stderr(io.StringIO()) as stderr:
+            errors.run(train)
+        return ended.value.code, stderr.getvalue().splitlines()[-1]
+
+    first, second = in_processes(2, save)
+    assert first == (2, f"error: cannot write {tmp_path}: No space left on device. {FREE_SPACE}")
+    assert second == (1, "error: another process has ended. Its message says why.")
+    assert not list(tmp_path.glob("checkpoint-*"))
