@@ -45,7 +45,7 @@ def main() -> int:
     minutes = split_minutes(options.minutes, stages)
     for stage, info in JOURNEY.items():
         if stage in stages:
-            console.heading(info.number, 5, info.heading)
+            console.heading(info.number, 5, heading_of(stage, run))
             code = train(stage, recipe, run, minutes[stage], options.plain)
             if code:
                 return code
@@ -125,6 +125,14 @@ def with_data(stages: list[str], run: Path) -> list[str]:
 
     missing = left_out(run)
     return [stage for stage in stages if DATA_OF.get(stage, stage) not in missing]
+
+
+def heading_of(stage: str, run: Path) -> str:
+    """Returns the heading of a stage, about the texts of the run."""
+    from poet.data.kind import kind_of
+    from poet.data.run_data import load_summary
+
+    return JOURNEY[stage].told_of(kind_of(load_summary(run), stage)).heading
 
 
 def split_minutes(minutes: float | None, stages: list[str]) -> dict[str, float | None]:

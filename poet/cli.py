@@ -21,6 +21,9 @@ from poet.errors import UserError
 from poet.text import visible
 
 if TYPE_CHECKING:
+    from dataclasses import Field
+
+    from poet.data.build import DataOptions
     from poet.prosody.request import FormRequest
 
 _MODELS = ("runs/tang/dpo", "runs/sample/dpo")
@@ -67,6 +70,7 @@ _EVALUATE_EXAMPLES = """\
 examples:
   poet evaluate runs/tang/sft runs/tang/dpo --figure rates.png
   poet evaluate --poems my_poems.txt     # poems that anyone wrote
+  poet evaluate runs/own/sft --corpus texts.csv --lines_column body
 """
 
 
@@ -85,12 +89,12 @@ def _parse(arguments: list[str]) -> argparse.Namespace:
     )
     parser.add_argument("--version", action="store_true", help="print the version and exit")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND")
+    command = next((word for word in arguments if not word.startswith("-")), None)
     parsers = {
         "write": _add_write(commands),
-        "evaluate": _add_evaluate(commands),
+        "evaluate": _add_evaluate(commands, is_chosen=command == "evaluate"),
     }
     parser.set_defaults(run=lambda options: _about(parser, options), chosen=parser)
-    command = next((word for word in arguments if not word.startswith("-")), None)
     if command is not None and command not in parsers:
         raise UserError(f"there is no command {command}. {_nearest(command, parsers)}")
     options, unknown = parser.parse_known_args(arguments)
@@ -210,12 +214,13 @@ def _forms_help() -> str:
     return "\n".join(rows) + "\n"
 
 
-def _add_evaluate(commands: Any) -> argparse.ArgumentParser:
+def _add_evaluate(commands: Any, is_chosen: bool) -> argparse.ArgumentParser:
     parser = commands.add_parser(
         "evaluate",
         help="measure models, or poems of a file",
         description="Measures how well models predict held-out poems, and how well their own "
-        "poems keep\nthe rules. The real poets are measured in the same way.",
+        "poems keep\nthe rules. The real poets are measured in the same way. Other texts are "
+        "measured too,\nwithout the rules of verse.",
         epilog=_EVALUATE_EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
@@ -257,13 +262,47 @@ def _add_evaluate(commands: Any) -> argparse.ArgumentParser:
         "--figure",
         type=os.path.expanduser,
         metavar="FILE.png",
-        help="also draw the forms and rates into this file",
+        help="also draw the rates, and the forms of verse, into this file",
     )
     parser.add_argument(
         "--json", action="store_true", help="print one JSON object instead of a table"
     )
+    if is_chosen:
+        _add_data_options(parser)
     parser.set_defaults(run=_evaluate, chosen=parser)
     return parser
+
+
+def _add_data_options(parser: argparse.ArgumentParser) -> None:
+    """Adds every key of data.yaml that says which texts a run is made from, and how."""
+    group = parser.add_argument_group(
+        "the data",
+        "With a corpus, the keys of a recipe's data.yaml hold out the same texts as a run of that\n"
+        "recipe does.",
+    )
+    for field in _data_fields():
+        if field.name == "corpus":
+            continue
+        settings: dict[str, Any] = {"nargs": "+"} if "list" in str(field.type) else {}
+        group.add_argument(
+            f"--{_option_of(field.name)}",
+            metavar="VALUE",
+            help=field.metadata["help"].replace("%", "%%"),
+            **settings,
+        )
+
+
+def _data_fields() -> "tuple[Field, ...]":
+    from dataclasses import fields
+
+    from poet.data.build import DataOptions
+
+    return fields(DataOptions)
+
+
+def _option_of(key: str) -> str:
+    """Returns the option of a key of data.yaml. `--seed` is the seed of the evaluation."""
+    return "data_seed" if key == "seed" else key
 
 
 def _about(parser: argparse.ArgumentParser, options: argparse.Namespace) -> None:
@@ -458,23 +497,39 @@ def _evaluate(options: argparse.Namespace) -> None:
     from poet.evaluation.table import table
 
     _quiet()
+    held_out = find_held_out(_data_options(options), options.checkpoints)
+    poems, kind = read_poems(options.poems) if options.poems else ([], None)
     result = evaluate_checkpoints(
-        options.checkpoints,
-        find_held_out(options.corpus, options.checkpoints),
-        options.titles,
-        options.seed,
-        read_poems(options.poems) if options.poems else (),
+        options.checkpoints, held_out, options.titles, options.seed, poems, kind
     )
     if options.json:
         print(json.dumps(result.to_json(), ensure_ascii=False, indent=1))
     else:
-        print(visible(table(result.columns())))
+        print(visible(table(result.columns(), result.kind)))
     if figure is not None:
         rows = {name: row.to_json() for name, row in result.columns().items()}
         try:
             figures.draw_rates(rows, figure)
         except OSError as error:
             raise UserError(f"cannot write the figure {figure}: {error.strerror}") from error
+
+
+def _data_options(options: argparse.Namespace) -> "DataOptions | None":
+    """Returns what the command line says about the texts, or None if it says nothing."""
+    words = []
+    for field in _data_fields():
+        value = getattr(options, _option_of(field.name))
+        if isinstance(value, list):
+            words += [f"--{field.name}", *value]
+        elif value is not None:
+            words.append(f"--{field.name}={value}")
+    if not words:
+        return None
+
+    from poet.data.build import DataOptions
+    from poet.training.command_line import parse
+
+    return parse(DataOptions, argv=words)[0]
 
 
 if __name__ == "__main__":

@@ -12,7 +12,7 @@ from typing import Any
 
 from poet.data import language, preferences, streamed
 from poet.data.poems import Poem
-from poet.data.rows import content
+from poet.data.rows import content, split_title
 from poet.data.run_data import HALVES, STAGES, load_summary, write_rows
 from poet.data.sets import Sets, make_sets
 from poet.data.shapes import POEMS
@@ -22,6 +22,7 @@ from poet.files import lock, refuse_another, refuse_disk_errors, replacing_folde
 from poet.text import visible
 
 SOURCE_KEYS = ("corpus", *STAGES)
+_JUDGED = 1000  # rows that decide whether the texts are verse
 
 
 @dataclass
@@ -234,23 +235,21 @@ def _summary(sets: Sets, options: DataOptions) -> dict[str, Any]:
     gaps = sum(map(len, pretraining)) - (2 if sets.split else 1)  # a split cuts inside a poem
     length = sum(len(row["text"]) for rows in pretraining for row in rows) + 2 * gaps
     head = "\n\n".join(row["text"] for row in itertools.islice(pretraining[0], 100))[:100]
-    found = language.detect(row["text"] for row in pretraining[0])
-    if options.language:
-        found = language.Language(options.language, found.script)
-    shapes = {stage: sets.shape_of(stage) for stage in STAGES if stage not in sets.left_out}
+    described = describe_texts(sets, options)
+    found = described["language"]
     instruction = options.instruction
     if instruction is None:
-        has_titles = shapes.get("sft") == POEMS
-        instruction = language.instruction_for(found) if has_titles else ""
+        has_titles = described["shapes"].get("sft") == POEMS
+        of_language = language.Language(found["code"], found["script"])
+        instruction = language.instruction_for(of_language) if has_titles else ""
     first = {stage: next(iter(rows[0]), None) for stage, rows in sets.rows.items()}
     return {
         "read": sum(len(source.items) + source.dropped.total() for source in sources),
         "kept": sum(len(source.items) for source in sources),
         "dropped": dropped,
         "notes": list(dict.fromkeys(note for source in sources for note in source.found.notes())),
-        "shapes": shapes,
+        **described,
         "left_out": sets.left_out,
-        "language": {"code": found.code, "name": found.name, "script": found.script},
         "instruction": instruction,
         "preference": sets.preference,
         "split": list(sets.ratio),
@@ -269,6 +268,31 @@ def _summary(sets: Sets, options: DataOptions) -> dict[str, Any]:
         "first_item": content(first["sft"]["prompt"]) if first["sft"] else None,
         "first_pair": [poem.title for poem in sets.pairs[0]] if sets.pairs else None,
     }
+
+
+def describe_texts(sets: Sets, options: DataOptions) -> dict[str, Any]:
+    """Returns the keys of the summary that say what the texts are. kind.py reads them."""
+    found = language.detect(row["text"] for row in sets.rows["pretrain"][0])
+    if options.language:
+        found = language.Language(options.language, found.script)
+    return {
+        "shapes": {stage: sets.shape_of(stage) for stage in STAGES if stage not in sets.left_out},
+        "language": {"code": found.code, "name": found.name, "script": found.script},
+        "verse": _is_verse(sets),
+    }
+
+
+def _is_verse(sets: Sets) -> bool:
+    """Returns whether the texts that a model learns to write are classical Chinese verse."""
+    from poet.prosody.judge import applies
+
+    for stage, column in (("sft", "completion"), ("dpo", "chosen")):
+        if sets.rows[stage][0]:
+            first = itertools.islice(sets.rows[stage][0], _JUDGED)
+            return applies(content(row[column]) for row in first)
+    has_titles = sets.shape_of("pretrain") == POEMS
+    texts = (row["text"] for row in itertools.islice(sets.rows["pretrain"][0], _JUDGED))
+    return applies(split_title(text)[1] if has_titles else text for text in texts)
 
 
 def _count_characters(length: int, sets: Sets) -> dict[str, int]:
@@ -317,7 +341,8 @@ def format_summary(summary: dict[str, Any]) -> str:
     """Returns the figures as the first stage prints them."""
     parts, rows, copies = summary["parts"], summary["rows"], summary["copies"]
     dropped = [f"    {count:>9,} {reason}" for reason, count in summary["dropped"].items()]
-    made_from, shapes, found = summary["made_from"], summary["shapes"], summary["language"]
+    made_from, shapes = summary["made_from"], summary.get("shapes", dict.fromkeys(STAGES, POEMS))
+    found = summary.get("language", {"name": "Chinese", "script": "traditional Chinese"})
     source = ", ".join(str(made_from[key]) for key in SOURCE_KEYS if made_from.get(key))
     identical = (
         f" ({summary['identical_pairs']:,} identical ones dropped)"
@@ -327,10 +352,10 @@ def format_summary(summary: dict[str, Any]) -> str:
     lines = [
         f"{source}: {summary['read']:,} read, {summary['kept']:,} kept. Dropped:",
         *(dropped or ["    none"]),
-        *summary["notes"],
+        *summary.get("notes", ()),
         f"Language: {found['name'] or 'not known'} ({found['script']}).",
     ]
-    if summary["split"]:
+    if summary.get("split", made_from.get("split")):
         lines += [
             f"{copies['poems']:,} poems have a copy, {copies['across_parts']:,} in another part.",
             f"Split: {parts['pretrain']:,} to pretrain, {parts['sft']:,} to fine-tune, "
@@ -354,7 +379,7 @@ def format_summary(summary: dict[str, Any]) -> str:
         f"  pretraining   {summary['pretrain_characters']:,} characters, which begin",
         *(f"    {line}" for line in summary["pretrain_head"].splitlines()),
         f"Rows to train on + held out: {sizes}.",
-        *summary["left_out"].values(),
+        *summary.get("left_out", {}).values(),
     ]
     return visible("\n".join(lines))
 

@@ -1,4 +1,4 @@
-"""Measures checkpoints, and the poets whose poems are held out, with one row for each.
+"""Measures checkpoints, and the held-out poems or other texts, with one row for each.
 
 It knows how to load checkpoints and to let them write. It does not train.
 """
@@ -18,10 +18,12 @@ from poet import device
 from poet.alignment import themes
 from poet.alignment.attribution import AuthorClassifier
 from poet.alignment.author import AuthorSplit, find_author_of
-from poet.data.rows import POEM_SEPARATOR
+from poet.data.kind import Kind
+from poet.data.rows import content
+from poet.data.shapes import POEMS
 from poet.errors import UserError
 from poet.evaluation.copies import TrainingPoems
-from poet.evaluation.held_out import HeldOut, TitledPoem, load_from_run, stage_folder
+from poet.evaluation.held_out import Answer, HeldOut, load_from_run, stage_folder
 from poet.evaluation.intervals import Estimate, area_under_curve, fraction, ratio, share
 from poet.evaluation.losses import poem_costs, text_measures, title_measures
 from poet.evaluation.rates import rates
@@ -32,6 +34,7 @@ from poet.generation.write import write, write_ids
 from poet.text import visible
 from poet.training.checkpoints import is_finished
 from poet.training.stages import ALIGNED
+from poet_tokenizer import Message, ask
 
 TITLES = 500  # poems that each checkpoint writes
 THEMES = 100  # poems that it writes for theme words
@@ -47,6 +50,7 @@ class Evaluation:
     checkpoints: dict[str, Row] = field(default_factory=dict)
     poets: Row | None = None
     poems: Row | None = None
+    kind: Kind = field(default_factory=Kind)
 
     def columns(self) -> dict[str, Row]:
         """Returns the rows by name: the checkpoints, then "poems" and "poets" if there are any."""
@@ -66,6 +70,7 @@ def evaluate_checkpoints(
     titles: int = TITLES,
     seed: int = 0,
     poems: Sequence[str] = (),
+    kind: Kind | None = None,
 ) -> Evaluation:
     """Returns the measures of checkpoints, of the poets and of other poems.
 
@@ -73,14 +78,15 @@ def evaluate_checkpoints(
     one author gets measures of the author's voice too.
 
     Args:
-        held_out: the poems to measure on. Without them only `poems` are measured.
+        held_out: the texts to measure on. Without them only `poems` are measured.
         titles: the number of poems that each checkpoint writes, for titles of held-out poems.
             The row "poets" measures the real poems of the same titles.
         seed: for the choice of titles and for sampling.
         poems: other poems to measure.
+        kind: what `poems` are. With `held_out`, they are measured as these are.
 
     Raises:
-        UserError: a checkpoint cannot be loaded, or no held-out poem has a usable title.
+        UserError: a checkpoint cannot be loaded, or no held-out text has a usable prompt.
     """
     # Every checkpoint is loaded first: a broken one is refused before the first is measured.
     loaded = {path: load(path) for path in checkpoints}
@@ -90,22 +96,23 @@ def evaluate_checkpoints(
     authors = {path: find_author_of(stage_folder(path)) for path in checkpoints}
 
     training = None
-    result = Evaluation(seed)
+    result = Evaluation(seed, kind=held_out.kind if held_out else kind or Kind())
     if held_out is not None:
-        sample = _sample(held_out.poems, titles, seed)
-        training = TrainingPoems(held_out.training)
+        sample = _sample(held_out, titles, seed, [loaded[path] for path in writers])
+        training = TrainingPoems(held_out.training, held_out.kind, held_out.rows)
         test = _Test(held_out, sample, training, seed)
         for path in checkpoints:
             model, tokenizer = loaded[path]
             model.to(device.fastest_device())
             row = test.text_row(path, model, tokenizer)
-            if path in writers:
+            if path in writers and sample:
                 row = merge(row, test.writer_row(path, model, tokenizer, authors[path]))
             result.checkpoints[str(path)] = row
         result.titles = len(sample)
-        result.poets = rates([poem.text for poem in sample], training)
+        if sample:
+            result.poets = rates([answer.text for answer in sample], training, held_out.kind)
     if poems:
-        result.poems = rates(poems, training)
+        result.poems = rates(poems, training, result.kind)
     return result
 
 
@@ -114,11 +121,16 @@ def evaluate_run(
 ) -> dict[str, Row]:
     """Returns the rows "sft" and "poets", and one row for each way in which a run was aligned.
 
+    A run without fine-tuning has the row "pretrain" instead of them.
+
     Args:
         start_model: the fine-tuned model that was aligned, if it is not the run's own.
     """
     aligned = {stage: run / stage for stage in ALIGNED if is_finished(run / stage)}
-    folders = {"sft": start_model or run / "sft", **aligned}
+    start = {"sft": Path(start_model or run / "sft")}
+    if not start_model and not is_finished(run / "sft"):
+        start = {"pretrain": run / "pretrain"} if is_finished(run / "pretrain") else {}
+    folders = start | aligned
     result = evaluate_checkpoints(list(folders.values()), load_from_run(run), titles, seed)
     rows = {name: result.checkpoints[str(folder)] for name, folder in folders.items()}
     return rows if result.poets is None else {**rows, "poets": result.poets}
@@ -129,11 +141,11 @@ class _Test:
     """The poems and the seed that all checkpoints are measured with.
 
     Attributes:
-        sample: the held-out poems whose titles the checkpoints answer.
+        sample: the held-out texts whose prompts the checkpoints answer.
     """
 
     held_out: HeldOut
-    sample: list[TitledPoem]
+    sample: list[Answer]
     training: TrainingPoems
     seed: int
 
@@ -147,8 +159,8 @@ class _Test:
     ) -> Row:
         """Returns the measures of any checkpoint."""
         _print_progress(f"{path}: the loss of held-out text")
-        poems = self.held_out.text.split(POEM_SEPARATOR)
-        return text_measures(model, tokenizer, poems, self.training)
+        texts, bodies = self.held_out.texts, self.held_out.bodies()
+        return text_measures(model, tokenizer, texts, bodies, self.training)
 
     def writer_row(
         self,
@@ -157,32 +169,44 @@ class _Test:
         tokenizer: PreTrainedTokenizerFast,
         author: AuthorSplit | None,
     ) -> Row:
-        """Returns the further measures of a checkpoint that answers titles."""
-        sample, seed = self.sample, self.seed
-        _print_progress(f"{path}: the loss of held-out poems, and {len(sample)} new poems")
-        losses = title_measures(model, tokenizer, self.held_out.poems, sample, self.training)
-        theme_rates = self.themes.measures(model, tokenizer, seed)
-        written = write_whole_poems(model, tokenizer, _titles(sample), seed)
-        row = merge(losses, theme_rates, rates(written, self.training))
+        """Returns the further measures of a checkpoint that answers titles or other prompts."""
+        sample, seed, kind = self.sample, self.seed, self.held_out.kind
+        texts = kind.texts
+        _print_progress(f"{path}: the loss of held-out {texts}, and {len(sample)} new {texts}")
+        row = title_measures(model, tokenizer, self.held_out.answers, sample, self.training)
+        if kind.verse:
+            row = merge(row, self.themes.measures(model, tokenizer, seed))
+        answers = write_answers(model, tokenizer, _prompts(sample), seed)
+        written = mark_cut_off(answers) if kind.verse else [text for text, _ in answers]
+        ends = Row(ends_by_itself=share(ended for _, ended in answers))
+        row = merge(row, rates(written, self.training, kind), ends)
         if author is None:
             return row
         _print_progress(f"{path}: whether it sounds like {author.author}")
         return merge(row, author_measures(path, model, tokenizer, author, sample, written, seed))
 
 
-def write_whole_poems(
-    model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, titles: list[str], seed: int
-) -> list[str]:
-    """Returns one poem per title.
+def write_answers(
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerFast,
+    prompts: Sequence[list[Message]],
+    seed: int,
+) -> list[tuple[str, bool]]:
+    """Returns one text per prompt, and whether it ends by itself.
 
-    A poem that was cut off at the model's last position ends in "…", so it is not well formed.
+    The other texts were cut off at the model's last position.
     """
-    written = write_ids(model, tokenizer, titles, seed=seed)
+    written = write_ids(model, tokenizer, prompts, seed=seed)
     texts = tokenizer.batch_decode(written, skip_special_tokens=True)
     return [
-        text if ids[-1:] == [tokenizer.eos_token_id] else text + "…"
+        (text, ids[-1:] == [tokenizer.eos_token_id])
         for text, ids in zip(texts, written, strict=True)
     ]
+
+
+def mark_cut_off(answers: Sequence[tuple[str, bool]]) -> list[str]:
+    """Returns the poems. One that was cut off ends in "…", so it is not well formed."""
+    return [text if ended else text + "…" for text, ended in answers]
 
 
 class ThemeTest:
@@ -242,7 +266,7 @@ def author_measures(
     model: PreTrainedModel,
     tokenizer: PreTrainedTokenizerFast,
     author: AuthorSplit,
-    sample: Sequence[TitledPoem],
+    sample: Sequence[Answer],
     written: Sequence[str],
     seed: int,
 ) -> Row:
@@ -256,7 +280,7 @@ def author_measures(
     base.to(model.device)
     # Both models sample alike, so only the weights make a difference.
     base.generation_config = model.generation_config
-    written_before = write_whole_poems(base, tokenizer, _titles(sample), seed)
+    written_before = mark_cut_off(write_answers(base, tokenizer, _prompts(sample), seed))
     return merge(
         _author_losses(model, base, tokenizer, author, seed),
         _author_rates(author, written, written_before, seed),
@@ -271,10 +295,10 @@ def _author_losses(
     seed: int,
 ) -> Row:
     """Returns how much the adapter lowers the loss of the author's poems and of others' poems."""
-    own = [TitledPoem(p.title, p.text) for p in author.held_out if len(p.title) <= MAX_TITLE]
-    others = [
-        TitledPoem(p.title, p.text) for p in author.others_held_out if len(p.title) <= MAX_TITLE
-    ]
+    own, others = (
+        [Answer(ask(poem.title), poem.text) for poem in poems if len(poem.title) <= MAX_TITLE]
+        for poems in (author.held_out, author.others_held_out)
+    )
     if not own or not others:
         return Row()
     others = random.Random(seed).sample(others, min(len(others), max(len(own), TITLES)))
@@ -311,20 +335,46 @@ def _author_rates(
     )
 
 
-def _sample(poems: Sequence[TitledPoem], n: int, seed: int) -> list[TitledPoem]:
-    """Returns up to n held-out poems with short titles, in random order."""
-    usable = [poem for poem in poems if len(poem.title) <= MAX_TITLE]
-    if not usable:
-        raise UserError(
-            f"no held-out poem has a title of at most {MAX_TITLE} characters. "
-            "Shorten the titles of the corpus, or choose another corpus."
-        )
+def _sample(
+    held_out: HeldOut,
+    n: int,
+    seed: int,
+    writers: Sequence[tuple[PreTrainedModel, PreTrainedTokenizerFast]],
+) -> list[Answer]:
+    """Returns up to n held-out texts whose prompts fit into all writers, in random order."""
+    usable = held_out.answers.copy()
+    if held_out.kind.verse and held_out.kind.shape == POEMS:
+        usable = [answer for answer in usable if len(content(answer.prompt)) <= MAX_TITLE]
+        if held_out.answers and not usable:
+            raise UserError(
+                f"no held-out poem has a title of at most {MAX_TITLE} characters. "
+                "Shorten the titles of the corpus, or choose another corpus."
+            )
     random.Random(seed).shuffle(usable)
-    return usable[:n]
+
+    def fits(answer: Answer) -> bool:
+        return all(
+            len(
+                tokenizer.apply_chat_template(answer.prompt, add_generation_prompt=True)[
+                    "input_ids"
+                ]
+            )
+            < model.config.n_positions
+            for model, tokenizer in writers
+        )
+
+    sample = list(itertools.islice(filter(fits, usable), n))
+    if usable and not sample:
+        positions = min(model.config.n_positions for model, _ in writers)
+        raise UserError(
+            f"no held-out prompt fits into the {positions} tokens of the model. "
+            "Shorten the prompts, or train a model with a larger n_positions."
+        )
+    return sample
 
 
-def _titles(poems: Sequence[TitledPoem]) -> list[str]:
-    return [poem.title for poem in poems]
+def _prompts(sample: Sequence[Answer]) -> list[list[Message]]:
+    return [answer.prompt for answer in sample]
 
 
 def _print_progress(text: str) -> None:

@@ -1,4 +1,4 @@
-"""Finds the lines that a model copied from its training poems, and held-out poems that it has seen.
+"""Finds the lines that a model copied from its training texts, and held-out texts that it has seen.
 
 It knows texts. It does not know models.
 """
@@ -7,28 +7,44 @@ from collections import defaultdict
 from collections.abc import Sequence
 from os.path import commonprefix
 
+from poet.data.kind import Kind
 from poet.data.poems import Poem
+from poet.data.shapes import ANSWERS, PAIRS
+from poet.evaluation.units import Line, joined, lines_of
 from poet.prosody.parallelism import Parallelism
-from poet.text import poem_lines
 
 _SHORTEST_COPY = 4  # characters; shorter runs are in every poem
 _SHORTEST_COUPLET = 10  # characters; shorter ones are formulas of hymns, which many poems share
 
 
 class TrainingPoems:
-    """The poems that a model was trained on."""
+    """The poems, or other texts, that a model was trained on.
 
-    def __init__(self, poems: Sequence[str]):
-        poems_as_lines = [poem_lines(poem) for poem in poems]
+    Args:
+        poems: The texts without their titles or prompts.
+        kind: What the texts are.
+        rows: Prompts with their answers, each as one text. Only for answers.
+    """
+
+    def __init__(self, poems: Sequence[str], kind: Kind | None = None, rows: Sequence[str] = ()):
+        self.kind = kind = kind or Kind()
+        poems_as_lines = [lines_of(poem, kind) for poem in poems]
         self.lines = {line for lines in poems_as_lines for line in lines}
-        self.parallelism = Parallelism(poems)
+        self.parallelism = Parallelism(poems if kind.verse else ())
         # The line break keeps a run of characters inside one poem.
-        self._text = "\n".join("".join(lines) for lines in poems_as_lines)
-        self._wordings = {_wording(poem) for poem in poems}
+        self._text = "\n".join(joined(lines, kind) for lines in poems_as_lines)
+        self._has_prompts = kind.shape in (ANSWERS, PAIRS)
+        self._wordings = {_wording(text) for text in poems}
+        self._rows = {_wording(row) for row in rows} if self._has_prompts else set()
         self._couplets = {wording for poem in poems for wording in _couplet_wordings(poem)}
 
-    def has_seen(self, poem: str) -> bool:
-        """Returns whether a held-out poem leaked: a copy or half of its couplets was trained on."""
+    def has_seen(self, poem: str, prompt: str = "") -> bool:
+        """Returns whether a held-out poem leaked: a copy or half of its couplets was trained on.
+
+        Many prompts share an answer such as "Yes." So an answer leaked only with its prompt.
+        """
+        if self._has_prompts:
+            return _wording(f"{prompt}\n{poem}") in self._rows
         return self.has_copy(poem) or self.has_half(poem)
 
     def has_copy(self, poem: str) -> bool:
@@ -48,7 +64,7 @@ class TrainingPoems:
         ]
         return 2 * len(seen) >= len(couplets)
 
-    def longest_copy(self, poems: Sequence[tuple[str, ...]]) -> int:
+    def longest_copy(self, poems: Sequence[Sequence[Line]]) -> int:
         """Returns the length of the longest run of characters that is also in a training poem.
 
         A run may cross the ends of lines. The result is 0 when no run has four characters.
@@ -56,21 +72,31 @@ class TrainingPoems:
         Args:
             poems: poems as their lines.
         """
-        text, longest = self._text, 0
-        starts: dict[str, list[tuple[str, int]]] = defaultdict(list)
-        for poem in map("".join, poems):
-            for start in range(len(poem) - _SHORTEST_COPY + 1):
-                starts[poem[start : start + _SHORTEST_COPY]].append((poem, start))
-        for text_start in range(len(text) - _SHORTEST_COPY + 1):
-            for poem, start in starts.get(text[text_start : text_start + _SHORTEST_COPY], ()):
-                run = poem[start:]
-                if text.startswith(run[: longest + 1], text_start):
+        texts = [joined(lines, self.kind) for lines in poems]
+        training, longest = self._text, 0
+        length = _SHORTEST_COPY  # a longer copy than before begins with a run of this length
+        starts = _runs(texts, length)
+        for start in range(len(training) - length + 1):
+            if places := starts.get(training[start : start + length]):
+                runs = (texts[number][place:] for number, place in places)
+                for run in runs:
                     # Strings are compared by character, which is wrong for paths and right here.
                     same = commonprefix(  # noqa: RUF071
-                        [run, text[text_start : text_start + len(run)]]
+                        [run, training[start : start + len(run)]]
                     )
                     longest = max(longest, len(same))
+                length = longest + 1
+                starts = _runs(texts, length)
         return longest
+
+
+def _runs(texts: Sequence[str], length: int) -> dict[str, list[tuple[int, int]]]:
+    """Returns each run of `length` characters, with the numbers of its texts and its places."""
+    runs = defaultdict(list)
+    for number, text in enumerate(texts):
+        for place in range(len(text) - length + 1):
+            runs[text[place : place + length]].append((number, place))
+    return runs
 
 
 def _wording(text: str) -> str:

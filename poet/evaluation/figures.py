@@ -24,6 +24,13 @@ _RATES = {
     "regulated": "regulated",
     "copied_lines": "copied lines",
 }
+_GENERAL_RATES = {
+    "ends_by_itself": "ends by itself",
+    "repeated_lines": "repeated lines",
+    "distinct_first_lines": "distinct first lines",
+    "distinct_1": "distinct words or characters",
+    "copied_lines": "copied lines",
+}
 FORM_NAMES = {
     meter + form: f"{number}-character {name}"
     for meter, number in (("五言", 5), ("七言", 7))
@@ -54,19 +61,23 @@ def draw_rates(rows: dict[str, dict[str, Any]], path: Path) -> None:
     """Draws rates and forms of poems, {writer: row of `poet evaluate`} -> PNG, with 95 % intervals.
 
     Rows without poems, such as those of a pretrained model, are left out. The poets are grey.
+    Texts that are no verse have rates and no forms.
     """
-    rows = {name: row for name, row in rows.items() if "forms" in row}
+    rows = {name: row for name, row in rows.items() if row.keys() & {"poems", "forms"}}
     intervals = {name: row.get("interval", {}) for name, row in rows.items()}
-    figure = Figure(figsize=(10, 2.2 + len(rows)), layout=layout())
-    left, right = figure.subplots(1, 2)
-    _draw_shares(left, _RATES, {name: (row, intervals[name]) for name, row in rows.items()})
-    _draw_shares(
-        right,
-        FORM_NAMES,
-        {name: (row["forms"], intervals[name].get("forms", {})) for name, row in rows.items()},
-    )
+    has_forms = not rows or any("forms" in row for row in rows.values())
+    figure = Figure(figsize=(10 if has_forms else 6, 2.2 + len(rows)), layout=layout())
+    left, *others = figure.subplots(1, 2 if has_forms else 1, squeeze=False).flat
+    writers = {name: (row, intervals[name]) for name, row in rows.items()}
+    _draw_shares(left, _RATES if has_forms else _GENERAL_RATES, writers)
     left.set_title("rates", fontsize=11)
-    right.set_title("forms", fontsize=11)
+    for right in others:
+        forms = {
+            name: (row.get("forms", {}), intervals[name].get("forms", {}))
+            for name, row in rows.items()
+        }
+        _draw_shares(right, FORM_NAMES, forms)
+        right.set_title("forms", fontsize=11)
     legend = figure.legend(
         left.containers,
         ["writer"] * len(rows),  # matplotlib would leave out a name that begins with "_"
@@ -100,7 +111,7 @@ def _draw_shares(
     colours = iter(_WRITERS * len(writers))
     height = 0.75 / max(1, len(writers))
     for number, (name, (shares, intervals)) in enumerate(writers.items()):
-        colour = GREY if name in ("poets", "the poets") else next(colours)
+        colour = GREY if name in ("poets", "the poets", "held out") else next(colours)
         known = {
             group + (number + 0.5) * height - 0.375: key
             for group, key in enumerate(labels)

@@ -1,49 +1,63 @@
-"""Finds the poems that models are measured on.
+"""Finds the poems, or other texts, that models are measured on.
 
 It knows run folders and corpora. It does not know models.
 """
 
 import re
 import sys
+import tempfile
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from poet.data import build, run_data
+from poet.data import build, language, run_data
+from poet.data.kind import Kind, kind_of
 from poet.data.poems import read_corpus
-from poet.data.rows import (
-    POEM_SEPARATOR,
-    Row,
-    content,
-    training_texts,
-)
+from poet.data.rows import Row, content, split_title, training_texts
 from poet.data.sets import make_sets
-from poet.data.shapes import DOCUMENTS
+from poet.data.shapes import DOCUMENTS, POEMS, text_of
+from poet.data.streamed import write_sets as write_streamed
 from poet.errors import UserError
 from poet.text import LINE_END
+from poet_tokenizer import Message
 
 _WIDE_MARKS = str.maketrans(",.?!;", "，。？！；")
 
 
-class TitledPoem(NamedTuple):
-    """A title and its poem, one couplet per row of `text`."""
+class Answer(NamedTuple):
+    """A prompt, such as a title, and the text that answers it, such as a poem."""
 
-    title: str
+    prompt: list[Message]
     text: str
+
+    def asked(self) -> str:
+        """Returns the text of the whole prompt."""
+        return "\n".join(message["content"] for message in self.prompt)
 
 
 @dataclass(frozen=True)
 class HeldOut:
-    """The held-out poems of a corpus, and the poems that the models were trained on.
+    """The held-out texts of a corpus, and the texts that the models were trained on.
 
-    `poems` are held out from fine-tuning and `text` is held out from pretraining. `training` has
-    the poems of all three training parts, which a model may have copied.
+    Attributes:
+        answers: held out from fine-tuning.
+        texts: held out from pretraining. A poem begins with its title.
+        training: the texts of all training parts, which a model may have copied.
+        rows: the training rows of prompts and answers, each as one text.
+        kind: what the texts are.
     """
 
-    poems: list[TitledPoem]
-    text: str
+    answers: list[Answer]
+    texts: list[str]
     training: list[str]
+    rows: list[str] = field(default_factory=list)
+    kind: Kind = field(default_factory=Kind)
+    begin_with_titles: bool = True
+
+    def bodies(self) -> list[str]:
+        """Returns the texts of pretraining without their titles."""
+        return [split_title(text)[1] if self.begin_with_titles else text for text in self.texts]
 
 
 def load_from_run(run: Path) -> HeldOut:
@@ -56,8 +70,9 @@ def load_from_run(run: Path) -> HeldOut:
     for stage in run_data.STAGES:
         rows = run_data.load_stage(run, stage)
         parts[stage] = list(rows["train"]), list(rows["test"])
-    shapes = run_data.load_summary(run).get("shapes", {})
-    return _from_parts(parts, shapes.get("pretrain") != DOCUMENTS)
+    summary = run_data.load_summary(run)
+    shapes = summary.get("shapes", {"pretrain": POEMS})
+    return _from_parts(parts, shapes.get("pretrain", DOCUMENTS), kind_of(summary))
 
 
 def load_from_corpus(options: build.DataOptions) -> HeldOut:
@@ -66,8 +81,11 @@ def load_from_corpus(options: build.DataOptions) -> HeldOut:
     Raises:
         UserError: the corpus cannot be read, or it has too few poems.
     """
-    sets = make_sets(options)
-    return _from_parts(sets.rows, sets.shape_of("pretrain") != DOCUMENTS)
+    with tempfile.TemporaryDirectory() as folder:
+        sets = write_streamed(options, Path(folder)) if options.streaming else make_sets(options)
+        parts = {stage: (list(train), list(test)) for stage, (train, test) in sets.rows.items()}
+        kind = kind_of(build.describe_texts(sets, options))
+    return _from_parts(parts, sets.shape_of("pretrain"), kind)
 
 
 def find_held_out(
@@ -100,25 +118,28 @@ def find_held_out(
     return load_from_run(runs[0])
 
 
-def read_poems(path: str) -> list[str]:
-    """Returns the poems of a corpus file, with or without titles, one couplet per row.
+def read_poems(path: str) -> tuple[list[str], Kind]:
+    """Returns the poems of a file, with or without titles, and what they are.
 
-    The rows and the width of the marks in the file do not matter.
+    Chinese poems get one couplet per row. The rows and the width of their marks do not matter.
 
     Raises:
-        UserError: the file cannot be read, has no poem, or has no marks at the ends of lines.
+        UserError: the file cannot be read, has no poem, or Chinese poems have no marks.
     """
     corpus = read_corpus(path)
     poems = [poem.text for poem in corpus.poems]
     if corpus.dropped:  # the rates below are shares of the other poems only
         reasons = ", ".join(f"{count} {reason}" for reason, count in corpus.dropped.items())
         print(f"{path}: not judged: {reasons}", file=sys.stderr, flush=True)
+    found = language.detect(poems)
+    if found.code != "zh":
+        return poems, Kind(POEMS, found.code, found.name, found.script, verse=False)
     if not any(map(LINE_END.search, poems)):
         raise UserError(
             f"{path}: no line ends in ， or 。 or another mark, so no line can be found. "
             "Add the marks at the ends of lines."
         )
-    return [_one_couplet_per_row(poem) for poem in poems]
+    return [_one_couplet_per_row(poem) for poem in poems], Kind(script=found.script)
 
 
 def stage_folder(checkpoint: str | Path) -> Path:
@@ -139,25 +160,28 @@ def _has_data(run: Path) -> bool:
 def _data_identity(run: Path) -> dict[str, Any]:
     """Returns what decides which poems a run holds out.
 
-    The path of the corpus and the preference of alignment are left out: they change no poem.
+    The paths of the texts and the preference of alignment are left out: they change no poem.
     """
     made_from = run_data.load_summary(run)["made_from"]
-    left_out = ("corpus", "preference", "preference_code")
+    left_out = (*build.SOURCE_KEYS, "preference", "preference_code")
     return {key: value for key, value in made_from.items() if key not in left_out}
 
 
-def _from_parts(parts: dict[str, tuple[list[Row], list[Row]]], has_titles: bool) -> HeldOut:
-    """Takes {stage: (training rows, held-out rows)}, and whether texts begin with titles."""
+def _from_parts(
+    parts: dict[str, tuple[list[Row], list[Row]]], pretrain_shape: str, kind: Kind
+) -> HeldOut:
+    """Takes {stage: (training rows, held-out rows)}, and the shape of the rows of pretraining."""
     texts, held_out_texts = parts["pretrain"]
     answers, held_out_answers = parts["sft"]
     pairs, _ = parts["dpo"]
+    has_titles = pretrain_shape == POEMS
     training = list(training_texts(texts, answers, has_titles))
     training += [content(pair[side]) for pair in pairs for side in ("chosen", "rejected")]
     return HeldOut(
-        poems=[
-            TitledPoem(content(row["prompt"]), content(row["completion"]))
-            for row in held_out_answers
-        ],
-        text=POEM_SEPARATOR.join(row["text"] for row in held_out_texts),
+        answers=[Answer(row["prompt"], content(row["completion"])) for row in held_out_answers],
+        texts=[row["text"] for row in held_out_texts],
         training=list(dict.fromkeys(training)),
+        rows=[row["text"] for row in texts] + [text_of(row) for row in (*answers, *pairs)],
+        kind=kind,
+        begin_with_titles=has_titles,
     )

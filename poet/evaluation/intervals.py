@@ -7,7 +7,7 @@ import bisect
 import itertools
 import math
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Hashable, Iterable, Sequence
 from typing import NamedTuple
 
 _Z = 1.96  # standard errors on each side of a 95 % interval
@@ -71,7 +71,7 @@ def fraction(parts: Sequence[tuple[float, float]], numerator: float | None = Non
     return ratio(parts, numerator, lower=0, upper=1)
 
 
-def distinct(poems: Sequence[Sequence[str]]) -> Estimate:
+def distinct(poems: Sequence[Sequence[Hashable]]) -> Estimate:
     """Returns the number of different items divided by the number of all items.
 
     Without one poem, only the items that no other poem has are missing from the numerator.

@@ -1,4 +1,4 @@
-"""Measures how likely a model finds held-out poems, in nats per character.
+"""Measures how likely a model finds held-out poems or other texts, in nats per character.
 
 It knows models and tokenizers. It does not know run folders or rules of verse.
 """
@@ -10,13 +10,13 @@ from collections.abc import Sequence
 import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
-from poet.data.rows import POEM_SEPARATOR, split_title
+from poet.data.rows import POEM_SEPARATOR
 from poet.evaluation.copies import TrainingPoems
-from poet.evaluation.held_out import TitledPoem
+from poet.evaluation.held_out import Answer
 from poet.evaluation.intervals import Estimate, ratio
 from poet.evaluation.row import Row
 from poet.text import line_length
-from poet_tokenizer import ask, encode_text
+from poet_tokenizer import encode_text
 
 Cost = tuple[float, int]
 """The nats of one poem and its number of characters."""
@@ -27,17 +27,19 @@ def text_measures(
     model: PreTrainedModel,
     tokenizer: PreTrainedTokenizerFast,
     poems: Sequence[str],
+    bodies: Sequence[str],
     training: TrainingPoems,
 ) -> Row:
-    """Returns the losses of a text, given as its poems with their titles."""
+    """Returns the losses of a text.
+
+    Args:
+        poems: the poems of the text with their titles.
+        bodies: the same poems without titles.
+    """
     costs = text_costs(model, tokenizer, poems)
     loss = ratio(costs)
     low, high = loss.interval
-    unseen = [
-        cost
-        for cost, poem in zip(costs, poems, strict=True)
-        if not training.has_seen(split_title(poem)[1])
-    ]
+    unseen = [cost for cost, body in zip(costs, bodies, strict=True) if not training.has_seen(body)]
     return Row(
         loss=loss,
         perplexity=Estimate(math.exp(loss.value), (math.exp(low), math.exp(high))),
@@ -48,8 +50,8 @@ def text_measures(
 def title_measures(
     model: PreTrainedModel,
     tokenizer: PreTrainedTokenizerFast,
-    poems: Sequence[TitledPoem],
-    sample: Sequence[TitledPoem],
+    poems: Sequence[Answer],
+    sample: Sequence[Answer],
     training: TrainingPoems,
 ) -> Row:
     """Returns the losses of poems under their titles.
@@ -58,15 +60,15 @@ def title_measures(
         sample: the poems for `title_gain`, some of `poems`.
     """
     costs = poem_costs(model, tokenizer, poems)
-    cost_of = dict(zip(poems, costs, strict=True))
-    seen = [training.has_seen(poem.text) for poem in poems]
+    cost_of = dict(zip(map(id, poems), costs, strict=True))  # a list of messages is no key
+    seen = [training.has_seen(poem.text, poem.asked()) for poem in poems]
     unseen = [cost for cost, leaked in zip(costs, seen, strict=True) if not leaked]
-    five_character = [cost_of[poem] for poem in poems if line_length(poem.text) == 5]
+    five_character = [cost_of[id(poem)] for poem in poems if line_length(poem.text) == 5]
     return Row(
         poem_loss=ratio(costs),
         poem_loss_unseen=ratio(unseen) if unseen else None,
         poem_loss_five_character=ratio(five_character) if five_character else None,
-        title_gain=title_gain(model, tokenizer, sample, [cost_of[poem] for poem in sample]),
+        title_gain=title_gain(model, tokenizer, sample, [cost_of[id(poem)] for poem in sample]),
         leaked_poems=sum(seen),
     )
 
@@ -80,7 +82,7 @@ def text_loss(model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, text: 
 
 
 def poem_loss(
-    model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, poems: Sequence[TitledPoem]
+    model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, poems: Sequence[Answer]
 ) -> Estimate:
     """Returns the nats per character of poems and their end marks, given their titles."""
     return ratio(poem_costs(model, tokenizer, poems))
@@ -89,7 +91,7 @@ def poem_loss(
 def title_gain(
     model: PreTrainedModel,
     tokenizer: PreTrainedTokenizerFast,
-    poems: Sequence[TitledPoem],
+    poems: Sequence[Answer],
     costs: Sequence[Cost] | None = None,
 ) -> Estimate:
     """Returns the nats per character that a poem's title saves against the title of another poem.
@@ -99,10 +101,10 @@ def title_gain(
     """
     if costs is None:
         costs = poem_costs(model, tokenizer, poems)
-    titles = [poem.title for poem in poems]
-    other_titles = titles[-1:] + titles[:-1]
+    prompts = [poem.prompt for poem in poems]
+    other_prompts = prompts[-1:] + prompts[:-1]
     shuffled = [
-        TitledPoem(title, poem.text) for title, poem in zip(other_titles, poems, strict=True)
+        Answer(prompt, poem.text) for prompt, poem in zip(other_prompts, poems, strict=True)
     ]
     shuffled_costs = poem_costs(model, tokenizer, shuffled)
     # A long title may push the end of a long poem over the last position. Then the two costs are
@@ -127,6 +129,8 @@ def text_costs(
     texts = [poem + POEM_SEPARATOR for poem in poems[:-1]] + list(poems[-1:])
     encoded = [encode_text(tokenizer, text) for text in texts]
     ids = list(itertools.chain.from_iterable(encoded))
+    if len(ids) < 2:
+        return [(0.0, 0) for _ in poems]
     size = min(model.config.n_positions, len(ids) - 1)
     windows = [(ids[start : start + size + 1], 1) for start in range(0, len(ids) - size, size)]
     nats = torch.cat(_token_nats(model, windows)).tolist()  # nats[i] is for ids[i + 1]
@@ -141,13 +145,13 @@ def text_costs(
 
 
 def poem_costs(
-    model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, poems: Sequence[TitledPoem]
+    model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, poems: Sequence[Answer]
 ) -> list[Cost]:
     """Returns the cost of each poem with its end mark, given its title; the count is of tokens.
 
     Tokens after the last position of the model are left out.
     """
-    chats = [ask(poem.title) for poem in poems]
+    chats = [poem.prompt for poem in poems]
     prompts = tokenizer.apply_chat_template(chats, add_generation_prompt=True)["input_ids"]
     sequences = []
     for prompt, poem in zip(prompts, poems, strict=True):

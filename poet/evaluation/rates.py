@@ -1,4 +1,4 @@
-"""Measures a list of poems: their forms, rules, repetitions, variety and copies.
+"""Measures a list of poems or other texts: forms, rules, repetitions, variety and copies.
 
 It knows texts and the judge of verse. It does not know models.
 """
@@ -7,22 +7,30 @@ import itertools
 from collections import Counter
 from collections.abc import Sequence
 
+from poet.data.kind import Kind
 from poet.evaluation.copies import TrainingPoems
 from poet.evaluation.intervals import Estimate, distinct, fraction, ratio, share
 from poet.evaluation.row import Row, merge
+from poet.evaluation.units import Line, lines_of
 from poet.prosody.judge import judge
 from poet.prosody.parallelism import middle_couplets
-from poet.text import line_length, poem_lines
+from poet.text import line_length
 
 
-def rates(poems: Sequence[str], training: TrainingPoems | None = None) -> Row:
-    """Returns the measures of a list of poems; docs/evaluation.md defines each of them.
+def rates(
+    poems: Sequence[str], training: TrainingPoems | None = None, kind: Kind | None = None
+) -> Row:
+    """Returns the measures of a list of texts; docs/evaluation.md defines each of them.
 
     Args:
-        training: the poems to find copies in. Without them, copies and parallelism are left out.
+        training: the texts to find copies in. Without them, copies and parallelism are left out.
+        kind: what the texts are. Only verse is measured by the rules of verse.
     """
-    row = merge(Row(poems=len(poems)), rates_of_form(poems), rates_of_repetition(poems))
-    return row if training is None else merge(row, rates_of_training(poems, training))
+    kind = kind or Kind()
+    row = merge(Row(poems=len(poems)), rates_of_repetition(poems, kind))
+    if kind.verse:
+        row = merge(row, rates_of_form(poems))
+    return row if training is None else merge(row, rates_of_training(poems, training, kind))
 
 
 def rates_of_form(poems: Sequence[str]) -> Row:
@@ -45,11 +53,14 @@ def rates_of_form(poems: Sequence[str]) -> Row:
     )
 
 
-def rates_of_repetition(poems: Sequence[str]) -> Row:
-    """Returns how often poems repeat lines and characters, and how varied all poems are."""
-    lines = [poem_lines(poem) for poem in poems]
-    characters = ["".join(poem) for poem in lines]
-    pairs = [[a + b for line in poem for a, b in itertools.pairwise(line)] for poem in lines]
+def rates_of_repetition(poems: Sequence[str], kind: Kind) -> Row:
+    """Returns how often texts repeat lines and characters, and how varied all texts are.
+
+    In languages with spaces, words take the place of characters.
+    """
+    lines = [lines_of(poem, kind) for poem in poems]
+    characters = [[item for line in poem for item in line] for poem in lines]
+    pairs = [[pair for line in poem for pair in itertools.pairwise(line)] for poem in lines]
     return Row(
         repeated_lines=_repeated(lines),
         repeated_characters=_repeated(characters),
@@ -59,12 +70,12 @@ def rates_of_repetition(poems: Sequence[str]) -> Row:
     )
 
 
-def rates_of_training(poems: Sequence[str], training: TrainingPoems) -> Row:
-    """Returns how parallel the middle couplets are, and how much the poems copy."""
-    lines = [poem_lines(poem) for poem in poems]
+def rates_of_training(poems: Sequence[str], training: TrainingPoems, kind: Kind) -> Row:
+    """Returns how much texts copy, and in verse how parallel the middle couplets are."""
+    lines = [lines_of(poem, kind) for poem in poems]
     scores = [
         [training.parallelism.score(*couplet) for couplet in middle_couplets(poem)]
-        for poem in poems
+        for poem in (poems if kind.verse else ())
     ]
     return Row(
         parallelism=(
@@ -77,6 +88,6 @@ def rates_of_training(poems: Sequence[str], training: TrainingPoems) -> Row:
     )
 
 
-def _repeated(poems: Sequence[Sequence[str]]) -> Estimate:
+def _repeated(poems: Sequence[Sequence[str | Line]]) -> Estimate:
     """Returns the share of items that came before in the same poem."""
     return fraction([(len(poem) - len(set(poem)), len(poem)) for poem in poems])

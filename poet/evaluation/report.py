@@ -13,14 +13,17 @@ from typing import Any
 
 from safetensors import safe_open
 
-from poet.data.build import format_summary
+from poet.data.build import SOURCE_KEYS, format_summary
+from poet.data.kind import Kind, kind_of
 from poet.data.run_data import load_summary, sample_title
+from poet.data.shapes import POEMS
+from poet.errors import shorten
 from poet.evaluation import figures
 from poet.evaluation.intervals import Estimate
 from poet.evaluation.row import Row
-from poet.evaluation.table import table
+from poet.evaluation.table import POETS, poets_name, table
 from poet.files import write_text
-from poet.text import HAN, visible
+from poet.text import visible
 from poet.training.card import (
     add_evaluation,
     duration,
@@ -31,9 +34,9 @@ from poet.training.card import (
 from poet.training.checkpoints import log_history
 from poet.training.stages import ALIGNED, JOURNEY
 
+_PROMPT_LENGTH = 200  # characters in a heading
 Histories = dict[str, list[dict]]
 
-_POETS = "the poets"
 _GLOSSES = {  # the titles that training shows samples for, in the recipes sample and tang
     "冬日對酒": "Wine on a Winter Day",
     "東郊迎春": "Welcoming Spring in the Eastern Fields",
@@ -53,34 +56,36 @@ likely. It is a failure if the loss of the preferred poems rises as much."""
 _TIME = """\
 The time includes evaluations and samples. Time before an interruption and earlier rounds \
 count too."""
-_MEASURES = """\
-Losses are in nats per character of held-out poems. Rates are shares of all poems that were \
-written. The brackets show the 95 % interval. `docs/evaluation.md` defines every measure."""
+_LOSSES = "Losses are in nats per character of held-out {texts}."
+_RATES = "Rates are shares of all {texts} that were written."
+_INTERVALS = """\
+The brackets show the 95 % interval. `docs/evaluation.md` defines every measure."""
 
 
 def write_report(run_dir: Path, rates: dict[str, Row]) -> Path:
-    """Writes report.md, report.png and verse.png, and returns the path of report.md.
+    """Writes report.md, report.png and, with rates, verse.png. Returns the path of report.md.
 
     Unfinished stages are left out. The model cards of the evaluated stages get their
     rates too.
 
     Args:
-        rates: the rows of "sft", of the ways of alignment and of "poets". If it is empty, the
-            report has no measures of alignment.
+        rates: the rows of "sft", of the ways of alignment and of "poets". Without fine-tuning,
+            the row of "pretrain". If it is empty, the report has no measures.
 
     Raises:
         UserError: the run has no data.
     """
     summary = load_summary(run_dir)
+    kind = kind_of(summary)
     histories = {stage: history for stage in JOURNEY if (history := log_history(run_dir / stage))}
     parts = [f"# The run {run_dir.name}", _trained(run_dir, summary, histories)]
-    parts += _last_samples(run_dir, histories)
+    parts += _last_samples(run_dir, histories, kind)
     if rates:
-        _add_to_cards(run_dir, rates, histories)
-        parts += _two_numbers(summary, rates)
-        parts += _all_measures(run_dir, rates)
-    parts += _next_commands(run_dir, histories)
-    parts += _stages(run_dir, histories)
+        _add_to_cards(run_dir, rates, histories, kind)
+        parts += _two_numbers(summary, rates, kind)
+        parts += _all_measures(run_dir, rates, kind)
+    parts += _next_commands(run_dir, histories, kind)
+    parts += _stages(run_dir, histories, kind)
     parts.append(f"## Data\n\n```\n{format_summary(summary)}\n```")
     write_text(run_dir / "report.md", visible("\n\n".join(parts)) + "\n")
     return run_dir / "report.md"
@@ -90,21 +95,33 @@ def write_report(run_dir: Path, rates: dict[str, Row]) -> Path:
 
 
 def _trained(run_dir: Path, summary: dict[str, Any], histories: Histories) -> str:
-    corpus, parts = summary["made_from"]["corpus"], summary["parts"]
-    lines = [
-        f"- **Poems**: {summary['kept']:,} of the corpus {_escape(corpus)}. "
-        f"{parts['pretrain']:,} are for pretraining, {parts['sft']:,} for fine-tuning and "
-        f"{parts['dpo']:,} for alignment."
-    ]
+    lines = [_describe_data(summary)]
     if model := _describe_model(run_dir, histories):
         lines.append(f"- **Model**: {model}")
     for stage in histories:
-        info = JOURNEY[stage]
+        info = JOURNEY[stage].told_of(kind_of(summary, stage))
         steps, seconds = _effort(run_dir, stage, histories)
         time = f" in {duration(seconds)}" if seconds else ""
         lesson = info.heading.partition(": ")[2]
         lines.append(f"- **{info.name.capitalize()}**: {steps:,} steps{time}. {_sentence(lesson)}")
     return "\n".join(lines)
+
+
+def _describe_data(summary: dict[str, Any]) -> str:
+    texts = kind_of(summary).texts
+    names = [summary["made_from"].get(key) for key in SOURCE_KEYS]
+    sources = " and ".join(_escape(str(name)) for name in names if name)
+    one_split = summary["made_from"].get("corpus") and len(list(filter(None, names))) == 1
+    source = f"the corpus {sources}" if one_split else sources
+    uses = {"pretrain": "for pretraining", "sft": "for fine-tuning", "dpo": "for alignment"}
+    counts = [
+        f"{summary['parts'][stage]:,} {use}"
+        for stage, use in uses.items()
+        if stage not in summary.get("left_out", {})
+    ]
+    counts[0] = counts[0].replace(" for ", " are for ", 1)
+    listed = ", ".join(counts[:-1]) + " and " + counts[-1] if counts[1:] else counts[0]
+    return f"- **{texts.capitalize()}**: {summary['kept']:,} of {source}. {listed}."
 
 
 def _describe_model(run_dir: Path, histories: Histories) -> str:
@@ -138,7 +155,7 @@ def _last_model(run_dir: Path, histories: Histories) -> Path | None:
 # ----------------------------------------------------------------------------------------- samples
 
 
-def _last_samples(run_dir: Path, histories: Histories) -> list[str]:
+def _last_samples(run_dir: Path, histories: Histories, kind: Kind) -> list[str]:
     """Shows the first sample of pretraining and the last sample of each stage."""
     columns: list[tuple[str, str]] = []
     prompt = ""
@@ -153,9 +170,10 @@ def _last_samples(run_dir: Path, histories: Histories) -> list[str]:
     if not columns:
         return []
     gloss = f" ({_GLOSSES[prompt]})" if prompt in _GLOSSES else ""
-    heading = f"## One title, stage by stage: {_escape(prompt)}{gloss}"
+    one = kind.prompts[:-1]
+    heading = f"## One {one}, stage by stage: {_in_one_row(prompt)}{gloss}"
     parts = [heading, _samples_table(columns)]
-    return [*parts, _HOW_TO_LOOK] if HAN.search(prompt) else parts
+    return [*parts, _HOW_TO_LOOK] if kind.verse else parts
 
 
 def _samples_table(columns: list[tuple[str, str]], **more: list[str]) -> str:
@@ -178,18 +196,20 @@ def _records(folder: Path) -> list[dict[str, Any]]:
 # ---------------------------------------------------------------------------------------- measures
 
 
-def _two_numbers(summary: dict[str, Any], rates: dict[str, Row]) -> list[str]:
+def _two_numbers(summary: dict[str, Any], rates: dict[str, Row], kind: Kind) -> list[str]:
     """Shows the share of well-formed poems and of the poems that alignment prefers."""
     aligned = [stage for stage in ALIGNED if stage in rates]
-    if not aligned or "sft" not in rates or not _has_forms(rates["poets"]):
+    if not aligned or "sft" not in rates or not kind.verse or "poets" not in rates:
         return []
     before, after = rates["sft"], rates[aligned[-1]]
     # Rewards and distillation teach the rules of regulated verse. They read no pairs.
-    preference = summary["made_from"]["preference"] if aligned[-1] == "dpo" else "regulated"
+    preference = summary.get("preference", summary["made_from"]["preference"])
+    if aligned[-1] != "dpo":
+        preference = "regulated"
     measures = {"well_formed": "well-formed poems"}
     if key := _PREFERRED_MEASURES.get(preference):
         measures[key] = f"{preference} poems, which alignment prefers"
-    rows = {"before alignment": before, "after alignment": after, _POETS: rates["poets"]}
+    rows = {"before alignment": before, "after alignment": after, POETS: rates["poets"]}
     lines = [f"| higher is better | {' | '.join(rows)} |", "|---" * (len(rows) + 1) + "|"]
     for key, label in measures.items():
         values = [_percent(getattr(row, key)) for row in rows.values()]
@@ -209,11 +229,6 @@ def _two_numbers(summary: dict[str, Any], rates: dict[str, Row]) -> list[str]:
     return [*parts, " ".join(sentences)]
 
 
-def _has_forms(poets: Row) -> bool:
-    """Returns whether any poem of the poets is well formed. In English poems, for one, none is."""
-    return poets.well_formed is not None and poets.well_formed.value > 0
-
-
 def _change(poems: str, before: Estimate, after: Estimate) -> str:
     return f"Alignment changed the loss of {poems} from {before.value:.2f} to {after.value:.2f}."
 
@@ -222,35 +237,52 @@ def _percent(estimate: Estimate | None) -> str:
     return "" if estimate is None else f"{100 * estimate.value:.0f} %"
 
 
-def _all_measures(run_dir: Path, rates: dict[str, Row]) -> list[str]:
-    names = {"sft": "before (sft)", "poets": _POETS}
-    names |= {stage: f"after ({stage})" for stage in ALIGNED}
+def _all_measures(run_dir: Path, rates: dict[str, Row], kind: Kind) -> list[str]:
+    names = {"poets": poets_name(kind)}
+    if rates.keys() & set(ALIGNED):
+        names |= {"sft": "before (sft)"} | {stage: f"after ({stage})" for stage in ALIGNED}
     rows = {names.get(name, name): row for name, row in rates.items()}
+    parts = ["## All measures", table(rows, kind), _explain_measures(rates, kind)]
+    if not _has_rates(rates):
+        return parts
     figures.draw_rates({name: row.to_json() for name, row in rows.items()}, run_dir / "verse.png")
-    figure = "![forms and rates of the poems](verse.png)"
-    return ["## All measures", table(rows), _MEASURES, figure]
+    return [*parts, f"![rates of the {kind.texts}](verse.png)"]
 
 
-def _add_to_cards(run_dir: Path, rates: dict[str, Row], histories: Histories) -> None:
+def _has_rates(rates: dict[str, Row]) -> bool:
+    return any(row.poems or row.forms is not None for row in rates.values())
+
+
+def _explain_measures(rates: dict[str, Row], kind: Kind) -> str:
+    sentences = [_LOSSES, *([_RATES] if _has_rates(rates) else []), _INTERVALS]
+    return " ".join(sentences).format(texts=kind.texts)
+
+
+def _add_to_cards(run_dir: Path, rates: dict[str, Row], histories: Histories, kind: Kind) -> None:
     for stage in rates.keys() & histories.keys():
-        columns = {"this model": rates[stage], _POETS: rates["poets"]}
-        add_evaluation(run_dir / stage, f"{table(columns)}\n\n{_MEASURES}")
+        columns = {"this model": rates[stage]}
+        if "poets" in rates:
+            columns[poets_name(kind)] = rates["poets"]
+        text = f"{table(columns, kind)}\n\n{_explain_measures(rates, kind)}"
+        add_evaluation(run_dir / stage, text, "Verse" if kind.verse else "Evaluation")
 
 
 # ------------------------------------------------------------------------------------ commands
 
 
-def _next_commands(run_dir: Path, histories: Histories) -> list[str]:
+def _next_commands(run_dir: Path, histories: Histories, kind: Kind) -> list[str]:
     folder = _last_model(run_dir, histories)
-    if folder is None or list(histories) == ["pretrain"]:
+    if folder is None:
         return []
     title = " ".join(sample_title(run_dir).split())
     model = shlex.quote(str(folder))
-    commands = [
-        "# poems for a title",
-        f".venv/bin/poet write {shlex.quote(title)} -n 2 --model {model}",
-    ]
-    if HAN.search(title):
+    commands = []
+    if list(histories) != ["pretrain"]:
+        commands = [
+            f"# {kind.texts} for a {kind.prompts[:-1]}",
+            f".venv/bin/poet write {shlex.quote(title)} -n 2 --model {model}",
+        ]
+    if commands and kind.verse and kind.shape == POEMS:
         commands += [
             "# a title of your own, and a form: 秋夜 is an autumn night, and",
             "# 五言絕句 is a poem of four lines of five characters that rhyme",
@@ -264,11 +296,11 @@ def _next_commands(run_dir: Path, histories: Histories) -> list[str]:
 # ------------------------------------------------------------------------------------ every stage
 
 
-def _stages(run_dir: Path, histories: Histories) -> list[str]:
+def _stages(run_dir: Path, histories: Histories, kind: Kind) -> list[str]:
     if not histories:
         return []
     figures.draw_stages(histories, run_dir / "report.png")
-    lines = ["| stage | steps | time | on held-out poems |", "|---|---|---|---|"]
+    lines = [f"| stage | steps | time | on held-out {kind.texts} |", "|---|---|---|---|"]
     for stage, history in histories.items():
         steps, seconds = _effort(run_dir, stage, histories)
         time = duration(seconds) if seconds else ""
@@ -295,11 +327,15 @@ def _first_middle_last(records: list[dict[str, Any]]) -> str:
     ]
     references = [record["reference"] for record in records if "reference" in record]
     more = {"before alignment": references} if references else {}
-    return f"Prompt: {_escape(records[0]['prompt'])}\n\n{_samples_table(columns, **more)}"
+    return f"Prompt: {_in_one_row(records[0]['prompt'])}\n\n{_samples_table(columns, **more)}"
 
 
 def _sentence(text: str) -> str:
     return f"{text[:1].upper()}{text[1:]}."
+
+
+def _in_one_row(prompt: str) -> str:
+    return _escape(shorten(prompt, _PROMPT_LENGTH))
 
 
 def _escape(text: str) -> str:

@@ -44,6 +44,7 @@ class Row:
     )
     leaked_poems: int | None = _measure("leaked poems")
     poems: int | None = _measure("poems")
+    ends_by_itself: Estimate | None = _measure("ends by itself", "higher")
     well_formed: Estimate | None = _measure("well formed", "higher")
     five_character: Estimate | None = _measure("five-character", "as the poets")
     unknown_characters: Estimate | None = _measure("characters of unknown tone")

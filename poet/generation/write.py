@@ -21,16 +21,19 @@ from transformers.generation import BaseStreamer
 
 from poet import device
 from poet.errors import UserError
-from poet_tokenizer import ask, byte_token_ids, encode_text
+from poet_tokenizer import Message, ask, byte_token_ids, encode_text
 
 if TYPE_CHECKING:
     from poet.prosody.request import FormRequest
+
+Title = str | list[Message]
+"""A title, or the messages of a whole prompt."""
 
 
 def write(
     model: PreTrainedModel,
     tokenizer: PreTrainedTokenizerFast,
-    titles: str | Sequence[str],
+    titles: str | Sequence[Title],
     *,
     n: int = 1,
     form: "str | FormRequest | None" = None,
@@ -46,7 +49,7 @@ def write(
     that the model finds likeliest comes first.
 
     Args:
-        titles: One title, or several.
+        titles: One title, or several titles or prompts.
         n: The number of poems per title.
         form: A form that all poems keep. Give its name, such as `"五言律詩"` (regulated verse of
             eight lines), or a request from `read_form`.
@@ -88,7 +91,7 @@ def write(
 def write_ids(
     model: PreTrainedModel,
     tokenizer: PreTrainedTokenizerFast,
-    titles: Sequence[str],
+    titles: Sequence[Title],
     *,
     batch_size: int = 256,
     seed: int | None = None,
@@ -103,7 +106,7 @@ def write_ids(
     or `max_new_tokens` has none.
 
     Args:
-        titles: The titles. Repeat a title for more than one poem.
+        titles: Titles or prompts. Repeat a title for more than one poem.
         batch_size: The number of poems that are written at the same time.
         seed: The random seed. With None, every call gives other poems. In both cases the random
             state of the caller stays as it was.
@@ -132,8 +135,9 @@ def write_ids(
     prompts = [_prompt(tokenizer, title, instruction) for title in titles]
     for title, prompt in zip(titles, prompts, strict=True):
         if len(prompt) >= positions:
+            text = title if isinstance(title, str) else title[-1]["content"]
             raise UserError(
-                f"the title {title[:20]}… is too long: its prompt takes {len(prompt)} tokens of "
+                f"the title {text[:20]}… is too long: its prompt takes {len(prompt)} tokens of "
                 f"the {positions} that the model holds. Shorten it, so that a poem has room."
             )
     # Prompts of similar length share a batch, which saves padding.
@@ -165,7 +169,7 @@ def write_ids(
 def mean_log_probabilities(
     model: PreTrainedModel,
     tokenizer: PreTrainedTokenizerFast,
-    title: str,
+    title: Title,
     poems: Sequence[list[int]],
     instruction: str | None = None,
 ) -> list[float]:
@@ -208,7 +212,7 @@ def continue_text(
 def _mask(
     model: PreTrainedModel,
     tokenizer: PreTrainedTokenizerFast,
-    titles: Sequence[str],
+    titles: Sequence[Title],
     form: "str | FormRequest",
     instruction: str | None,
 ) -> Any:
@@ -235,10 +239,10 @@ def _mask(
 
 
 def _prompt(
-    tokenizer: PreTrainedTokenizerFast, title: str, instruction: str | None = None
+    tokenizer: PreTrainedTokenizerFast, title: Title, instruction: str | None = None
 ) -> list[int]:
     """Returns the tokens that ask for a poem with this title."""
-    chat = ask(title, instruction)
+    chat = ask(title, instruction) if isinstance(title, str) else title
     return tokenizer.apply_chat_template(chat, add_generation_prompt=True)["input_ids"]
 
 

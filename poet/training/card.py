@@ -3,6 +3,7 @@
 It knows the card format of the Hub. A card is read far from this machine, so it holds no path.
 """
 
+import json
 import math
 import os
 import re
@@ -11,12 +12,14 @@ from typing import Any
 
 from huggingface_hub import EvalResult, ModelCardData
 
+from poet.data.kind import Kind
+from poet.data.shapes import POEMS
 from poet.files import write_text
 from poet.text import visible
 from poet.training.checkpoints import arguments_of, log_history, round_folder
 from poet.training.stages import STAGES
 
-_RAW_INPUT, _CHAT_INPUT = '"春夜喜雨\\n"', '[{"role": "user", "content": "春夜喜雨"}]'
+_EXAMPLE = "春夜喜雨"
 _OUTPUT = {"pretrain": '["generated_text"]'}  # a chat's answer is the last of its messages
 _TANG = (
     "[chinese-poetry](https://github.com/chinese-poetry/chinese-poetry) (MIT licence), "
@@ -29,41 +32,61 @@ _CORPORA = {
     "song": f"The training poems are the Song corpus of {_TANG}.",
     "tang+song": f"The training poems are the Tang and Song corpora of {_TANG}.",
 }
-_LIMITS = """\
+_LIMITS_OF_VERSE = """\
 - The model is small. It has learned the form and the diction of its corpus, but its poems make
   little sense. A poem may break the rules of its form, forget its title, or repeat itself.
 - It may repeat lines of the poems that it was trained on. Search for a line before you call it new.
-- It knows traditional characters and the world of its corpus, with the prejudices of that world.
+- It knows {script} characters and the world of its corpus, with the prejudices of that world.
   Nobody filtered its output."""
+_LIMITS = """\
+- The model is small. Its {texts} may make little sense, state what is false, or repeat themselves.
+- It may repeat lines of the texts that it was trained on. Search for a line before you call it new.
+- It knows the characters and the world of its corpus, with the prejudices of that world. Nobody
+  filtered its output."""
 _VERSIONS = """\
 The model needs transformers 4.43 or newer. Versions before 5.17 may sample at another temperature
 than generation_config.json says. Pass `temperature` to `poet` there."""
 _NAMES = {"seconds": "training time"}
 
 
-def write_card(folder: Path, log_history: list[dict], facts: dict[str, Any]) -> None:
+def write_card(
+    folder: Path,
+    log_history: list[dict],
+    facts: dict[str, Any],
+    kind: Kind | None = None,
+    prompt: str = _EXAMPLE,
+) -> None:
     """Writes `folder`/README.md.
 
     Args:
         log_history: `trainer.state.log_history`. The results are its last values.
         facts: Rows of the table, by name. `stage` is required. `corpus` is the name of a source or
             a Hub id, and `base_model` is a Hub id. Paths and None are left out.
+        kind: what the texts are.
+        prompt: an example of an input.
     """
+    kind = kind or Kind()
     stage, corpus = facts["stage"], facts.get("corpus")
+    info, is_poems = STAGES[stage].told_of(kind), kind.shape == POEMS
+    tags = ["poetry"] * is_poems + ["classical-chinese"] * kind.verse
+    given: Any = [{"role": "user", "content": prompt}]
+    if stage == "pretrain":
+        given = f"{prompt}\n" if is_poems else prompt
     results = measured(stage, log_history)
     header = ModelCardData(
-        language="zh",
+        language=kind.code,
         license="mit" if corpus in _CORPORA else None,
         library_name="peft" if stage == "author" else "transformers",
         pipeline_tag="text-generation",
-        tags=["poetry", "classical-chinese", stage] + (["trl"] if stage != "pretrain" else []),
+        tags=[*tags, stage] + (["trl"] if stage != "pretrain" else []),
         base_model=_hub_id(facts.get("base_model")),
         datasets=_hub_id(corpus),
         model_name=f"poet-{stage}",
+        widget=[{"text": given} if stage == "pretrain" else {"messages": given}],
         eval_results=[
             EvalResult(
                 task_type="text-generation",
-                dataset_type=_hub_id(corpus) or "poetry",
+                dataset_type=_hub_id(corpus) or ("poetry" if is_poems else "text"),
                 dataset_name=f"held-out part of {_shown(corpus) or 'the training corpus'}",
                 metric_type=name.replace(" ", "_"),
                 metric_value=round(value, 4),
@@ -80,32 +103,40 @@ def write_card(folder: Path, log_history: list[dict], facts: dict[str, Any]) -> 
             rows[_NAMES.get(key, key.replace("_", " "))] = value
     text = [
         f"---\n{header.to_yaml()}\n---",
-        f"# A poet in classical Chinese ({stage})",
-        STAGES[stage].card,
-        f"## Use\n\n```python\n{_usage(stage)}\n```\n\n{_VERSIONS}",
+        f"# {_title(kind)} ({stage})",
+        info.card,
+        f"## Use\n\n```python\n{_usage(stage, given)}\n```\n\n{_VERSIONS}",
         "## Training and results\n\n| | |\n|---|---|\n"
         + "\n".join(f"| {k} | {_cell(v)} |" for k, v in rows.items()),
-        STAGES[stage].explained,
+        info.explained,
         *(
             ["![curves of loss and learning rate](curves.png)"]
             if (folder / "curves.png").is_file()
             else []
         ),
-        f"## Limits\n\n{_LIMITS}" + (f"\n- {_CORPORA[corpus]}" if corpus in _CORPORA else ""),
+        f"## Limits\n\n{_limits(kind)}" + (f"\n- {_CORPORA[corpus]}" if corpus in _CORPORA else ""),
     ]
     write_text(folder / "README.md", "\n\n".join(text) + "\n")
 
 
-def add_evaluation(folder: Path, evaluation: str) -> None:
+def _title(kind: Kind) -> str:
+    return "A poet in classical Chinese" if kind.verse else f"A language model for {kind.full_name}"
+
+
+def _limits(kind: Kind) -> str:
+    script = kind.script.partition(" ")[0]
+    return (_LIMITS_OF_VERSE if kind.verse else _LIMITS).format(script=script, texts=kind.texts)
+
+
+def add_evaluation(folder: Path, evaluation: str, heading: str = "Verse") -> None:
     """Puts an evaluation in Markdown into `folder`/README.md, above the limits.
 
     It replaces an earlier evaluation.
     """
-    above, heading, limits = (
-        (folder / "README.md").read_text(encoding="utf-8").partition("## Limits")
-    )
-    above = above.partition("## Verse")[0].rstrip()
-    write_text(folder / "README.md", f"{above}\n\n## Verse\n\n{evaluation}\n\n{heading}{limits}")
+    above, below, limits = (folder / "README.md").read_text(encoding="utf-8").partition("## Limits")
+    above = above.partition(f"## {heading}\n")[0].rstrip()
+    text = f"{above}\n\n## {heading}\n\n{evaluation}\n\n{below}{limits}"
+    write_text(folder / "README.md", text)
 
 
 def measured(stage: str, log_history: list[dict]) -> dict[str, float]:
@@ -149,8 +180,7 @@ def duration(seconds: float) -> str:
     return f"{minutes} min {rest} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"
 
 
-def _usage(stage: str) -> str:
-    given = _RAW_INPUT if stage == "pretrain" else _CHAT_INPUT
+def _usage(stage: str, given: Any) -> str:
     taken = _OUTPUT.get(stage, '["generated_text"][-1]["content"]')
     loaded = 'from transformers import pipeline\n\npoet = pipeline("text-generation", model=".")'
     if stage == "author":
@@ -162,7 +192,8 @@ def _usage(stage: str) -> str:
             'tokenizer = AutoTokenizer.from_pretrained(".")\n'
             'poet = pipeline("text-generation", model=model, tokenizer=tokenizer)'
         )
-    return f"{loaded}  # this folder, or its id on a hub\nprint(poet({given})[0]{taken})"
+    call = f"print(poet({json.dumps(given, ensure_ascii=False)})[0]{taken})"
+    return f"{loaded}  # this folder, or its id on a hub\n{call}"
 
 
 def _hub_id(value: Any) -> str | None:

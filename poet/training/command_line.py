@@ -223,7 +223,9 @@ def _as_on_the_command_line(key: str, value: Any, kind: str, path: Path) -> Any:
 def _expand_home(holder: Any) -> None:
     """Replaces `~` in options that name files. No shell does that in YAML or after `--name=`."""
     for name, value in vars(holder).items():
-        if isinstance(value, str) and re.fullmatch(r".*_(dir|path|checkpoint)|corpus", name):
+        if isinstance(value, str) and re.fullmatch(
+            r".*_(dir|path|checkpoint)|corpus|pretrain|sft|dpo", name
+        ):
             setattr(holder, name, os.path.expanduser(value))
 
 

@@ -24,7 +24,8 @@ from transformers.integrations import get_reporting_integration_callbacks
 
 from poet import device, interrupts
 from poet.data import run_data
-from poet.errors import UserError, first_line
+from poet.data.kind import kind_of
+from poet.errors import UserError, first_line, shorten
 from poet.generation.adapter import is_adapter
 from poet.generation.load import check_template, generation_defaults, load, refuse_code
 from poet.text import visible
@@ -131,8 +132,8 @@ class Stage:
         ]
         if len(prompt) >= model.config.n_positions:
             raise UserError(
-                f"the title {self.sample_title} leaves no room for a poem in the model's "
-                f"{model.config.n_positions} positions"
+                f"the prompt {shorten(self.sample_title)} leaves no room for an answer in the "
+                f"model's {model.config.n_positions} positions"
             )
         weights = path / "model.safetensors"
         if not weights.is_file():
@@ -214,7 +215,7 @@ class Stage:
                 )
             if not len(kept[name]):
                 raise UserError(
-                    f"no {name} row fits into the model's {max_length} tokens. Use shorter poems "
+                    f"no {name} row fits into the model's {max_length} tokens. Use shorter texts "
                     "or a larger n_positions."
                 )
         return kept
@@ -340,7 +341,8 @@ class Stage:
             "seconds": card.seconds_trained(history) + card.of_earlier_rounds(self.folder)[0],
             "device": self.device,
         }
-        card.write_card(folder, history, facts)
+        kind = kind_of(run_data.load_summary(self.run_folder), self.name)
+        card.write_card(folder, history, facts, kind, self.sample_title)
 
     def _evaluate_last_weights(self, trainer: PoetTrainerMixin) -> None:
         """Evaluates, unless the last evaluation was of the weights that will be published."""

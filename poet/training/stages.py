@@ -4,17 +4,21 @@ A stage is train_<stage>.py with the numbers of configs/<recipe>/<stage>.yaml. A
 alignment is these two files and an entry here.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from poet.data.kind import Kind
 
 _LOSS = (
-    "The loss is in nats per token, on held-out poems. A token is one character. "
+    "The loss is in nats per token, on held-out {texts}. A token is one character. "
     "The perplexity is the exponential of the loss."
 )
 
 
 @dataclass(frozen=True)
 class StageInfo:
-    """Describes one stage.
+    """Describes one stage. `told_of` fills in the words in braces, such as {texts}.
 
     Attributes:
         name: Its name in reports and figures.
@@ -36,70 +40,75 @@ class StageInfo:
     results: dict[str, str] = field(default_factory=dict)
     explained: str = _LOSS
 
+    def told_of(self, kind: "Kind") -> "StageInfo":
+        """Returns the stage with texts about one kind of texts."""
+        words = kind.words()
+        texts = {name: getattr(self, name) for name in ("heading", "card", "explained")}
+        return replace(self, **{name: text.format(**words) for name, text in texts.items()})
+
 
 STAGES = {
     "pretrain": StageInfo(
         name="pretraining",
         number=3,
-        heading="Pretraining: the model learns to continue poems, character by character",
+        heading="Pretraining: the model learns to continue {texts}, character by character",
         share=2,
-        card="This model continues classical Chinese poems, one character after the other. It was "
-        "trained from random weights on poems with their titles. It follows no instruction: the "
-        "next stage teaches that.",
+        card="This model continues {full_name}, one character after the other. It was trained "
+        "from random weights on {trained_on}. It follows no instruction: {next_stage} "
+        "teaches that.",
     ),
     "sft": StageInfo(
         name="fine-tuning",
         number=4,
-        heading="Fine-tuning: the model learns to answer a title with a poem",
-        card="This model writes poems in classical Chinese for titles. It was first trained to "
-        "continue poems. It was then fine-tuned on titles and their poems, and only the characters "
-        "of the poems counted in the loss.",
+        heading="Fine-tuning: the model learns to answer {answer}",
+        card="This model writes {written}. It was first trained to continue "
+        "{read}. It was then fine-tuned on {pairs}, and only the characters of the {texts} "
+        "counted in the loss.",
     ),
     "dpo": StageInfo(
         name="alignment",
         number=5,
-        heading="Alignment: the model learns which poems are preferred",
-        card="This model writes poems in classical Chinese for titles, in the form that was "
-        "preferred. It was first trained to continue poems, and then fine-tuned on titles and "
-        "their poems. It was then aligned with pairs of a preferred and a rejected poem (direct "
-        "preference optimization, https://arxiv.org/abs/2305.18290).",
+        heading="Alignment: the model learns which {texts} are preferred",
+        card="This model writes {written}, {preferred}. It was first trained to "
+        "continue {read}, and then fine-tuned on {pairs}. It was then aligned with pairs of a "
+        "preferred and a rejected {text} (direct preference optimization, "
+        "https://arxiv.org/abs/2305.18290).",
         curve=("loss", "DPO loss"),
         results={
             "DPO loss": "eval_loss",
             "reward margin": "eval_rewards/margins",
             "reward accuracy": "eval_rewards/accuracies",
         },
-        explained="The reward margin says how much more this model prefers the preferred poem of a "
-        "held-out pair than the model before alignment did. The reward accuracy is the share of "
+        explained="The reward margin says how much more this model prefers the preferred {text} of "
+        "a held-out pair than the model before alignment did. The reward accuracy is the share of "
         "held-out pairs with a margin above zero.",
     ),
     "grpo": StageInfo(
         name="reinforcement",
         number=5,
-        heading="Alignment by rewards: the model is rewarded for poems that keep rules",
-        card="This model writes poems in classical Chinese for titles, by rules that it was "
-        "rewarded for. It was first trained to continue poems, and then fine-tuned on titles and "
-        "their poems. It was then rewarded for poems of its own that keep the rules (group "
-        "relative policy optimization, https://arxiv.org/abs/2402.03300).",
+        heading="Alignment by rewards: the model is rewarded for {texts} that keep rules",
+        card="This model writes {written}, by rules that it was rewarded for. It "
+        "was first trained to continue {read}, and then fine-tuned on {pairs}. It was then "
+        "rewarded for {texts} of its own that keep the rules (group relative policy optimization, "
+        "https://arxiv.org/abs/2402.03300).",
         curve=("reward", "reward, sum over all rules"),
         results={"reward": "eval_reward"},
-        explained="The reward is the mean over held-out titles. Each rule has a weight.",
+        explained="The reward is the mean over held-out {prompts}. Each rule has a weight.",
     ),
     "distill": StageInfo(
         name="distillation",
         number=5,
         heading="Alignment by distillation: the model learns from its own poems under a mask",
-        card="This model writes poems in classical Chinese for titles, mostly in regulated verse. "
-        "It was first trained to continue poems, and then fine-tuned on titles and their poems. It "
-        "then learned to write without a mask what it had written under a mask that keeps the "
-        "rules (distillation, https://arxiv.org/abs/1503.02531).",
+        card="This model writes {written}, mostly in regulated verse. It was "
+        "first trained to continue {read}, and then fine-tuned on {pairs}. It then learned to "
+        "write without a mask what it had written under a mask that keeps the rules (distillation, https://arxiv.org/abs/1503.02531).",
         curve=("loss", "loss, weighted in training"),
     ),
     "author": StageInfo(
         name="an author's adapter",
         card="This is an adapter (LoRA, https://arxiv.org/abs/2106.09685). It needs the model that "
-        "it was trained on, which writes poems in classical Chinese for titles. With the adapter "
-        "the poems are closer to the poems of one author.",
+        "it was trained on, which writes {written}. With the adapter "
+        "the {texts} are closer to the poems of one author.",
     ),
 }
 JOURNEY = {stage: info for stage, info in STAGES.items() if info.number}

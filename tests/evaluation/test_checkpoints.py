@@ -6,20 +6,26 @@ import pytest
 from helpers import make_checkpoint
 
 from poet.evaluation import checkpoints
-from poet.evaluation.checkpoints import ThemeTest, evaluate_checkpoints, write_whole_poems
-from poet.evaluation.held_out import HeldOut, TitledPoem
+from poet.evaluation.checkpoints import (
+    ThemeTest,
+    evaluate_checkpoints,
+    mark_cut_off,
+    write_answers,
+)
+from poet.evaluation.held_out import Answer, HeldOut
 from poet.evaluation.rates import rates
 from poet.generation.load import load
 from poet.generation.write import write
-from poet_tokenizer import encode_text
+from poet_tokenizer import ask, encode_text
 
 FIVE = "一二三四五，六七八九十。\n甲乙丙丁戊，己庚辛壬癸。"
 SEVEN = "一二三四五六七，八九十甲乙丙丁。\n戊己庚辛壬癸子，丑寅卯辰巳午未。"
 REGULATED = "石徑幽泉細，松窗夜雨聲。\n孤燈明舊壁，白髮對寒城。"
 HELD_OUT = HeldOut(
-    [TitledPoem("春", FIVE), TitledPoem("夜", SEVEN), TitledPoem("春" * 41, SEVEN)],
-    FIVE + SEVEN + FIVE,
+    [Answer(ask("春"), FIVE), Answer(ask("夜"), SEVEN), Answer(ask("春" * 41), SEVEN)],
+    [FIVE + SEVEN + FIVE],
     [FIVE],
+    begin_with_titles=False,
 )
 
 
@@ -68,8 +74,9 @@ def test_a_poem_that_was_cut_off_is_not_well_formed(tmp_path, monkeypatch):
     monkeypatch.setattr(
         checkpoints, "write_ids", lambda *_, **__: [ids, [*ids, tokenizer.eos_token_id]]
     )
-    poems = write_whole_poems(model, tokenizer, ["春", "夜"], seed=0)
-    assert rates(poems).well_formed.value == 0.5
+    answers = write_answers(model, tokenizer, [ask("春"), ask("夜")], seed=0)
+    assert answers == [(FIVE, False), (FIVE, True)]
+    assert rates(mark_cut_off(answers)).well_formed.value == 0.5
 
 
 def test_the_name_of_a_folder_does_not_decide_what_is_measured(tmp_path):

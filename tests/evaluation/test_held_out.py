@@ -19,14 +19,16 @@ def test_a_corpus_holds_out_the_poems_that_a_run_of_tang_holds_out(invented, tmp
     records = invented(100)
     corpus.write_text(json.dumps(records, ensure_ascii=False), encoding="utf-8")
     build.build_datasets(build.DataOptions(corpus=str(corpus)), tmp_path / "run")
-    run, again = held_out.load_from_run(tmp_path / "run"), find_held_out(str(corpus), [])
-    assert (again.poems, again.text) == (run.poems, run.text)
+    run = held_out.load_from_run(tmp_path / "run")
+    again = find_held_out(build.DataOptions(corpus=str(corpus)), [])
+    assert again == run
     # The text of pretraining is cut after a title: the first held-out poem has none.
-    assert len(run.poems) == 3 and run.text.count("題") == 4
+    assert len(run.answers) == 3 and "".join(run.texts).count("題") == 4
     text_of = {record["title"]: "\n".join(record["paragraphs"]) for record in records}
-    assert all(poem.text == text_of[poem.title] for poem in run.poems)
-    assert {poem.text for poem in run.poems}.isdisjoint(again.training)
-    assert len(set(text_of.values()) & set(again.training)) == 45 + 27 + 18
+    assert all(poem.text == text_of[poem.asked()] for poem in run.answers)
+    assert {poem.text for poem in run.answers}.isdisjoint(again.training)
+    # A poem of alignment counts if it is in a pair.
+    assert 45 + 27 < len(set(text_of.values()) & set(again.training)) <= 45 + 27 + 18
 
 
 def test_checkpoints_that_were_trained_on_different_data_are_not_measured_together(
@@ -46,14 +48,14 @@ def test_checkpoints_that_were_trained_on_different_data_are_not_measured_togeth
 def test_poems_of_a_file_are_read_with_titles_and_without(tmp_path):
     file = tmp_path / "poems.txt"
     file.write_text(f"登樓\n{REGULATED}\n\n{FIVE}\n\n\n", encoding="utf-8")
-    assert read_poems(str(file)) == [REGULATED, FIVE]
+    assert read_poems(str(file))[0] == [REGULATED, FIVE]
     file.write_text(f"登樓\n\n{REGULATED}\n\n1.\n某人\n{FIVE}\n", encoding="utf-8")
-    assert read_poems(str(file)) == [REGULATED, FIVE]
+    assert read_poems(str(file))[0] == [REGULATED, FIVE]
     lines = [line + mark for line, mark in re.findall("(\\w+)(\\W)", REGULATED)]
     (tmp_path / "poems.jsonl").write_text(
         json.dumps({"title": "夜", "lines": lines}), encoding="utf-8"
     )
-    assert read_poems(str(tmp_path / "poems.jsonl")) == [REGULATED]
+    assert read_poems(str(tmp_path / "poems.jsonl"))[0] == [REGULATED]
 
 
 @pytest.mark.parametrize(
@@ -64,7 +66,7 @@ def test_poems_of_a_file_are_read_with_titles_and_without(tmp_path):
 def test_rows_and_the_width_of_marks_do_not_matter(comma, stop, tmp_path):
     text = REGULATED.replace("，", comma).replace("。", stop)
     (tmp_path / "POEMS.TXT").write_text(text, encoding="utf-8")
-    assert read_poems(str(tmp_path / "POEMS.TXT")) == [REGULATED]
+    assert read_poems(str(tmp_path / "POEMS.TXT"))[0] == [REGULATED]
 
 
 def test_a_file_without_poems_is_refused_by_name(tmp_path):

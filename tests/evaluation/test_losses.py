@@ -4,10 +4,10 @@ import pytest
 import torch
 from helpers import make_checkpoint
 
-from poet.evaluation.held_out import TitledPoem
+from poet.evaluation.held_out import Answer
 from poet.evaluation.losses import poem_loss, text_costs, text_loss, title_gain
 from poet.generation.load import load
-from poet_tokenizer import encode_text
+from poet_tokenizer import ask, encode_text
 
 FIVE = "一二三四五，六七八九十。\n甲乙丙丁戊，己庚辛壬癸。"
 SEVEN = "一二三四五六七，八九十甲乙丙丁。\n戊己庚辛壬癸子，丑寅卯辰巳午未。"
@@ -28,14 +28,13 @@ def plain_nats(model, ids: list[int], first: int) -> float:
 def test_a_poems_loss_is_that_of_its_characters_and_its_end_given_the_prompt(poet):
     model, tokenizer = poet
     poems = [
-        TitledPoem("春", FIVE),
-        TitledPoem("春夜" * 9, SEVEN),
-        TitledPoem("夜", "一二三四五，六七八九十。"),
-        TitledPoem("鬱", FIVE * 3),
+        Answer(ask("春"), FIVE),
+        Answer(ask("春夜" * 9), SEVEN),
+        Answer(ask("夜"), "一二三四五，六七八九十。"),
+        Answer(ask("鬱"), FIVE * 3),
     ]
     total, count = 0.0, 0
-    for title, poem in poems:
-        chat = [{"role": "user", "content": title}]
+    for chat, poem in poems:
         prompt = tokenizer.apply_chat_template(chat, add_generation_prompt=True)["input_ids"]
         ids = [*prompt, *tokenizer(poem)["input_ids"], tokenizer.eos_token_id]
         ids = ids[: model.config.n_positions]
@@ -82,10 +81,10 @@ def test_a_poem_of_a_text_costs_what_its_characters_cost_in_the_whole_text(poet)
 def test_the_title_gain_is_what_other_titles_cost_more(poet):
     model, tokenizer = poet
     model.lm_head.weight.data.mul_(20)
-    poems = [TitledPoem("春", FIVE), TitledPoem("夜", SEVEN), TitledPoem("春夜" * 4, FIVE)]
+    poems = [Answer(ask("春"), FIVE), Answer(ask("夜"), SEVEN), Answer(ask("春夜" * 4), FIVE)]
     own = poem_loss(model, tokenizer, poems).value
     titles = ["春夜" * 4, "春", "夜"]
-    shuffled = [TitledPoem(title, poem.text) for title, poem in zip(titles, poems, strict=True)]
+    shuffled = [Answer(ask(title), poem.text) for title, poem in zip(titles, poems, strict=True)]
     other = poem_loss(model, tokenizer, shuffled).value
     gain = title_gain(model, tokenizer, poems).value
     assert abs(gain) > 1e-4 and gain == pytest.approx(other - own, abs=1e-5)
@@ -94,7 +93,7 @@ def test_the_title_gain_is_what_other_titles_cost_more(poet):
 def test_a_model_that_cannot_read_the_title_gains_nothing_by_it(poet):
     model, tokenizer = poet
     model.lm_head.weight.data.mul_(20)
-    poems = [TitledPoem("春", FIVE), TitledPoem("夜", SEVEN), TitledPoem("春夜" * 4, FIVE)]
+    poems = [Answer(ask("春"), FIVE), Answer(ask("夜"), SEVEN), Answer(ask("春夜" * 4), FIVE)]
     for block in model.transformer.h:
         torch.nn.init.zeros_(block.attn.c_proj.weight)
     torch.nn.init.zeros_(model.transformer.wpe.weight)

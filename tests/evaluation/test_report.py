@@ -3,6 +3,7 @@
 import json
 import re
 import shlex
+import shutil
 from pathlib import Path
 
 import pytest
@@ -88,6 +89,15 @@ RATES = {
     "poets": Row(well_formed=estimate(1.0), five_character=estimate(0.45), forms={}),
 }
 
+GENERAL = Row(
+    poem_loss=estimate(4.17),
+    title_gain=estimate(0.2),
+    poems=9,
+    ends_by_itself=estimate(0.9),
+    repeated_lines=estimate(0.1),
+    distinct_1=estimate(0.2),
+)
+
 
 def test_report_shows_the_whole_journey(run_dir: Path) -> None:
     path = write_report(run_dir, RATES)
@@ -104,7 +114,7 @@ def test_report_shows_the_whole_journey(run_dir: Path) -> None:
         "Alignment",
         "Data",
     ]
-    assert "40 poems read" in text
+    assert "40 read, 40 kept" in text
     assert "| pretraining | 40 | 12 min 34 s | evaluation loss 4.449, perplexity" in text
     links = re.findall(r"\]\((.*?)\)", text)
     curves = [f"{stage}/curves.png" for stage in ("pretrain", "sft", "dpo")]
@@ -132,11 +142,62 @@ def test_poems_without_chinese_get_no_hints_about_chinese(run_dir: Path) -> None
     for path in run_dir.glob("*/samples.jsonl"):
         text = path.read_text(encoding="utf-8").replace("冬日對酒", "The Tyger")
         path.write_text(text, encoding="utf-8")
-    rates = {**RATES, "poets": Row(well_formed=estimate(0.0), forms={})}
-    text = write_report(run_dir, rates).read_text(encoding="utf-8")
+    describe(run_dir, "poems", "en", "English")
+    rows = {"sft": GENERAL, "dpo": GENERAL, "poets": Row(poems=9, distinct_1=estimate(0.3))}
+    text = write_report(run_dir, rows).read_text(encoding="utf-8")
     assert "## One title, stage by stage: The Tyger\n" in text
-    assert "You need no Chinese" not in text
-    assert "## The numbers that matter" not in text and "## All measures" in text
+    assert "## The numbers that matter" not in text and "| distinct words | as the poets |" in text
+    assert "# poems for a title" in text
+    for word in ("You need no Chinese", "--form", "well formed", "poet write 秋夜"):
+        assert word not in text
+    card = (run_dir / "sft" / "README.md").read_text(encoding="utf-8")
+    assert "## Evaluation" in card and "## Verse" not in card
+
+
+def describe(run_dir: Path, shape: str, code: str, name: str, left_out: tuple = ()) -> None:
+    """Makes the summary of a run say that its texts are of another kind."""
+    path = run_dir / "data" / "summary.json"
+    summary = json.loads(path.read_text(encoding="utf-8"))
+    summary |= {"shapes": {stage: shape for stage in summary["shapes"] if stage not in left_out}}
+    summary |= {"language": {"code": code, "name": name, "script": "Latin"}, "verse": False}
+    summary |= {"left_out": dict.fromkeys(left_out, "It is left out.")}
+    path.write_text(json.dumps(summary), encoding="utf-8")
+
+
+def test_a_report_of_answers_speaks_of_prompts_and_answers(run_dir: Path) -> None:
+    describe(run_dir, "answers", "en", "English", left_out=("dpo",))
+    shutil.rmtree(run_dir / "dpo")
+    text = write_report(run_dir, {"sft": GENERAL, "poets": GENERAL}).read_text(encoding="utf-8")
+    assert "- **Answers**: 40 of the corpus" in text
+    assert "20 are for pretraining and 12 for fine-tuning." in text
+    assert "The model learns to answer a prompt." in text
+    assert "## One prompt, stage by stage: " in text and "# answers for a prompt" in text
+    assert "| | better | sft | held out |" in text
+    assert "| loss of answers | lower | 4.170" in text and "gain by the prompt" in text
+    shown = text.split("## Data")[0].replace(r"poems\.jsonl", "")
+    assert re.findall(r".{9}(?:poem|poets|title|verse\b(?!\.png)|Chinese).{9}", shown) == []
+
+
+def test_a_report_of_pretraining_alone_has_its_losses(run_dir: Path) -> None:
+    describe(run_dir, "documents", "de", "German", left_out=("sft", "dpo"))
+    for stage in ("sft", "dpo"):
+        shutil.rmtree(run_dir / stage)
+    rates = {"pretrain": Row(loss=estimate(2.1), perplexity=estimate(8.2))}
+    text = write_report(run_dir, rates).read_text(encoding="utf-8")
+    assert "- **Texts**: 40 of the corpus" in text and "20 are for pretraining." in text
+    assert "The model learns to continue texts, character by character." in text
+    assert "| loss of text | lower | 2.100" in text and "Rates are shares" not in text
+    assert "poet write" not in text and "poet evaluate" in text and "verse.png" not in text
+
+
+def test_a_run_of_an_older_version_is_about_chinese_poems(run_dir: Path) -> None:
+    path = run_dir / "data" / "summary.json"
+    summary = json.loads(path.read_text(encoding="utf-8"))
+    for key in ("shapes", "language", "verse", "left_out", "instruction", "notes", "split"):
+        del summary[key]
+    path.write_text(json.dumps(summary), encoding="utf-8")
+    text = write_report(run_dir, RATES).read_text(encoding="utf-8")
+    assert "You need no Chinese" in text and "## The numbers that matter" in text
 
 
 def test_the_numbers_that_matter_are_the_form_and_the_preference(run_dir: Path) -> None:
