@@ -151,6 +151,32 @@ def test_no_code_that_a_checkpoint_names_is_executed(checkpoint, canary, monkeyp
     assert not canary.exists()
 
 
+@pytest.mark.parametrize("key", ["_attn_implementation", "attn_implementation"])
+def test_no_kernel_that_a_checkpoint_names_is_loaded(checkpoint, key):
+    change(checkpoint / "config.json", **{key: "owner/kernel"})
+    model, _ = load(checkpoint)
+    assert model.config._attn_implementation == "sdpa"
+
+
+@pytest.mark.parametrize(
+    ("name", "changes"),
+    [
+        ("config.json", {"n_embd": [1]}),
+        ("config.json", {"activation_function": "os.system"}),
+        ("config.json", {"dtype": "load"}),
+        ("config.json", {"n_positions": 10**11}),
+        ("config.json", {"quantization_config": {"quant_method": "gptq", "bits": 4}}),
+        ("tokenizer_config.json", {"chat_template": [1, 2]}),
+        ("tokenizer_config.json", {"model_max_length": "x"}),
+        ("tokenizer_config.json", {"eos_token": {"content": "x"}}),
+    ],
+)
+def test_odd_values_of_a_checkpoint_get_one_message(checkpoint, name, changes, poet):
+    change(checkpoint / name, **changes)
+    code, out, err = poet("write", "春", "--model", checkpoint)
+    assert (code, out) == (2, "") and err.startswith("error: ") and err.count("\n") == 1
+
+
 @pytest.mark.parametrize(
     "template",
     [
