@@ -203,8 +203,7 @@ def _own_preference(name: str | None, earlier: dict[str, Any]) -> dict[str, str]
     Args:
         earlier: The summary of data that were made before, or {}.
     """
-    is_built_in = not name or ":" not in name
-    if is_built_in or (earlier and not earlier.get("own_preference")):
+    if not name or ":" not in name or (earlier and not earlier.get("own_preference")):
         return {}
     recorded = earlier.get("own_preference", {})
     try:
