@@ -3,7 +3,8 @@
 It knows two sources and the SHA-256 sum of every file (`checksums.txt`). It does not know the
 contents. The first source is the repository on GitHub. If GitHub cannot be reached, the second is
 the npm package with the same files. Verified files stay in the cache, so an interrupted download
-continues where it stopped.
+continues where it stopped. A file is asked for three times if the server is busy or the connection
+breaks.
 """
 
 import functools
@@ -16,6 +17,8 @@ import subprocess
 import sys
 import tarfile
 import tempfile
+import time
+import urllib.error
 import urllib.parse
 import urllib.request
 import zlib
@@ -31,6 +34,9 @@ REPOSITORY = f"https://raw.githubusercontent.com/chinese-poetry/chinese-poetry/{
 PACKAGE = "chinese-poetry@2.0.1"
 PACKAGE_FOLDER = "package/dist/quantangshi"
 TIMEOUT = 5  # seconds; a blocked network must not delay the second source for long
+_WAITS = (1, 4)  # seconds before the second and the third try
+_LONGEST_WAIT = 30  # seconds; a server may ask for hours
+_TEMPORARY = {408, 425, 429, 500, 502, 503, 504}  # answers after which another try may succeed
 _OTHER_CACHE = "Set POET_CACHE to a folder with room to write."
 
 
@@ -116,8 +122,34 @@ def _keep(content: bytes, path: Path, checksum: str, source: str) -> None:
 def _fetch_from_repository(missing: dict[str, str], folder: Path, name: str) -> None:
     for file, checksum in console.track(missing.items(), f"fetching {name}"):
         url = urllib.parse.quote(f"{REPOSITORY}/{file}", safe=":/")
-        with urllib.request.urlopen(url, timeout=TIMEOUT) as response:
-            _keep(response.read(), folder / file, checksum, "GitHub")
+        _keep(_get(url), folder / file, checksum, "GitHub")
+
+
+def _get(url: str) -> bytes:
+    """Returns the content of a file. Tries again after a temporary fault, and says so.
+
+    A server that cannot be reached at all is not tried again: there is a second source.
+    """
+    for wait in (*_WAITS, None):
+        try:
+            with urllib.request.urlopen(url, timeout=TIMEOUT) as response:
+                return response.read()
+        except urllib.error.HTTPError as error:
+            if wait is None or error.code not in _TEMPORARY:
+                raise
+            asked = error.headers.get("Retry-After", "")
+            wait = min(int(asked) if asked.isdecimal() else wait, _LONGEST_WAIT)
+            cause = f"{error.code} {error.reason}"
+        except urllib.error.URLError:
+            raise
+        except (OSError, http.client.HTTPException) as error:  # in the middle of the file
+            if wait is None:
+                raise
+            cause = str(error) or type(error).__name__
+        name = urllib.parse.unquote(url.rpartition("/")[2])
+        print(f"{name}: {cause}. Trying again in {wait} s.", file=sys.stderr, flush=True)
+        time.sleep(wait)
+    raise AssertionError("the last try returns or raises")
 
 
 def _fetch_from_npm(missing: dict[str, str], folder: Path, name: str, why_not_github: str) -> None:

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import tarfile
 import threading
+import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from urllib.parse import unquote
@@ -29,6 +30,8 @@ def isolated(tmp_path, monkeypatch):
     monkeypatch.setenv("no_proxy", "*")
     monkeypatch.setenv("PATH", str(tmp_path / "bin"))
     monkeypatch.setattr(download, "REPOSITORY", UNREACHABLE)
+    monkeypatch.setattr(download, "_WAITS", (0, 0))
+    monkeypatch.setattr(download, "TIMEOUT", 0.5)
     known = {file: hashlib.sha256(content).hexdigest() for file, content in FILES.items()}
     monkeypatch.setattr(download, "_all_checksums", lambda: known)
 
@@ -42,13 +45,21 @@ def cache(tmp_path) -> Path:
 def server(monkeypatch):
     """Serves `server.files` and lists the requests.
 
-    The connection breaks in the middle of a file that is None. A missing file is a 404.
+    The connection breaks in the middle of a file that is None. A missing file is a 404. The first
+    requests meet the faults in `server.faults`: a status, or "stall".
     """
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self):
             file = unquote(self.path).rpartition("/")[2]
             httpd.requests.append(file)
+            fault = httpd.faults.pop(0) if httpd.faults else None
+            if fault == "stall":
+                return time.sleep(1)
+            if fault is not None:
+                self.send_response(fault)
+                self.send_header("Retry-After", "0")
+                return self.end_headers()
             if file not in httpd.files:
                 return self.send_error(404)
             content = httpd.files[file]
@@ -61,7 +72,7 @@ def server(monkeypatch):
             pass
 
     httpd = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    httpd.files, httpd.requests = dict(FILES), []
+    httpd.files, httpd.requests, httpd.faults = dict(FILES), [], []
     thread = threading.Thread(
         target=httpd.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True
     )
@@ -130,16 +141,36 @@ def test_a_corrupt_cached_file_is_fetched_again(server, cache):
 @pytest.mark.parametrize("fault", [None, b"a portal's page"], ids=["breaks", "another file"])
 def test_a_bad_download_continues_where_it_stopped(server, cache, fault):
     server.files["poet.tang.1000.json"] = fault
+    tries = 1 if fault else 3
     with pytest.raises(UserError) as caught:
         download.fetch("tang")
     assert "GitHub" in str(caught.value) and "npm (it is not installed)" in str(caught.value)
     assert [path.name for path in cache.iterdir()] == [
         "poet.tang.0.json"
     ]  # the broken file was not kept
+    assert server.requests.count("poet.tang.1000.json") == tries
     server.files = dict(FILES)
     server.requests.clear()
     download.fetch("tang")
     assert server.requests == ["poet.tang.1000.json", "poet.tang.10000.json"]
+
+
+@pytest.mark.parametrize("fault", [429, 500, 503, "stall"])
+def test_a_temporary_fault_is_tried_again_and_said(server, cache, capfd, fault):
+    server.faults = [fault, fault]
+    download.fetch("tang")
+    assert {path.name: path.read_bytes() for path in cache.iterdir()} == FILES
+    lines = capfd.readouterr().err.splitlines()
+    assert len(lines) == 2 and all(line.endswith("Trying again in 0 s.") for line in lines)
+    assert lines[0].startswith("poet.tang.0.json: ")
+
+
+@pytest.mark.parametrize(("fault", "tries"), [(401, 1), (404, 1), (429, 3), ("stall", 3)])
+def test_a_lasting_fault_is_one_message(server, cache, fault, tries):
+    server.faults = [fault] * 9
+    with pytest.raises(UserError, match=r"GitHub .*npm .*--corpus PATH"):
+        download.fetch("tang")
+    assert len(server.requests) == tries and list(cache.iterdir()) == []
 
 
 def test_npm_replaces_github(npm, cache, capfd):

@@ -5,15 +5,23 @@ import json
 import os
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from types import SimpleNamespace
 
 import pytest
 from helpers import SMALL, call
+from huggingface_hub import HfApi
+
+from poet.errors import UserError
+from poet.training.stage import Stage
 
 
 class Hub(BaseHTTPRequestHandler):
     """As much of the Hub's protocol as one commit of small files takes."""
 
     received: dict[str, bytes]
+    commits = 0
+    fault: int | str | None = None
+    """A status that answers a commit, or "break"."""
 
     def do_POST(self):
         body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
@@ -29,6 +37,12 @@ class Hub(BaseHTTPRequestHandler):
                     ]
                 }
             )
+        elif "/commit/" in self.path and self.fault:
+            Hub.commits += 1
+            if self.fault != "break":
+                self.send_response(self.fault)
+                self.send_header("Content-Length", "0")
+                self.end_headers()
         elif "/commit/" in self.path:
             for line in map(json.loads, body.splitlines()):
                 if line["key"] == "file":
@@ -58,7 +72,7 @@ class Hub(BaseHTTPRequestHandler):
 def hub():
     server = ThreadingHTTPServer(("127.0.0.1", 0), Hub)
     server.url = f"http://127.0.0.1:{server.server_port}"
-    Hub.received = {}
+    Hub.received, Hub.commits = {}, 0
     threading.Thread(target=server.serve_forever, daemon=True).start()
     yield server
     server.shutdown()
@@ -91,3 +105,19 @@ def test_without_a_hub_the_wish_to_push_is_refused_at_the_start(run):
     done = push(run, "alone", "http://127.0.0.1:9")
     assert done.returncode == 2, done.stderr
     assert "push_to_hub" in done.stderr and "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("fault", [401, 429, 500, "break"])
+def test_a_failed_push_is_one_message_and_leaves_the_folder(hub, tmp_path, monkeypatch, fault):
+    (tmp_path / "README.md").write_text("whole", encoding="utf-8")
+    monkeypatch.setattr(Hub, "fault", fault)
+    monkeypatch.setattr("huggingface_hub.utils._http.time.sleep", lambda seconds: None)
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", False)
+    api = HfApi(endpoint=hub.url, token="hf_x")
+    trainer = SimpleNamespace(
+        push_to_hub=lambda: api.upload_folder(folder_path=tmp_path, repo_id="me/poet")
+    )
+    with pytest.raises(UserError, match=r"the push failed .*is whole. To push it later: `hf up"):
+        Stage._push(SimpleNamespace(folder=tmp_path), trainer)
+    assert Hub.commits == (1 if fault == 401 else 6)  # the library tries five times more
+    assert [path.name for path in tmp_path.iterdir()] == ["README.md"]
