@@ -37,6 +37,7 @@ kept: Callable[[], str] = str
 
 def listen() -> None:
     """Begins to handle Ctrl-C and SIGTERM. Calling it again is harmless."""
+    _State.is_child = False  # a forked process that runs a command of its own
     if threading.current_thread() is threading.main_thread():
         for number in _SIGNALS:
             signal.signal(number, _on_signal)

@@ -112,7 +112,7 @@ def interruptible(monkeypatch):
     """Handles signals in this process as a command does. Gives a function that forgets them."""
     from poet import interrupts
 
-    for name in ("HOLD", "END"):  # a test may run on a machine that has much to do
+    for name in ("HOLD", "END", "EXIT"):  # a test may run on a machine that has much to do
         monkeypatch.setattr(interrupts, name, 3600.0)
 
     def forget() -> None:

@@ -1,15 +1,17 @@
 """Tests of the command `poet` as a user types it."""
 
 import json
+import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
 
 import pytest
 from helpers import ROOT, make_checkpoint, make_model, remove_chat_template, rhyme_words
 
-from poet import __version__
+from poet import __version__, cli
 from poet.data import build
 from poet.generation.load import load
 from poet.generation.write import write
@@ -48,6 +50,20 @@ def test_help_and_mistakes_import_no_library(words, code):
     command = [sys.executable, "-c", "\n".join(lines), *words]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == code and done.stdout.endswith("set()\n"), done
+
+
+@pytest.mark.skipif(os.name != "posix", reason="signals are sent as POSIX sends them")
+def test_an_interrupt_while_a_poem_is_written(poet, checkpoint, interruptible, monkeypatch):
+    show, shown = cli._Printer.show, []
+
+    def show_and_interrupt(printer, piece):
+        shown.append(piece)
+        show(printer, piece)
+        os.kill(os.getpid(), signal.SIGINT)
+
+    monkeypatch.setattr(cli._Printer, "show", show_and_interrupt)
+    code, out, err = poet("write", "春", "--seed", "1", "--model", checkpoint)
+    assert (code, err) == (130, "interrupted.\n") and len(shown) == 1 and out
 
 
 def test_the_home_folder_is_found_where_no_shell_replaces_it(poet, monkeypatch, tmp_path):

@@ -160,3 +160,20 @@ def main():
 """
     process = program(body)
     assert process.communicate() == ("still here\n15\n", "") and process.returncode == 0
+
+
+def test_a_fork_that_runs_a_command_of_its_own_handles_signals():
+    body = """
+def command():
+    try:
+        os.kill(os.getpid(), 15)
+    except KeyboardInterrupt:
+        print("interrupted")
+    os._exit(0)
+def main():
+    child = os.fork()
+    if not child:
+        errors.run(command)
+    print(os.waitpid(child, 0)[1])
+"""
+    assert program(body).communicate() == ("interrupted\n0\n", "")
