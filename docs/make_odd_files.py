@@ -185,6 +185,9 @@ def binaries() -> Iterator[Odd]:
     yield "a workbook, named .csv", "a.csv", b"PK\x03\x04 and so on"
     yield "Parquet, named .json", "a.json", parquet([POEM])
     yield "text, named .parquet", "a.parquet", TEXT
+    yield "JSON, named .txt", "a.txt", JSONL
+    yield "a table, named .txt", "a.txt", CSV
+    yield "a web page, named .md", "a.md", "<!DOCTYPE html>\n<p>春眠不覺曉</p>\n"
     yield "an ending in capitals", "A.TXT", TEXT
     yield "an unknown ending", "a.docx", b"PK\x03\x04"
     yield "empty", "a.txt", b""

@@ -10,6 +10,7 @@ from collections import Counter
 from pathlib import Path
 
 from poet.data import layouts
+from poet.data.columns import is_usual
 from poet.data.json_reader import Records, open_file, text_rows
 from poet.errors import UserError, first_line, shorten
 
@@ -93,4 +94,23 @@ def read_hub(name: str) -> Records:
 def read_txt(path: Path, found: Counter[str]) -> Records:
     """Reads plain text and Markdown. `layouts.py` finds the poems in it."""
     rows = ((f"{path}, line {number}", row) for number, row in text_rows(path))
-    yield from layouts.read_text(rows, path.suffix.lower() == ".md", found)
+    first = next(((place, row) for place, row in rows if row.strip()), None)
+    if first:
+        _refuse_other_formats(first[1].strip(), path)
+        yield from layouts.read_text(
+            itertools.chain([first], rows), path.suffix.lower() == ".md", found
+        )
+
+
+def _refuse_other_formats(row: str, path: Path) -> None:
+    """Refuses a file whose first row shows that it is no plain text."""
+    likely = ""
+    if re.match(r'\{\s*"|\[\s*(\{|$)', row):
+        likely = "JSON. Let its name end in .jsonl if it has one object per line, else in .json"
+    elif re.match("<(!doctype|html|\\?xml)", row, re.IGNORECASE):
+        likely = "a web page. Save its text without the tags"
+    names = re.split("[,;\t|]", row)
+    if any(is_usual(n, "lines") for n in names) and any(is_usual(n, "title") for n in names):
+        likely = "a table. Let its name end in .csv"
+    if likely:
+        raise UserError(f"{path} is not plain text. It looks like {likely}.")

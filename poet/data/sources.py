@@ -43,8 +43,10 @@ class Found:
         ]
         names: dict[str, list[str]] = {}
         for (what, column), count in self.columns.most_common():
+            if self.layouts and column in ("title", "lines", "author", "text"):
+                continue  # the records of a text file have these
             names.setdefault(what, []).append(f"{shorten(column, 40)} ({count:,})")
-        if names and not self.layouts:
+        if names:
             used = "; ".join(f"{what} from {', '.join(columns)}" for what, columns in names.items())
             notes.append(f"Columns: {shorten(used)}.")
         if self.skipped:
@@ -106,7 +108,7 @@ def read_records(source: str, found: Found | None = None) -> Records:
             is_empty = False
             if not isinstance(record, dict):
                 raise UserError(
-                    f"{place} is {describe(record)}. A poem is an object with title and lines."
+                    f"{place} is {describe(record)}. A record is an object with keys, like title and text."
                 )
             yield place, record
         if is_empty:

@@ -225,6 +225,15 @@ def test_files_that_are_not_read_are_counted(tmp_path):
     assert read_corpus(str(tmp_path / "sub" / "README.md")).poems[0].couplets == POEM.couplets
 
 
+def test_the_columns_of_tables_are_noted_beside_layouts(tmp_path):
+    write(tmp_path / "a.txt", TEXT)
+    write(tmp_path / "b.csv", CSV.replace("title,author,lines", "題目,作者,內容"))
+    assert read_corpus(str(tmp_path)).notes == [
+        "1 file holds poems that begin with a title, parted by blank rows.",
+        "Columns: title from 題目 (1); lines from 內容 (1); author from 作者 (1).",
+    ]
+
+
 def test_links_are_followed_once(tmp_path):
     write(tmp_path / "corpus" / "a.json", [RECORD])
     write(tmp_path / "elsewhere" / "b.json", [{**RECORD, "title": "夏"}])
@@ -303,6 +312,9 @@ CUT_JSON = json.dumps([RECORD] * 3, ensure_ascii=False, indent=1)[:-60]
             ["a.json", "none of its 1 poems", "surrogate"],
         ),
         ("a.docx", b"x", ["a.docx", ".jsonl", ".txt"]),
+        ("a.txt", "\n" + JSON, ["a.txt", "JSON", "end in .jsonl"]),
+        ("a.txt", "Title;Author;Text\n春;無名;一，二。", ["a.txt", "a table", "end in .csv"]),
+        ("a.md", "<html>\n一，二。", ["a.md", "a web page"]),
         ("a.txt", TEXT.encode("gb18030"), ["a.txt, line 1", "not UTF-8", "iconv -f GB18030"]),
         ("a.txt", b"ok\n" + TEXT.encode("big5"), ["a.txt, line 2", "not UTF-8", "BIG5"]),
         ("a.csv", CSV.encode("gb18030"), ["a.csv, line 2", "not UTF-8"]),
