@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from poet import errors
 from poet.errors import UserError
-from poet.text import visible
+from poet.text import HAN, visible
 
 if TYPE_CHECKING:
     from dataclasses import Field
@@ -364,10 +364,11 @@ def _write(options: argparse.Namespace) -> None:
     _quiet()
     model, tokenizer = load(folder)
     check_template(tokenizer, folder)
+    _check_chinese(options, folder, tokenizer.get_vocab())
     if checkpoint_kind(folder) == "continues text":
         _note(
             f"{folder} is pretrained only: it continues text and has learned no titles. "
-            "The checkpoints sft and dpo of its run write poems for titles."
+            "A checkpoint sft or dpo of its run, if there is one, answers titles or prompts."
         )
     printer = _Printer(script.to_simplified if options.script == "simplified" else None)
     title = script.to_traditional(title)
@@ -381,6 +382,20 @@ def _write(options: argparse.Namespace) -> None:
             print()
         printer.show(poem)
         printer.end()
+
+
+def _check_chinese(options: argparse.Namespace, folder: str, vocabulary: Iterable[str]) -> None:
+    """Refuses options of Chinese verse for a model that knows no Chinese characters.
+
+    Raises:
+        UserError: --form or --theme was given for such a model.
+    """
+    given = [f"--{name}" for name in ("form", "theme") if getattr(options, name)]
+    if given and not any(map(HAN.fullmatch, vocabulary)):
+        raise UserError(
+            f"the model {folder} knows no Chinese characters, and {given[0]} is for Chinese poems. "
+            "Give a title without it."
+        )
 
 
 def _title(options: argparse.Namespace) -> str:
