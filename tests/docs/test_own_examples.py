@@ -56,7 +56,7 @@ def test_the_example_ends_in_a_model_that_writes(example):
 
 @pytest.mark.slow
 def test_the_checkpoint_says_what_it_was_made_for(example):
-    name, run, _ = example
+    _, run, _ = example
     summary = load_summary(run)
     assert summary["language"]["code"] == "en"
     settings = json.loads((run / "sft" / "config.json").read_text(encoding="utf-8"))
