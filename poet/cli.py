@@ -149,8 +149,7 @@ def _add_write(commands: Any) -> argparse.ArgumentParser:
     parser.add_argument(
         "--script",
         choices=["traditional", "simplified"],
-        default="traditional",
-        help="the Chinese characters to print (default: %(default)s)",
+        help="the Chinese characters to print (default: those of the model)",
     )
     parser.add_argument(
         "--temperature",
@@ -354,7 +353,7 @@ def _write(options: argparse.Namespace) -> None:
     if options.theme:
         from poet.alignment import themes
 
-        settings |= {"instruction": themes.INSTRUCTION, "guidance_scale": themes.GUIDANCE}
+        settings["guidance_scale"] = themes.GUIDANCE
     if options.guidance_scale is not None:
         settings["guidance_scale"] = options.guidance_scale
         check_sampling(guidance_scale=options.guidance_scale)
@@ -370,8 +369,17 @@ def _write(options: argparse.Namespace) -> None:
             f"{folder} is pretrained only: it continues text and has learned no titles. "
             "A checkpoint sft or dpo of its run, if there is one, answers titles or prompts."
         )
-    printer = _Printer(script.to_simplified if options.script == "simplified" else None)
-    title = script.to_traditional(title)
+    vocabulary = tokenizer.get_vocab()
+    title = script.to_script_of(vocabulary, title)
+    if options.theme:
+        settings["instruction"] = themes.instruction(vocabulary)
+    convert = {
+        None: None,
+        script.script_of(vocabulary): None,
+        script.SIMPLIFIED: script.to_simplified,
+        script.TRADITIONAL: script.from_simplified,
+    }
+    printer = _Printer(convert[options.script])
     if options.n == 1:
         write(model, tokenizer, title, stream=printer.show, **settings)
         printer.end()

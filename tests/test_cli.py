@@ -16,6 +16,7 @@ from helpers import (
     random_model,
     remove_chat_template,
     rhyme_words,
+    simplified_sample,
 )
 
 from poet import __version__, cli
@@ -24,7 +25,7 @@ from poet.generation.load import generation_defaults, load
 from poet.generation.write import write
 from poet.prosody.judge import judge
 from poet.prosody.request import read_form
-from poet.prosody.script import to_simplified
+from poet.prosody.script import from_simplified, to_simplified
 from poet_tokenizer import build_tokenizer, save_tokenizer
 
 FIVE = "一二三四五，六七八九十。\n甲乙丙丁戊，己庚辛壬癸。"
@@ -205,6 +206,25 @@ def test_simplified_characters_are_read_and_printed(poet, checkpoint):
         == to_simplified(traditional)
         != traditional
     )
+
+
+def test_a_model_of_simplified_poems_writes_them_and_prints_either_script(poet, tmp_path):
+    characters = sorted(set("".join(simplified_sample())))
+    model = make_model(tmp_path, "".join(characters))
+    words = ("--form", "五言絕句", "--acrostic", "聽雨", "--seed", 5, "--model", model)
+    code, out, err = poet("write", "听风", *words)
+    assert (code, err) == (0, "") and judge(out).regulated
+    assert out == to_simplified(out) and out.startswith("听")
+    assert poet("write", "聽風", *words, "--script", "simplified") == (0, out, "")
+    traditional = poet("write", "聽風", *words, "--script", "traditional")[1]
+    assert from_simplified(traditional) == traditional != out
+    assert to_simplified(traditional) == out
+    # The words of a theme may be typed in either script, too.
+    poems = [
+        poet("write", "--theme", *theme, "--seed", 5, "--model", model)
+        for theme in ("云听", "雲聽")
+    ]
+    assert poems[0] == poems[1]
 
 
 @pytest.fixture(scope="module")
