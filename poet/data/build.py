@@ -164,7 +164,9 @@ def build_datasets(options: DataOptions, output_dir: str | Path) -> dict[str, An
     if own_preference:
         made_from["preference_code"] = own_preference["code"]
     if summary:
-        refuse_another(folder, _without_path(summary["made_from"]), _without_path(made_from))
+        defaults = asdict(DataOptions("sample"))  # older data do not know all options
+        there = {**defaults, **summary["made_from"]}
+        refuse_another(folder, _without_path(there), _without_path(made_from))
         return summary
     if folder.exists() and (foreign := {path.name for path in folder.iterdir()} - set(STAGES)):
         raise UserError(

@@ -200,6 +200,18 @@ def test_data_of_another_run_are_refused_and_kept(tmp_path, corpus):
     assert (tmp_path / "data" / "summary.json").read_bytes() == before
 
 
+def test_data_from_before_an_option_existed_are_taken(tmp_path, corpus):
+    args = arguments("tang", corpus=corpus(60))
+    build_datasets(args, tmp_path)
+    path = tmp_path / "data" / "summary.json"
+    summary = json.loads(path.read_text(encoding="utf-8"))
+    del summary["made_from"]["author_column"], summary["made_from"]["copies_together"]
+    path.write_text(json.dumps(summary), encoding="utf-8")
+    assert build_datasets(args, tmp_path) == summary
+    with pytest.raises(UserError, match=r"\(copies_together None there, True now\)"):
+        build_datasets(arguments("tang", corpus=corpus(60), copies_together=True), tmp_path)
+
+
 def test_a_foreign_folder_is_refused(tmp_path, corpus):
     mine = tmp_path / "data" / "thesis.doc"
     mine.parent.mkdir()
