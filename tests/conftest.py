@@ -8,13 +8,15 @@ import sys
 import warnings
 from pathlib import Path
 
+# No test of the default run needs the network, and none may wait for it. The libraries read these
+# when they are imported.
+os.environ.setdefault("HF_HUB_OFFLINE", "1")
+os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
+
 import pytest
 from filelock import FileLock
 from helpers import OPTIONS, ROOT, call, command
 
-# No test of the default run needs the network, and none may wait for it.
-os.environ.setdefault("HF_HUB_OFFLINE", "1")
-os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
 # Two workers of pytest-xdist share the cores: each of them, and what it starts, uses one thread.
 if "PYTEST_XDIST_WORKER" in os.environ:
     os.environ.setdefault("OMP_NUM_THREADS", "1")
