@@ -50,6 +50,7 @@ def distill(
     from poet.data.run_data import load_stage
     from poet.generation.load import load
     from poet.training.callbacks import ShowSample
+    from poet.training.refusals import try_out
     from poet.training.stage import Stage
     from poet.training.trainer import PoetTrainerMixin
 
@@ -91,11 +92,11 @@ def distill(
 
     if not stage.begin():
         return
+    try_out(stage, Distiller, rows, model=model, processing_class=tokenizer)
     # The model writes poems under the mask. Poems in old style come from the corpus.
     samples = masked_poems.rows_in_forms(reference, tokenizer, titled, seed=seed)
-    instruction = themes.instruction(tokenizer.get_vocab())
     samples += masked_poems.rows_in_forms(
-        reference, tokenizer, themed, seed=seed, instruction=instruction
+        reference, tokenizer, themed, seed=seed, instruction=themes.INSTRUCTION
     )
     old_style = masked_poems.in_no_form(rows["train"], options.old_style_poems)
     old_style = themes.ask_by_theme(old_style, options.theme_fraction, seed)

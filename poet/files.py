@@ -154,7 +154,7 @@ def lock(folder: Path) -> None:
         import fcntl
     except ImportError:  # Windows has no such locks
         return
-    with refuse_disk_errors(path):
+    with refuse_disk_errors(folder):
         make_folder(path.parent)
         file = path.open("a+", encoding="utf-8")
     try:
@@ -170,7 +170,7 @@ def lock(folder: Path) -> None:
     except OSError:  # this file system has no locks
         pass
     _LOCKS[path] = file
-    with refuse_disk_errors(path):
+    with refuse_disk_errors(folder):
         file.truncate(0)
         file.write(str(os.getpid()))
         file.flush()

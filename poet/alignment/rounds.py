@@ -16,6 +16,7 @@ from poet.errors import UserError
 from poet.files import refuse_another
 from poet.training.checkpoints import (
     arguments_of,
+    has_result,
     has_weights,
     is_finished,
     round_folder,
@@ -48,8 +49,9 @@ def rounds(
             its earlier rounds were deleted.
     """
     output, start = args.output_dir, options.model_name_or_path
-    rounds_before = arguments_of(Path(output)).get("rounds", options.rounds)
-    refuse_another(Path(output), {"rounds": rounds_before}, {"rounds": options.rounds})
+    if has_result(Path(output)):
+        rounds_before = arguments_of(Path(output)).get("rounds", options.rounds)
+        refuse_another(Path(output), {"rounds": rounds_before}, {"rounds": options.rounds})
     finished = is_finished(Path(output)) and options.rounds > 1
     round_before_last = round_folder(output, options.rounds - 1)
     if finished and not has_weights(round_before_last):

@@ -234,7 +234,7 @@ class ThemeTest:
             tokenizer,
             self.themes,
             seed=seed,
-            instruction=themes.instruction(tokenizer.get_vocab()),
+            instruction=themes.INSTRUCTION,
             guidance_scale=themes.GUIDANCE,
         )
         return self.rates(poems)

@@ -16,6 +16,7 @@ from transformers import (
 )
 
 from poet import console, device, interrupts
+from poet.errors import UserError
 from poet.files import write_text
 from poet.generation.write import continue_text, write
 from poet.text import visible
@@ -148,6 +149,27 @@ def owes_evaluation(args: TrainingArguments, state: TrainerState) -> bool:
         "epoch": state.epoch == int(state.epoch or 0),
     }
     return is_due.get(args.eval_strategy.value, False) and last["step"] < state.global_step
+
+
+def has_own_metric(args: TrainingArguments) -> bool:
+    """Returns whether `metric_for_best_model` chooses anything but the loss."""
+    return args.metric_for_best_model not in (None, "loss", "eval_loss")
+
+
+class CheckBestMetric(TrainerCallback):
+    """Checks at the first evaluation that it gives the result `metric_for_best_model`.
+
+    Trainer notices a wrong name only later, with a KeyError.
+    """
+
+    def on_evaluate(self, args, state, control, metrics, **kwargs):
+        name = args.metric_for_best_model
+        if has_own_metric(args) and f"eval_{name.removeprefix('eval_')}" not in metrics:
+            names = sorted(each.removeprefix("eval_") for each in metrics if "eval_" in each)
+            raise UserError(
+                f"metric_for_best_model {name} is no result of an evaluation. The results are "
+                f"{', '.join(names)}."
+            )
 
 
 class WarnOfEqualRewards(TrainerCallback):

@@ -18,9 +18,10 @@ from poet.files import (
     is_partial,
     make_folder,
     publish_files,
-    refuse_another,
+    sync,
     write_text,
 )
+from poet.training.record import explain
 
 UNFINISHED = "unfinished"
 _ARGUMENTS = "_arguments.json"  # names folders of this machine: a push leaves out files with _
@@ -50,7 +51,12 @@ def has_weights(folder: Path) -> bool:
 def arguments_of(folder: Path) -> dict:
     """Returns the options that a stage was trained with, or {} for a folder from elsewhere."""
     record = folder / _ARGUMENTS
-    return json.loads(record.read_text(encoding="utf-8")) if record.is_file() else {}
+    try:
+        return json.loads(record.read_text(encoding="utf-8")) if record.is_file() else {}
+    except ValueError as error:
+        raise UserError(
+            f"{record} is broken ({error}). Delete {folder}, or pass another --output_dir."
+        ) from error
 
 
 def round_folder(output: str | Path, number: int) -> Path:
@@ -58,30 +64,60 @@ def round_folder(output: str | Path, number: int) -> Path:
     return Path(f"{output}-round-{number}")
 
 
-def claim(folder: Path, arguments: dict) -> None:
-    """Makes `folder` the folder of this run, and removes what a killed run left half-written.
+def has_result(folder: Path) -> bool:
+    """Returns whether a folder holds a checkpoint, or the model of a finished stage."""
+    return is_finished(folder) or any(folder.glob("checkpoint-*"))
+
+
+def refuse_another(folder: Path, record: dict) -> None:
+    """Refuses a folder that holds another run or other files.
+
+    A run that left no checkpoint has nothing to lose: another one may have its folder.
+
+    Args:
+        record: what this stage is started with, as `make_record` returns it.
 
     Raises:
-        UserError: the folder holds another run or other files. The message names what differs.
+        UserError: The message names what differs.
     """
     if folder.exists() and not folder.is_dir():
         raise UserError(f"{folder} is a file, not a folder. Pass another --output_dir.")
-    record = folder / _ARGUMENTS
-    arguments = json.loads(json.dumps(arguments, default=str))
-    if earlier := arguments_of(folder):
-        refuse_another(folder, earlier, arguments)
-    elif folder.is_dir() and not all(map(_is_left_over, folder.iterdir())):
+    if not folder.is_dir():
+        return
+    is_a_run = (folder / _ARGUMENTS).is_file()
+    if not is_a_run and not all(map(_is_left_over, folder.iterdir())):
         raise UserError(f"{folder} holds files of something else. Pass another --output_dir.")
+    if is_a_run and has_result(folder) and (text := explain(arguments_of(folder), record)):
+        raise UserError(f"{folder} holds another run {text}")
+
+
+def claim(folder: Path, record: dict) -> None:
+    """Makes `folder` the folder of this run, and removes what a killed run left half-written.
+
+    A run that goes on keeps the record with which it began.
+
+    Raises:
+        UserError: the folder holds another run or other files.
+    """
+    refuse_another(folder, record)
+    if is_finished(folder):
+        raise UserError(f"another command has just finished {folder}. Run this one again.")
     make_folder(folder)
+    sync(folder.parent)  # Trainer may have made the folder
     shutil.rmtree(folder / UNFINISHED, ignore_errors=True)
     for path in filter(is_partial, folder.iterdir()):
         path.unlink(missing_ok=True)
-    write_text(record, json.dumps(arguments, ensure_ascii=False, indent=2, sort_keys=True))
+    if not has_result(folder):
+        text = json.dumps(record, ensure_ascii=False, indent=2, sort_keys=True)
+        write_text(folder / _ARGUMENTS, text)
 
 
 def _is_left_over(path: Path) -> bool:
-    """Returns whether a killed command may have left this before it wrote its record."""
-    return path.name == UNFINISHED or is_partial(path)
+    """Returns whether a killed command may have left this before it wrote its record.
+
+    A trainer that logs the poems of GRPO makes a folder for them when it is built.
+    """
+    return path.name in (UNFINISHED, "completions") or is_partial(path)
 
 
 def last_checkpoint(folder: Path) -> Path | None:

@@ -40,7 +40,11 @@ _AT_LEAST = {
     "ending_weight": 0,
     "lora_r": 0,
 }
-_AT_MOST = {"theme_fraction": 1, "corruptions": 20}  # the shortest form has 20 characters
+_AT_MOST = {
+    "seed": 2**32 - 1,  # of numpy's generator
+    "theme_fraction": 1,
+    "corruptions": 20,  # the shortest form has 20 characters
+}
 _BELOW = {"dropout": 1, "adam_beta1": 1, "adam_beta2": 1}
 
 
@@ -97,7 +101,12 @@ def _check_ranges(holder: Any) -> None:
         number = getattr(holder, name, None)
         return number if isinstance(number, (int, float)) else None
 
+    for name in vars(holder):
+        if (number := value(name)) is not None and math.isnan(number):
+            raise UserError(f"{name} must be a number, not {number}")
     for name, least in _AT_LEAST.items():
+        if value(name) == math.inf:
+            raise UserError(f"{name} must be a finite number, not {value(name)}")
         if (number := value(name)) is not None and not number >= least:
             raise UserError(f"{name} is at least {least}, not {number}")
     for name, most in _AT_MOST.items():

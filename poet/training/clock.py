@@ -36,8 +36,9 @@ def choose_shape(options: PretrainOptions, args: TrainingArguments) -> None:
     """
     if options.minutes is None or not options.shapes:
         return
-    earlier = checkpoints.arguments_of(Path(args.output_dir))
-    if earlier:
+    folder = Path(args.output_dir)
+    if checkpoints.has_result(folder):
+        earlier = checkpoints.arguments_of(folder)
         row = {name: earlier[name] for row in options.shapes for name in row if name in earlier}
     else:
         from poet.speed import hardware

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from poet import extension
-from poet.errors import UserError, refuse, shorten
+from poet.errors import UserError, first_line, refuse, shorten
 
 T = TypeVar("T")
 _YES = ("true", "t", "yes", "y", "1")  # as transformers' parser reads them
@@ -82,10 +82,12 @@ def parse(*types: type, argv: list[str] | None = None) -> tuple[Any, ...]:
     parser.set_defaults_with_config(**config)
     try:
         parsed = parser.parse_args_and_config(args=argv)
-    except (ValueError, TypeError) as error:
-        raise UserError(f"the options do not fit together: {error}") from error
+    except (ValueError, TypeError, ImportError, OSError, RuntimeError) as error:
+        raise UserError(f"the options do not fit together: {first_line(error)}") from error
     for holder in parsed:
         _expand_home(holder)
+        names = (name if name in known else name.removeprefix("no_") for name in given(argv))
+        holder.given = {*names, *config}
         # One process uses one GPU: Trainer would take DataParallel, which TRL refuses. Several
         # GPUs are for `accelerate launch`.
         if getattr(holder, "n_gpu", 1) > 1:

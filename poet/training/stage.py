@@ -26,26 +26,22 @@ from poet import device, interrupts
 from poet.data import run_data
 from poet.data.kind import kind_of
 from poet.errors import UserError, first_line, shorten
+from poet.files import lock
 from poet.generation.adapter import is_adapter
 from poet.generation.load import check_template, generation_defaults, load, refuse_code
 from poet.text import visible
 from poet.training import card, checkpoints, plots, progress
-from poet.training.callbacks import StopOnSignal, owes_evaluation
+from poet.training.callbacks import StopOnSignal, has_own_metric, owes_evaluation
 from poet.training.checks import check_room
 from poet.training.options import GRPOOptions, Options
+from poet.training.record import make_record, upgrades
+from poet.training.refusals import refusing
 from poet.training.trainer import UNKNOWN_STEPS, NonFiniteLoss, PoetTrainerMixin
 from poet_tokenizer import ask
 
 if TYPE_CHECKING:
     from poet.speed.apply import SpeedUps
 
-# These may differ between a run and the run that resumes it: they do not change the result.
-_FREE_OPTIONS = set(
-    "output_dir logging_dir report_to run_name project trackio_space_id push_to_hub hub_model_id "
-    "hub_token hub_strategy hub_private_repo disable_tqdm log_level log_level_replica "
-    "deepspeed_plugin distributed_state local_rank save_total_limit resume_from_checkpoint "
-    "data_dir model_name_or_path".split()
-)
 COMPILE_FROM = 3_000  # sequences: compiling the scores takes as long as it saves below this
 
 
@@ -73,7 +69,10 @@ class Stage:
         if options.stage in summary.get("left_out", {}):
             raise UserError(f"{self.run_folder} has no data: {summary['left_out'][options.stage]}")
         self.sample_title = run_data.sample_title(self.run_folder)
-        self.inputs: dict[str, Any] = {"data": self.data}  # the result depends on them
+        data = {key: value for key, value in self.data.items() if key != "corpus"}  # a path
+        self.inputs: dict[str, Any] = {"data": data}  # the result depends on them
+        self.record: dict[str, Any] = {}  # what the folder is claimed with
+        self.is_new = False  # whether this command makes the folder
         self.base_model: str | None = None
         self.speedups: SpeedUps | None = None
         self._row_count = summary["rows"].get(options.stage, {"train": 0})["train"]
@@ -246,18 +245,19 @@ class Stage:
     # ---------------------------------------------------- begin, train, publish
 
     def begin(self) -> bool:
-        """Claims the output folder. Returns False where the stage is already finished.
+        """Returns False where the stage is already finished. Else keeps other commands out.
 
-        Everything that may be refused has been refused before, so a mistake leaves no folder.
+        Everything that may be refused cheaply has been refused before. The folder is not made
+        here: what a library refuses when the trainer is built leaves no folder.
 
         Raises:
-            UserError: the folder holds another run.
+            UserError: the folder holds another run, or another command writes it.
         """
+        options = {**self.args.to_dict(), **asdict(self.options), **self.inputs}
+        options |= {"stage": self.name, "processes": self.args.world_size}
+        self.record = make_record(options, getattr(self.options, "given", ()))
         if self.args.process_index == 0:
-            options = {**self.args.to_dict(), **asdict(self.options), **self.inputs}
-            kept = {key: value for key, value in options.items() if key not in _FREE_OPTIONS}
-            record = {"stage": self.name, "processes": self.args.world_size, **kept}
-            checkpoints.claim(self.folder, record)
+            checkpoints.refuse_another(self.folder, self.record)
         if checkpoints.is_finished(self.folder):
             if self.args.push_to_hub:
                 raise UserError(
@@ -267,11 +267,14 @@ class Stage:
             step = checkpoints.log_history(self.folder)[-1]["step"]
             self.say(f"already finished: {self.folder} (step {step})")
             return False
+        if self.args.process_index == 0:
+            lock(self.folder)
+        self.is_new = not self.folder.exists()
         self.say(f"{self.name}: {self.device}{device.unused_gpus()}")
         return True
 
     def train(self, trainer: PoetTrainerMixin) -> None:
-        """Trains from the last whole checkpoint to the end, and publishes the result.
+        """Claims the folder, trains from the last whole checkpoint, and publishes the result.
 
         The folder then loads with `from_pretrained`.
 
@@ -280,21 +283,25 @@ class Stage:
             NonFiniteLoss: the last evaluation loss is NaN or infinite.
             UserError: no step was trained, the disk is full, or a push failed.
         """
-        checkpoint = checkpoints.last_checkpoint(self.folder)
-        if self.args.should_save:
-            check_room(self.folder, trainer.model, self.args, kept=int(checkpoint is not None))
+        with refusing(self, trainer):
+            checkpoint = self._claim(trainer)
         stop = StopOnSignal()
         trainer.add_callback(stop)
         state = None
         if checkpoint is not None:
             state = TrainerState.load_from_json(str(checkpoint / "trainer_state.json"))
-            self.say(f"resuming from {checkpoint}")
+            changed = upgrades(checkpoints.arguments_of(self.folder))
+            self.say(f"resuming from {checkpoint}{changed and f'; upgraded since: {changed}'}")
         if self.options.minutes is not None:
             from poet.training.clock import TrainByTheClock
 
             planned = state.max_steps if state else None
             trainer.add_callback(TrainByTheClock(trainer, self.options.minutes, planned))
-        with checkpoints.writing(self.folder), progress.shown(trainer):
+        with (
+            refusing(self, trainer),
+            checkpoints.writing(self.folder),
+            progress.shown(trainer),
+        ):
             if (
                 checkpoint is not None
                 and state is not None
@@ -302,6 +309,8 @@ class Stage:
             ):
                 trainer.restore(state, checkpoint)  # Trainer would train one step more
             else:
+                # A wrong metric_for_best_model is refused at an evaluation: not after hours.
+                trainer.args.eval_on_start |= has_own_metric(trainer.args)
                 if state is not None:
                     trainer.args.eval_on_start = owes_evaluation(trainer.args, state)
                 trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
@@ -317,6 +326,14 @@ class Stage:
         trainer.accelerator.wait_for_everyone()
         if self.is_last_round:
             trainer.accelerator.end_training()
+
+    def _claim(self, trainer: PoetTrainerMixin) -> Path | None:
+        """Makes the folder this run's, and returns the last whole checkpoint in it."""
+        checkpoint = checkpoints.last_checkpoint(self.folder)
+        if self.args.process_index == 0:
+            check_room(self.folder, trainer.model, self.args, kept=int(checkpoint is not None))
+            checkpoints.claim(self.folder, self.record)
+        return checkpoint
 
     @property
     def device(self) -> str:

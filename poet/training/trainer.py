@@ -12,13 +12,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
-from accelerate.data_loader import BatchSamplerShard
 from transformers.trainer_pt_utils import LengthGroupedSampler
 
 from poet import device
 from poet.errors import UserError, first_line
 from poet.training import card
-from poet.training.callbacks import SetEpoch
+from poet.training.callbacks import CheckBestMetric, SetEpoch
+from poet.training.refusals import refusing
 from poet.training.saving import WholeCheckpoints, changed
 
 if TYPE_CHECKING:
@@ -35,6 +35,7 @@ class NonFiniteLoss(RuntimeError):
 class PoetTrainerMixin(WholeCheckpoints):
     """Goes in front of a trainer class of transformers or TRL.
 
+    - Builds its optimizer at once: what a library refuses is refused before the folder is claimed.
     - Saves whole checkpoints (saving.py).
     - Weights evaluation losses by tokens instead of by batches (transformers#39241).
     - Evaluates the likelihood of held-out text, also where training has another loss.
@@ -54,8 +55,23 @@ class PoetTrainerMixin(WholeCheckpoints):
         # The sum of gradient norms not checked yet. It is not finite if one of them is not.
         self._norms: float | torch.Tensor = 0.0
         self.tokens_trained = 0  # in this process, prompts and padding included
-        super().__init__(*args, **kwargs)
-        self.add_callback(SetEpoch)
+        with refusing(stage):
+            super().__init__(*args, **kwargs)
+            self.add_callback(SetEpoch)
+            self.add_callback(CheckBestMetric)
+            self._build_optimizer()
+
+    def _build_optimizer(self) -> None:
+        """Builds the optimizer and a schedule before training, so that both may be refused here."""
+        if self.train_dataset is None or self.is_deepspeed_enabled or self.is_fsdp_enabled:
+            return
+        steps = self.set_initial_training_values(self.args, self.get_train_dataloader())[-1]
+        if steps < 1:
+            raise UserError("there is no step to train. Raise max_steps or num_train_epochs.")
+        self.create_optimizer()
+        any_weight = torch.nn.Parameter(torch.zeros(1))
+        self.create_scheduler(steps, torch.optim.SGD([any_weight], lr=self.args.learning_rate))
+        self.lr_scheduler = None  # training makes its own, with the optimizer
 
     def train(self, *args, **kwargs):
         self._started_at, self._seconds_before = time.perf_counter(), None
@@ -149,28 +165,18 @@ class PoetTrainerMixin(WholeCheckpoints):
     def get_eval_dataloader(self, eval_dataset=None):
         """Reads all held-out rows: `dataloader_drop_last` is only meant for training."""
         with changed(self.args, dataloader_drop_last=False):
-            loader = super().get_eval_dataloader(eval_dataset)
-        batches = loader.batch_sampler
-        if self.stage.name == "dpo" and isinstance(batches, BatchSamplerShard):
-            # Each process evaluates all pairs: TRL's means would count repeated rows too.
-            batches.num_processes, batches.process_index, batches.even_batches = 1, 0, False
-        return loader
+            return super().get_eval_dataloader(eval_dataset)
 
     def prediction_step(self, model, inputs, prediction_loss_only, ignore_keys=None):
         if "labels" not in inputs:  # pairs and rewards have losses of their own
-            result = super().prediction_step(model, inputs, prediction_loss_only, ignore_keys)
-            if self.stage.name == "dpo":
-                pairs = len(inputs["input_ids"]) // 2
-                self._eval_sum += float(result[0]) * pairs
-                self._eval_count += pairs
-            return result
+            return super().prediction_step(model, inputs, prediction_loss_only, ignore_keys)
         inputs, has_new_rows = self._without_repeated_rows(inputs)
         tokens = int(inputs["labels"][:, 1:].ne(-100).sum()) * has_new_rows
         with self._plain_likelihood():
             result = super().prediction_step(model, inputs, prediction_loss_only, ignore_keys)
         if tokens:
             self._eval_sum += float(result[0]) * tokens
-            self._eval_count += tokens
+            self._eval_tokens += tokens
         return result
 
     @contextmanager
@@ -199,15 +205,15 @@ class PoetTrainerMixin(WholeCheckpoints):
         return {name: value[:kept] for name, value in inputs.items()}, new > 0
 
     def evaluation_loop(self, *args, metric_key_prefix: str = "eval", **kwargs):
-        self._eval_sum, self._eval_count = 0.0, 0
+        self._eval_sum, self._eval_tokens = 0.0, 0
         # A data loader draws from the generator that dropout uses.
         with device.undisturbed_random_numbers(self.args.device):
             output = super().evaluation_loop(*args, metric_key_prefix=metric_key_prefix, **kwargs)
         # Every process takes part, also one that only had repeated rows. The others would wait.
-        sums = torch.tensor([self._eval_sum, self._eval_count], device=self.args.device)
-        total, count = self.accelerator.reduce(sums, reduction="sum").tolist()
-        if count:
-            output.metrics[f"{metric_key_prefix}_loss"] = total / count
+        sums = torch.tensor([self._eval_sum, self._eval_tokens], device=self.args.device)
+        total, tokens = self.accelerator.reduce(sums, reduction="sum").tolist()
+        if tokens:
+            output.metrics[f"{metric_key_prefix}_loss"] = total / tokens
         return output
 
     # ---------------------------------------------------- the Hub

@@ -1,11 +1,17 @@
 """A wrong option gets one message and leaves no folder."""
 
+import subprocess
+import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from helpers import ROOT, SMALL, run_in_process
+from transformers import TrainerState, get_scheduler
 
+from poet.alignment import masked_poems, own_pairs
 from poet.errors import UserError
+from poet.training.refusals import refusing
 
 
 @pytest.fixture(autouse=True)
@@ -13,10 +19,14 @@ def in_the_repository(monkeypatch):
     monkeypatch.chdir(ROOT)
 
 
+def no_slow_work(*args, **kwargs) -> None:
+    pytest.fail("slow work began before a mistake was refused")
+
+
 def refused(script: str, *options: str, folder: Path, message: str) -> None:
     with pytest.raises(UserError) as error:
         run_in_process(script, *options, "--output_dir", str(folder))
-    assert message in str(error.value) and "\n" not in str(error.value)
+    assert message in str(error.value) and "\n" not in str(error.value), error.value
     assert not folder.exists()
 
 
@@ -86,6 +96,22 @@ def test_a_mistake_gets_one_sentence_and_exit_code_2(script, options, sentence, 
         (["--streaming", "true", "--max_steps", "-1"], "streaming has no end"),
         (["--minutes", "1", "--eval_steps", "0.1"], "eval_steps 0.1 is a fraction of the steps"),
         (["--adam_beta2", "1"], "adam_beta2 must be below 1"),
+        (["--seed", "5000000000"], "seed is at most 4294967295"),
+        (["--learning_rate", "nan"], "learning_rate must be a number, not nan"),
+        (["--learning_rate", "inf"], "learning_rate must be a finite number"),
+        (["--max_grad_norm", "nan"], "max_grad_norm must be a number"),
+        # No list of ours holds the options below. The libraries refuse them: when they read them,
+        # when the trainer, its optimizer or its schedule is built, or in the first step.
+        (["--deepspeed", "nowhere.json"], "deepspeed"),
+        (["--fsdp", "full_shard"], "Using fsdp only works in distributed training"),
+        (["--lr_scheduler_type", "warmup_stable_decay"], "num_decay_steps"),
+        (["--lr_scheduler_kwargs", '{"x": 1}'], "unexpected keyword argument 'x'"),
+        (["--use_liger_kernel", "true"], "liger-kernel"),
+        (["--num_train_epochs", "0", "--max_steps", "-1"], "there is no step to train"),
+        (
+            ["--metric_for_best_model", "accuracy"],
+            "metric_for_best_model accuracy is no result of an evaluation. The results are loss,",
+        ),
     ],
 )
 def test_a_mistake_behind_the_command_line_leaves_no_folder(run, options, sentence):
@@ -160,11 +186,78 @@ def test_a_mistake_behind_the_command_line_leaves_no_folder(run, options, senten
             ["--max_completion_length", "95"],
             "that max_completion_length leaves",
         ),
+        # No list of ours holds the options below. The libraries refuse them.
+        ("train_dpo.py", "tang/dpo", ["--loss_type", "sigmoidd"], "Unknown loss type: sigmoidd"),
+        ("train_dpo.py", "tang/dpo", ["--optim", "adamw_bnb_8bit"], "bitsandbytes"),
+        (
+            "train_dpo.py",
+            "tang/dpo",
+            ["--metric_for_best_model", "accuracy"],
+            "metric_for_best_model accuracy is no result",
+        ),
+        ("train_grpo.py", "tang-regulated/grpo", ["--loss_type", "dapoo"], "Unknown loss type"),
+        ("train_grpo.py", "tang-regulated/grpo", ["--use_vllm", "true"], "vLLM is not available"),
+        ("train_grpo.py", "tang-regulated/grpo", ["--optim", "galore_adamw"], "galore_torch"),
+        (
+            "train_distill.py",
+            "tang-regulated/distill",
+            ["--lr_scheduler_type", "cosine_with_min_lr"],
+            "min_lr",
+        ),
     ],
 )
-def test_a_mistake_about_alignment_leaves_no_folder(trained, script, config, options, sentence):
+def test_a_mistake_about_alignment_leaves_no_folder(
+    trained, script, config, options, sentence, monkeypatch
+):
     small = ["--max_completion_length", "40"] if "grpo" in script else []
+    if "/distill" in config:
+        monkeypatch.setattr(masked_poems, "rows_in_forms", no_slow_work)
+    monkeypatch.setattr(own_pairs, "add_sampled_pairs", no_slow_work)
     if config.startswith("tang-regulated"):
         small += ["--model_name_or_path", str(trained / "sft")]
     words = ["--config", f"configs/{config}.yaml", *small, *options]
     refused(script, *words, folder=trained / "mistake", message=sentence)
+
+
+def test_the_second_of_two_commands_for_one_folder_is_refused(run):
+    folder = run / "twice"
+    words = (
+        "import time; from pathlib import Path; from poet.files import lock; "
+        f"lock(Path({str(folder)!r})); print('locked', flush=True); time.sleep(60)"
+    )
+    with subprocess.Popen([sys.executable, "-c", words], cwd=ROOT, stdout=subprocess.PIPE) as other:
+        assert other.stdout is not None and other.stdout.readline()
+        config = ["--config", "configs/tang/pretrain.yaml", *SMALL]
+        message = f"another command writes {folder} (process {other.pid})"
+        refused("train_pretrain.py", *config, folder=folder, message=message)
+        other.kill()
+
+
+@pytest.fixture
+def stage(tmp_path):
+    folder = tmp_path / "new"
+    folder.mkdir()
+    return SimpleNamespace(folder=folder, is_new=True, args=SimpleNamespace(process_index=0))
+
+
+def test_a_mistake_of_ours_keeps_its_traceback_and_leaves_no_folder(stage):
+    with pytest.raises(ZeroDivisionError), refusing(stage):
+        _ = 1 / 0
+    assert not stage.folder.exists()
+    untrained = SimpleNamespace(state=TrainerState())
+    with pytest.raises(TypeError, match="num_decay_steps"), refusing(stage, untrained):
+        get_scheduler("warmup_stable_decay", None, 1, 1)  # no `raise`: a mistake in a call
+
+
+def test_an_error_after_the_first_step_is_no_refusal(stage):
+    message = r"^transformers refuses .* min_lr .*\(transformers/.*\.py, line \d+\)\. Change"
+    for trainer in (None, SimpleNamespace(state=TrainerState())):
+        with pytest.raises(UserError, match=message), refusing(stage, trainer):
+            get_scheduler("cosine_with_min_lr", None, 1, 1)
+    (stage.folder / "checkpoint-1").mkdir(parents=True)
+    with pytest.raises(ZeroDivisionError), refusing(stage):
+        _ = 1 / 0
+    trained = SimpleNamespace(state=TrainerState(global_step=1))
+    with pytest.raises(ValueError, match="min_lr"), refusing(stage, trained):
+        get_scheduler("cosine_with_min_lr", None, 1, 1)
+    assert (stage.folder / "checkpoint-1").exists()

@@ -1,0 +1,103 @@
+"""A run resumes with the options that it began with, also after an upgrade of a library."""
+
+import copy
+import json
+
+import pytest
+from transformers import TrainingArguments
+from trl import DPOConfig
+
+from poet.training.command_line import parse
+from poet.training.options import DPOOptions, PretrainOptions
+from poet.training.record import explain, make_record, upgrades
+
+
+def record(*words: str, kinds: tuple = (PretrainOptions, TrainingArguments)) -> dict:
+    """Returns the record of a command with these options."""
+    options, args = parse(*kinds, argv=["--output_dir", "x", "--use_cpu", "true", *words])
+    inputs = {"stage": "pretrain", "processes": 1, "data": {"fingerprint": "a"}}
+    everything = {**args.to_dict(), **vars(options), **inputs}
+    everything.pop("given")
+    return make_record(everything, options.given)
+
+
+def test_the_same_command_goes_on():
+    assert explain(record("--seed", "1"), record("--seed", "1")) == ""
+    assert explain(record("--adam_beta2", "0.95"), record()) == ""  # its default here
+    kinds = (DPOOptions, DPOConfig)
+    assert explain(record(kinds=kinds), json.loads(json.dumps(record(kinds=kinds)))) == ""
+
+
+@pytest.mark.parametrize(
+    ("option", "there"),
+    [
+        ("--seed 1", "seed 0 there, 1 now"),
+        ("--n_layer 2", "n_layer 4 there, 2 now"),
+        ("--learning_rate 0.5", "learning_rate 5e-05 there, 0.5 now"),
+        ("--no_average_tokens_across_devices", "average_tokens_across_devices True there"),
+    ],
+)
+def test_options_that_change_the_result_are_named(option, there):
+    text = explain(record(), record(*option.split()))
+    assert there in text and text.endswith("Pass another --output_dir, or delete that folder.")
+    assert explain(record(*option.split()), record())
+
+
+@pytest.mark.parametrize(
+    "option",
+    [
+        "--run_name autumn",
+        "--per_device_eval_batch_size 3",
+        "--dataloader_pin_memory true",
+        "--hub_private_repo true",
+        "--save_total_limit 9",
+        "--ddp_timeout 7",
+    ],
+)
+def test_options_that_change_no_weight_are_free(option):
+    assert explain(record(), record(*option.split())) == ""
+
+
+def before(upgraded: dict, **changes) -> dict:
+    """Returns a record as an older transformers wrote it."""
+    earlier = copy.deepcopy(upgraded) | changes
+    earlier["versions"]["transformers"] = "5.17.0"
+    return earlier
+
+
+def test_an_upgrade_that_only_brings_and_removes_options_goes_on():
+    now = record("--seed", "1")
+    earlier = before(now, an_option_of_old=True)
+    del earlier["activation_checkpointing"], earlier["accelerator_config"]["even_batches"]
+    earlier |= {"optim_args": "", "include_for_metrics": ["inputs"]}
+    assert explain(earlier, now) == ""
+    assert upgrades(earlier).startswith("transformers 5.17.0 -> ")
+
+
+def test_a_default_that_an_upgrade_changed_is_named_with_a_way_to_go_on():
+    now = record()
+    earlier = before(now, optim="adamw_torch", lr_scheduler_type="linear")
+    text = explain(earlier, now)
+    assert "optim adamw_torch there, adamw_torch_fused now" in text
+    assert "The default changed with transformers 5.17.0 -> " in text
+    assert "add `--optim adamw_torch`" in text
+    assert explain(earlier, record("--optim", "adamw_torch")) == ""
+
+
+def test_an_option_that_was_given_is_no_matter_of_an_upgrade():
+    earlier = before(record("--weight_decay", "0.1"))
+    assert "Pass another --output_dir" in explain(earlier, record())
+    earlier = before(record())
+    del earlier["weight_decay"]
+    assert "weight_decay None there, 0.1 now" in explain(earlier, record("--weight_decay", "0.1"))
+
+
+def test_records_without_versions_still_count():
+    earlier = record()
+    for key in ("versions", "given", "activation_checkpointing"):
+        del earlier[key]
+    earlier["data"] = {"corpus": "elsewhere", "fingerprint": "a"}
+    assert explain(earlier, record()) == "" and upgrades(earlier) == ""
+    assert "seed 0 there, 7 now" in explain(earlier, record("--seed", "7"))
+    earlier["data"] = {"fingerprint": "b"}
+    assert "(fingerprint b there, a now)" in explain(earlier, record())
