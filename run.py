@@ -12,6 +12,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -249,7 +250,8 @@ def train(stage: str, recipe: Path, run: Path, minutes: float | None, plain: boo
     signal.signal(signal.SIGTERM, lambda *_: process.terminate())
     signal.signal(signal.SIGINT, lambda *_: None)  # the stage gets the same Ctrl-C
     try:
-        code = process.wait()
+        while (code := process.poll()) is None:
+            time.sleep(0.1)  # `wait` would sleep through a signal that another thread received
         return code if code >= 0 else 128 - code  # as shells count signals
     finally:
         interrupts.listen()

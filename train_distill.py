@@ -95,8 +95,9 @@ def distill(
     try_out(stage, Distiller, rows, model=model, processing_class=tokenizer)
     # The model writes poems under the mask. Poems in old style come from the corpus.
     samples = masked_poems.rows_in_forms(reference, tokenizer, titled, seed=seed)
+    instruction = themes.instruction(tokenizer.get_vocab())
     samples += masked_poems.rows_in_forms(
-        reference, tokenizer, themed, seed=seed, instruction=themes.INSTRUCTION
+        reference, tokenizer, themed, seed=seed, instruction=instruction
     )
     old_style = masked_poems.in_no_form(rows["train"], options.old_style_poems)
     old_style = themes.ask_by_theme(old_style, options.theme_fraction, seed)

@@ -22,7 +22,7 @@ def main() -> None:
 
     from trl import DPOTrainer
 
-    from poet.data.run_data import load_stage, preference
+    from poet.data.run_data import load_stage
     from poet.training.callbacks import RefuseWrongReference, ShowSample
     from poet.training.stage import Stage
     from poet.training.trainer import PoetTrainerMixin
@@ -41,14 +41,15 @@ def main() -> None:
     args.max_length = min(args.max_length or model.config.n_positions, model.config.n_positions)
     rows = stage.drop_long_rows(rows, tokenizer, args.max_length)
 
-    preferred = preference(stage.run_folder) if options.sampled_titles else None
-
-    if not stage.begin():
-        return
-    if preferred:  # pairs of poems that the model writes itself
+    preferred = None
+    if options.sampled_titles:  # pairs of poems that the model writes itself
         from poet.alignment import own_pairs
         from poet.training.refusals import try_out
 
+        preferred = own_pairs.preference_of(stage.run_folder)
+    if not stage.begin():
+        return
+    if preferred:
         models = {"model": model, "ref_model": reference}
         try_out(stage, Aligner, rows, **models, processing_class=tokenizer)
         rows["train"] = own_pairs.add_sampled_pairs(

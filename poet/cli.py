@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from poet import errors
 from poet.errors import UserError
-from poet.text import visible
+from poet.text import HAN, visible
 
 if TYPE_CHECKING:
     from dataclasses import Field
@@ -149,8 +149,7 @@ def _add_write(commands: Any) -> argparse.ArgumentParser:
     parser.add_argument(
         "--script",
         choices=["traditional", "simplified"],
-        default="traditional",
-        help="the Chinese characters to print (default: %(default)s)",
+        help="the Chinese characters to print (default: those of the model)",
     )
     parser.add_argument(
         "--temperature",
@@ -354,7 +353,7 @@ def _write(options: argparse.Namespace) -> None:
     if options.theme:
         from poet.alignment import themes
 
-        settings |= {"instruction": themes.INSTRUCTION, "guidance_scale": themes.GUIDANCE}
+        settings["guidance_scale"] = themes.GUIDANCE
     if options.guidance_scale is not None:
         settings["guidance_scale"] = options.guidance_scale
         check_sampling(guidance_scale=options.guidance_scale)
@@ -364,13 +363,23 @@ def _write(options: argparse.Namespace) -> None:
     _quiet()
     model, tokenizer = load(folder)
     check_template(tokenizer, folder)
+    _check_chinese(options, folder, tokenizer.get_vocab())
     if checkpoint_kind(folder) == "continues text":
         _note(
             f"{folder} is pretrained only: it continues text and has learned no titles. "
-            "The checkpoints sft and dpo of its run write poems for titles."
+            "A checkpoint sft or dpo of its run, if there is one, answers titles or prompts."
         )
-    printer = _Printer(script.to_simplified if options.script == "simplified" else None)
-    title = script.to_traditional(title)
+    vocabulary = tokenizer.get_vocab()
+    title = script.to_script_of(vocabulary, title)
+    if options.theme:
+        settings["instruction"] = themes.instruction(vocabulary)
+    convert = {
+        None: None,
+        script.script_of(vocabulary): None,
+        script.SIMPLIFIED: script.to_simplified,
+        script.TRADITIONAL: script.from_simplified,
+    }
+    printer = _Printer(convert[options.script])
     if options.n == 1:
         write(model, tokenizer, title, stream=printer.show, **settings)
         printer.end()
@@ -381,6 +390,20 @@ def _write(options: argparse.Namespace) -> None:
             print()
         printer.show(poem)
         printer.end()
+
+
+def _check_chinese(options: argparse.Namespace, folder: str, vocabulary: Iterable[str]) -> None:
+    """Refuses options of Chinese verse for a model that knows no Chinese characters.
+
+    Raises:
+        UserError: --form or --theme was given for such a model.
+    """
+    given = [f"--{name}" for name in ("form", "theme") if getattr(options, name)]
+    if given and not any(map(HAN.fullmatch, vocabulary)):
+        raise UserError(
+            f"the model {folder} knows no Chinese characters, and {given[0]} is for Chinese poems. "
+            "Give a title without it."
+        )
 
 
 def _title(options: argparse.Namespace) -> str:

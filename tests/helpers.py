@@ -11,6 +11,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,8 @@ import torch
 from transformers import GPT2Config, GPT2LMHeadModel
 
 from poet.generation.load import generation_defaults
-from poet.prosody.characters import COMPOUNDS, rhyme_groups
+from poet.prosody.characters import COMPOUNDS, rhyme_groups, simplified_only
+from poet.prosody.script import to_simplified
 from poet_tokenizer import build_tokenizer, save_tokenizer
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -206,8 +208,12 @@ def remove_chat_template(folder: Path) -> None:
 
 
 def rhyme_words(groups, count: int) -> str:
-    """Returns characters of each rhyme group, and those whose tone a compound decides."""
+    """Returns characters of each rhyme group, and those whose tone a compound decides.
+
+    They are traditional, except for 书东发, which stand for the stray ones of a corpus.
+    """
     everything = [chr(code) for code in range(0x4E00, 0x9FA5)]
+    everything = [character for character in everything if character not in simplified_only()]
     words = [
         character
         for group in groups
@@ -217,9 +223,17 @@ def rhyme_words(groups, count: int) -> str:
     ]
     return "".join(
         dict.fromkeys(
-            [*words, *"".join(pair for pair, _ in COMPOUNDS), *"山水風雨望聞不石徑幽泉細春化"]
+            [*words, *"".join(pair for pair, _ in COMPOUNDS), *"山水風雨望聞不石徑幽泉細春化书东发"]
         )
     )
+
+
+@cache
+def simplified_sample() -> list[str]:
+    """Returns the poems of the built-in sample in simplified characters."""
+    path = ROOT / "poet" / "sample" / "poems.jsonl"
+    rows = map(json.loads, path.read_text(encoding="utf-8").splitlines())
+    return [to_simplified("\n".join(row["paragraphs"])) for row in rows]
 
 
 def make_model(folder, characters: str):

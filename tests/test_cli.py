@@ -9,15 +9,24 @@ import subprocess
 import sys
 
 import pytest
-from helpers import ROOT, make_checkpoint, make_model, remove_chat_template, rhyme_words
+from helpers import (
+    ROOT,
+    make_checkpoint,
+    make_model,
+    random_model,
+    remove_chat_template,
+    rhyme_words,
+    simplified_sample,
+)
 
 from poet import __version__, cli
 from poet.data import build
-from poet.generation.load import load
+from poet.generation.load import generation_defaults, load
 from poet.generation.write import write
 from poet.prosody.judge import judge
 from poet.prosody.request import read_form
-from poet.prosody.script import to_simplified
+from poet.prosody.script import from_simplified, to_simplified
+from poet_tokenizer import build_tokenizer, save_tokenizer
 
 FIVE = "一二三四五，六七八九十。\n甲乙丙丁戊，己庚辛壬癸。"
 
@@ -199,6 +208,25 @@ def test_simplified_characters_are_read_and_printed(poet, checkpoint):
     )
 
 
+def test_a_model_of_simplified_poems_writes_them_and_prints_either_script(poet, tmp_path):
+    characters = sorted(set("".join(simplified_sample())))
+    model = make_model(tmp_path, "".join(characters))
+    words = ("--form", "五言絕句", "--acrostic", "聽雨", "--seed", 5, "--model", model)
+    code, out, err = poet("write", "听风", *words)
+    assert (code, err) == (0, "") and judge(out).regulated
+    assert out == to_simplified(out) and out.startswith("听")
+    assert poet("write", "聽風", *words, "--script", "simplified") == (0, out, "")
+    traditional = poet("write", "聽風", *words, "--script", "traditional")[1]
+    assert from_simplified(traditional) == traditional != out
+    assert to_simplified(traditional) == out
+    # The words of a theme may be typed in either script, too.
+    poems = [
+        poet("write", "--theme", *theme, "--seed", 5, "--model", model)
+        for theme in ("云听", "雲聽")
+    ]
+    assert poems[0] == poems[1]
+
+
 @pytest.fixture(scope="module")
 def formal(tmp_path_factory):
     """A checkpoint with enough positions and characters for eight lines that rhyme in 東."""
@@ -293,6 +321,41 @@ def test_evaluation_prints_a_table_or_one_json_object(poet, invented, tmp_path):
     code, again, _ = poet("evaluate", elsewhere, "--titles", 3, "--corpus", corpus)
     assert code == 0 and _figures(again) == _figures(out)
     assert poet("evaluate", "--poems", tmp_path / "verse.txt")[1].startswith("| | better | poems |")
+
+
+def test_evaluation_takes_every_key_of_data_yaml(poet, tmp_path):
+    checkpoint = make_checkpoint(tmp_path / "run" / "sft", characters="abcdefghijklmno .\n")
+    rows = ["head,words\n", *(f"a{i} cat,no dog {i} ran.\n" for i in range(40))]
+    corpus = tmp_path / "cats.csv"
+    corpus.write_text("".join(rows), encoding="utf-8")
+    words = ("evaluate", checkpoint, "--titles", 2, "--json", "--corpus", corpus)
+    assert poet(*words, "--lines_column", "none")[0] == 2
+    options = "--lines_column words --title_column head --equal_couplets false --min_couplets=1"
+    code, out, err = poet(*words, *options.split(), "--forbidden", "", "--data_seed", 3)
+    assert code == 0, err
+    result = json.loads(out)
+    row = result["checkpoints"][str(checkpoint)]
+    assert result["titles"] == 2 and "well_formed" not in row and row["ends_by_itself"] >= 0
+    code, _, err = poet(*words, "--equal_couplet", "false")
+    assert code == 2 and "Did you mean --equal_couplets?" in err
+    code, _, err = poet("evaluate", checkpoint, "--lines_column", "words")
+    assert code == 2 and "--corpus PATH" in err
+
+
+def test_forms_and_themes_are_refused_for_a_model_without_chinese(poet, tmp_path):
+    tokenizer = build_tokenizer("abcdefghijklmno ", 64, instruction="")
+    model = random_model(tokenizer, 64)
+    model.generation_config = generation_defaults(tokenizer, 64)
+    model.save_pretrained(tmp_path)
+    save_tokenizer(tokenizer, tmp_path)
+    command = ("write", "--model", tmp_path)
+    for words in (("a", "--form", "wuyan-jueju", "--rhyme", "yang"), ("--theme", "秋")):
+        code, out, err = poet(*command, *words)
+        assert (code, out, err.count("\n")) == (2, "", 1) and "no Chinese characters" in err
+    title = "once a dog "
+    code, out, _ = poet(*command, title, "--seed", 1)
+    poem = write(*load(tmp_path), title.strip(), seed=1)[0]
+    assert code == 0 and out == printed([poem])
 
 
 def _figures(table: str) -> list[str]:

@@ -8,7 +8,7 @@ import sys
 import pytest
 
 from poet import extension
-from poet.alignment import rewards
+from poet.alignment import own_pairs, rewards
 from poet.alignment.author import find_author
 from poet.data import run_data
 from poet.data.build import DataOptions, build_datasets
@@ -74,7 +74,7 @@ def test_a_preference_is_found_again_from_another_folder(user, monkeypatch):
     user.forget_module()
     assert user.make_data() == made
     user.forget_module()
-    preferred = run_data.preference(user.run)  # as `train_dpo.py --sampled_titles` does
+    preferred = own_pairs.preference_of(user.run)  # as `train_dpo.py --sampled_titles` does
     assert preferred.__module__ == user.module
 
 
@@ -88,7 +88,7 @@ def test_what_needs_no_preference_does_not_load_it(user, monkeypatch):
     assert user.make_data() == made  # data that are there already are only compared
     assert user.module not in sys.modules
     with pytest.raises(UserError, match=f"No module named '{user.module}'.*{user.home}"):
-        run_data.preference(user.run)
+        own_pairs.preference_of(user.run)
 
 
 def test_data_of_a_changed_preference_are_refused(user):
@@ -100,7 +100,7 @@ def test_data_of_a_changed_preference_are_refused(user):
     with pytest.raises(UserError, match="holds another run .preference_code"):
         user.make_data()
     with pytest.raises(UserError, match="has changed since the data"):
-        run_data.preference(user.run)
+        own_pairs.preference_of(user.run)
 
 
 def test_data_from_before_functions_had_a_record_are_taken(user):
@@ -110,7 +110,7 @@ def test_data_from_before_functions_had_a_record_are_taken(user):
     del made["own_preference"], made["made_from"]["preference_code"]
     path.write_text(json.dumps(made), encoding="utf-8")
     assert user.make_data() == made
-    assert run_data.preference(user.run).__module__ == user.module
+    assert own_pairs.preference_of(user.run).__module__ == user.module
 
 
 @pytest.mark.parametrize(
@@ -146,3 +146,13 @@ def test_the_folder_of_a_module_in_a_package_is_that_of_the_package(user):
         extension.describe("json.decoder:JSONDecoder", "reward")["folder"]
         == (extension.describe("json:loads", "reward")["folder"])
     )
+
+
+def test_pairs_without_a_preference_are_told_apart(user):
+    user.write_module(user.home)
+    path = user.run / "data" / "summary.json"
+    path.parent.mkdir(parents=True)
+    summary = {"made_from": {"preference": "auto"}, "preference": "", "own_preference": {}}
+    path.write_text(json.dumps(summary), encoding="utf-8")
+    with pytest.raises(UserError, match="come without a preference"):
+        own_pairs.preference_of(user.run)

@@ -60,7 +60,7 @@ for stage in {STAGES!r}:
     sys.modules["train_" + stage].main()
 from poet.generation.load import load
 from poet.generation.write import write
-write(*load({str(folder)!r} + "/dpo"), "春", plain=True)
+write(*load({str(folder)!r} + "/dpo"), "倀", plain=True)  # a title that the vocabulary has
 files = [m.__file__ for m in sys.modules.values() if getattr(m, "__file__", None)]
 print("FILES" + json.dumps(files))
 """

@@ -1,10 +1,15 @@
 """run.py: the whole journey, as the README's first command runs it."""
 
 import json
+import os
+import signal
+import threading
+import time
 
 import pytest
 from helpers import ROOT, history
 
+import run as journey
 from poet.training.options import PretrainOptions
 
 
@@ -87,3 +92,34 @@ def test_the_home_folder_is_found_where_no_shell_replaces_it(monkeypatch, tmp_pa
     options, words = parse_options()
     assert options.output_dir == f"{tmp_path}/runs/a"
     assert data_options(ROOT / "configs" / "sample", words).corpus == f"{tmp_path}/poems"
+
+
+STAGE_THAT_WAITS = """
+import pathlib, signal, sys, time
+signal.signal(signal.SIGTERM, lambda *_: sys.exit(130))
+pathlib.Path({ready!r}).touch()
+time.sleep(60)
+"""
+
+
+@pytest.mark.skipif(os.name != "posix", reason="signals are sent as POSIX sends them")
+def test_sigterm_is_handed_to_the_stage_which_decides(tmp_path, monkeypatch, interruptible):
+    ready = tmp_path / "ready"
+    (tmp_path / "train_sft.py").write_text(STAGE_THAT_WAITS.format(ready=str(ready)))
+    monkeypatch.setattr(journey, "ROOT", tmp_path)
+
+    def send_both() -> None:
+        while not ready.exists():
+            time.sleep(0.01)
+        os.kill(os.getpid(), signal.SIGINT)  # as Ctrl-C, which the stage gets from the terminal
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    threading.Thread(target=send_both, daemon=True).start()
+    assert journey.train("sft", tmp_path, tmp_path / "run", None, False) == 130
+
+
+@pytest.mark.skipif(os.name != "posix", reason="signals are sent as POSIX sends them")
+def test_a_killed_stage_has_the_exit_code_of_shells(tmp_path, monkeypatch, interruptible):
+    (tmp_path / "train_sft.py").write_text("import os; os.kill(os.getpid(), 9)")
+    monkeypatch.setattr(journey, "ROOT", tmp_path)
+    assert journey.train("sft", tmp_path, tmp_path / "run", None, False) == 137

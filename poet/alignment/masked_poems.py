@@ -86,7 +86,7 @@ def rows_in_forms(
     """Writes a new poem for each of `poems` in a regulated form, with its title and its form.
 
     Args:
-        instruction: The request, if the "titles" are themes (`poet.alignment.themes.INSTRUCTION`).
+        instruction: The request, if the "titles" are themes (`poet.alignment.themes.instruction`).
         temperature: Below 1.0 the poems become less varied.
 
     Returns:

@@ -9,13 +9,16 @@ It knows how to write and how to ask a preference. It does not train.
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from accelerate import PartialState
 from datasets import Dataset, concatenate_datasets
 from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
+from poet import extension
 from poet.alignment.corruptions import corruption_pairs
 from poet.alignment.poems import batches, of_first_process, poem_from_ids, poem_from_text
+from poet.data import preferences, run_data
 from poet.data.poems import Poem
 from poet.data.preferences import Predicate
 from poet.data.rows import Row, content, dpo_row
@@ -147,6 +150,28 @@ def add_sampled_pairs(
     if not rows:
         return kept
     return concatenate_datasets([kept, Dataset.from_list(rows, features=pairs.features)])
+
+
+def preference_of(run: str | Path) -> Predicate:
+    """Returns the preference that the pairs of the run were made with.
+
+    Raises:
+        UserError: There is none, or it is a function that is not found or has changed since.
+    """
+    summary = run_data.load_summary(run)
+    name, own = summary["made_from"]["preference"], summary.get("own_preference")
+    name = summary.get("preference", name)  # instead of "auto"
+    if not name:
+        raise UserError(
+            f"the pairs in {run} come without a preference, which sampled_titles needs. Set "
+            "sampled_titles to 0, or make the data with --preference."
+        )
+    if own and extension.describe(name, "preference", own["folder"])["code"] != own["code"]:
+        raise UserError(
+            f"the preference {name} has changed since the data in {run} were made. "
+            "Make the data again in another folder, or undo the change."
+        )
+    return preferences.get(name, run_data.training_poems(run), (own or {}).get("folder"))
 
 
 def _print_once(message: str) -> None:

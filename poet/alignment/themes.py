@@ -22,20 +22,25 @@ from datasets import Dataset
 
 from poet.data.poems import Poem
 from poet.data.rows import content
+from poet.prosody.script import SIMPLIFIED, script_of, to_simplified
 from poet.text import poem_lines
 from poet_tokenizer import ask
 
-INSTRUCTION = "請用以下主題寫一首詩"
-"""The system message of a theme prompt: please write a poem on the following theme."""
+INSTRUCTION = "請用以下主題寫一首詩"  # Please write a poem on the following theme.
 GUIDANCE = 2.0
 """Guidance for themes. Without it poems use a third of the words; at 2.5 fewer keep a form."""
 _MAX_WORDS = 3  # per theme
 _MIN_ASSOCIATION = 1.5  # nats above chance
 _MIN_ENDINGS = 3  # pairs that end with a character which counts as a word
 _MAX_RELATED = 5  # related words per word
-_FUNCTION_WORDS = frozenset(
-    "不無未莫非有在是爲此彼其所何誰孰豈可能得應須將欲已猶尚亦又還更自相與之而於乃今一"
-)  # 虛字: they have a grammatical role and no theme
+# 虛字: they have a grammatical role and no theme
+_FUNCTION_WORDS = "不無未莫非有在是爲此彼其所何誰孰豈可能得應須將欲已猶尚亦又還更自相與之而於乃今一"
+
+
+def instruction(vocabulary: Iterable[str]) -> str:
+    """Returns the system message of a theme prompt, in the script of a vocabulary or of poems."""
+    simplified = script_of(vocabulary) == SIMPLIFIED
+    return to_simplified(INSTRUCTION) if simplified else INSTRUCTION
 
 
 class Lexicon:
@@ -49,6 +54,8 @@ class Lexicon:
 
     def __init__(self, poems: Sequence[str]):
         self.poems = poems
+        simplified = script_of(set("".join(poems))) == SIMPLIFIED
+        function_words = set(to_simplified(_FUNCTION_WORDS) if simplified else _FUNCTION_WORDS)
         pairs_of_poems = [list(_pairs(poem)) for poem in poems]
         pair_counts = Counter(chain.from_iterable(pairs_of_poems))
         self.poems_with = Counter(chain.from_iterable(map(set, [*pairs_of_poems, *poems])))
@@ -59,7 +66,7 @@ class Lexicon:
         total, min_poems = pair_counts.total(), max(3, len(poems) // 1000)
 
         def is_word(pair: str, count: int) -> bool:
-            if self.poems_with[pair] < min_poems or not _FUNCTION_WORDS.isdisjoint(pair):
+            if self.poems_with[pair] < min_poems or not function_words.isdisjoint(pair):
                 return False
             by_chance = first_counts[pair[0]] * second_counts[pair[1]] / total
             return log(count / by_chance) > _MIN_ASSOCIATION
@@ -135,8 +142,9 @@ def ask_by_theme(rows: Dataset, fraction: float, seed: int) -> Dataset:
     columns = {name: rows[name][:] for name in rows.column_names}
     poems = [content(completion) for completion in columns["completion"]]
     themes = _sample_themes(poems, fraction, seed)
+    system = instruction(set("".join(poems)))
     columns["prompt"] = [
-        prompt if theme is None else ask(theme, INSTRUCTION)
+        prompt if theme is None else ask(theme, system)
         for prompt, theme in zip(columns["prompt"], themes, strict=True)
     ]
     return Dataset.from_dict(columns, features=rows.features)

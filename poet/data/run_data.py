@@ -15,8 +15,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from poet import extension
-from poet.data import preferences
 from poet.data.poems import Poem
 from poet.data.rows import Row, content, training_texts
 from poet.data.shapes import DOCUMENTS
@@ -120,23 +118,6 @@ def training_poems(output_dir: str | Path) -> Iterator[Poem]:
     has_titles = load_summary(output_dir).get("shapes", {}).get("pretrain") != DOCUMENTS
     for text in training_texts(*rows, has_titles):
         yield Poem("", tuple(text.split("\n")))
-
-
-def preference(output_dir: str | Path) -> preferences.Predicate:
-    """Returns the preference that the pairs of the run were made with.
-
-    Raises:
-        UserError: It is a function of the user that is not found, or that has changed since.
-    """
-    summary = load_summary(output_dir)
-    name, own = summary["made_from"]["preference"], summary.get("own_preference")
-    name = summary.get("preference", name)  # instead of "auto"
-    if own and extension.describe(name, "preference", own["folder"])["code"] != own["code"]:
-        raise UserError(
-            f"the preference {name} has changed since the data in {output_dir} were made. "
-            "Make the data again in another folder, or undo the change."
-        )
-    return preferences.get(name, training_poems(output_dir), (own or {}).get("folder"))
 
 
 def characters(output_dir: str | Path) -> list[str]:

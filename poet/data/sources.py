@@ -108,7 +108,8 @@ def read_records(source: str, found: Found | None = None) -> Records:
             is_empty = False
             if not isinstance(record, dict):
                 raise UserError(
-                    f"{place} is {describe(record)}. A record is an object with keys, like title and text."
+                    f"{place} is {describe(record)}. "
+                    "A record is an object with keys, like title and text."
                 )
             yield place, record
         if is_empty:

@@ -234,7 +234,7 @@ class ThemeTest:
             tokenizer,
             self.themes,
             seed=seed,
-            instruction=themes.INSTRUCTION,
+            instruction=themes.instruction(tokenizer.get_vocab()),
             guidance_scale=themes.GUIDANCE,
         )
         return self.rates(poems)

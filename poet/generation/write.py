@@ -49,7 +49,8 @@ def write(
     that the model finds likeliest comes first.
 
     Args:
-        titles: One title, or several titles or prompts.
+        titles: One title, or several titles or prompts. A title in simplified characters is
+            converted if the model knows traditional ones only, and the other way round.
         n: The number of poems per title.
         form: A form that all poems keep. Give its name, such as `"五言律詩"` (regulated verse of
             eight lines), or a request from `read_form`.
@@ -67,6 +68,8 @@ def write(
         ValueError: If several poems are to be streamed.
     """
     titles = [titles] if isinstance(titles, str) else list(titles)
+    vocabulary = tokenizer.get_vocab()
+    titles = [_in_script_of(vocabulary, title) for title in titles]
     settings: dict[str, Any] = {"seed": seed, "instruction": instruction, "plain": plain}
     settings |= generation
     if form is not None:
@@ -236,6 +239,15 @@ def _mask(
                 "Shorten the title or ask for fewer lines."
             )
     return mask
+
+
+def _in_script_of(vocabulary: dict[str, int], title: Title) -> Title:
+    """Returns a title in the Chinese script of a vocabulary that lacks some of its characters."""
+    if not isinstance(title, str) or all(character in vocabulary for character in title):
+        return title
+    from poet.prosody.script import to_script_of
+
+    return to_script_of(vocabulary, title)
 
 
 def _prompt(

@@ -14,7 +14,13 @@ from itertools import chain
 from pathlib import Path
 
 from poet.prosody.package_data import read_package_file
-from poet.prosody.script import ALSO_TRADITIONAL, opencc_dictionary
+from poet.prosody.script import (
+    ALSO_TRADITIONAL,
+    SIMPLIFIED,
+    corpus_form,
+    opencc_dictionary,
+    script_of,
+)
 from poet.text import HAN
 
 LEVEL, OBLIQUE = 1, 2
@@ -110,8 +116,8 @@ def _book_groups() -> dict[str, list[str]]:
 def _groups() -> dict[str, tuple[str, ...]]:
     """Returns character -> rhyme groups, from the first source that knows the character.
 
-    The sources are the variants of tones.tsv, the rhyme book with its corrections, the characters
-    that a simplified one stands for, and the 廣韻, an older rhyme book.
+    The first source are the variants of tones.tsv. Then come the rhyme book with its corrections,
+    the characters that a simplified one stands for, and the 廣韻, an older rhyme book.
     """
     supplement, book = _supplement(), _book_groups()
     groups = _groups_by_character(supplement["廣韻"]) | book
@@ -250,6 +256,28 @@ def read_usual_tones(line: str) -> list[int]:
 
 
 @cache
+def meanings(character: str) -> tuple[str, ...]:
+    """Returns the traditional characters that a simplified text may mean: 發 and 髮 for 发."""
+    forms = opencc_dictionary("STCharacters").get(character, [character])
+    known = filter(rhyme_groups, dict.fromkeys(map(corpus_form, forms)))
+    return tuple(known) or (character,)
+
+
+def add_meanings(tones: list[int], line: str) -> list[int]:
+    """Adds the tones of all meanings to those characters of a simplified line that have several.
+
+    Args:
+        tones: The tone bits of the characters in one of their meanings.
+    """
+    added = list(tones)
+    for place, character in enumerate(line):
+        if len(meanings(character)) > 1:
+            for meaning in meanings(character):
+                added[place] |= tone_bits(meaning)
+    return added
+
+
+@cache
 def simplified_only() -> frozenset[str]:
     """Returns the characters that occur in simplified text only."""
     supplement = _supplement()
@@ -260,3 +288,8 @@ def simplified_only() -> frozenset[str]:
         *"".join(characters for _, characters in _rhyme_book().values()),
     }
     return frozenset(opencc_dictionary("STCharacters")) - traditional - ALSO_TRADITIONAL
+
+
+def is_simplified(poem: str) -> bool:
+    """Returns whether a poem is in simplified characters. Some of them occur in no other text."""
+    return not simplified_only().isdisjoint(poem) and script_of(poem) == SIMPLIFIED

@@ -24,12 +24,13 @@ from poet.prosody.characters import (
     LEVEL,
     OBLIQUE,
     TONE_NAMES,
+    add_meanings,
     group_name,
+    is_simplified,
     level_groups,
     opposite,
     read_tones,
     rhyme_groups,
-    simplified_only,
     tone_bits,
     usual_writing,
 )
@@ -226,8 +227,7 @@ def judge(text: str) -> Judgment:
     仄). So there is a fault only if no reading fits.
     """
     lines = poem_lines(text)
-    readable = _in_readable_script(lines)
-    tones = [read_tones(line) for line in readable]
+    readable, tones = _read(lines)
     unknown = sum(not tone_bits(character) for line in readable for character in line)
     reason = _why_irregular(lines)
     if reason:
@@ -308,8 +308,8 @@ def regulated_faults(
     """
     if not lines:
         return ()
-    readable = _in_readable_script(tuple(lines))
-    tones = list(map(read_tones, readable)) if tones is None else list(tones)
+    readable, read = _read(tuple(lines))
+    tones = read if tones is None else list(tones)
     tones = [line + [EITHER] * (length - len(line)) for line in tones]
     if len(tones) % 2:
         tones.append([EITHER] * length)
@@ -340,9 +340,20 @@ def _why_irregular(lines: tuple[str, ...]) -> str | None:
 # --------------------------------------------------------------------- reading the characters
 
 
-def _in_readable_script(lines: tuple[str, ...]) -> tuple[str, ...]:
-    """Returns the lines in traditional characters, which the rhyme book needs."""
-    if not any(map(simplified_only().intersection, lines)):
+def _read(lines: tuple[str, ...]) -> tuple[tuple[str, ...], list[list[int]]]:
+    """Returns the lines in traditional characters, which the rhyme book needs, and their tones.
+
+    A simplified character that may stand for several words has the tones of all of them.
+    """
+    converted = _in_traditional(lines)
+    tones = list(map(read_tones, converted))
+    if converted != lines:
+        tones = list(map(add_meanings, tones, lines))
+    return converted, tones
+
+
+def _in_traditional(lines: tuple[str, ...]) -> tuple[str, ...]:
+    if not is_simplified("".join(lines)):
         return lines
     converted = tuple(to_traditional("\n".join(lines)).split("\n"))
     return converted if list(map(len, converted)) == list(map(len, lines)) else lines

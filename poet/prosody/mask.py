@@ -6,6 +6,7 @@
 `pipeline(…)(chats, logits_processor=[processor])` works too.
 
 It knows the rules of a form and the ids of a tokenizer. It does not know how a model was trained.
+The poems are in the script of the vocabulary, traditional or simplified.
 
 Two checks before the first token make sure that no poem reaches a position where no token fits.
 First, a contradiction in the request is refused. Second, only those rhyme groups and tone patterns
@@ -27,6 +28,7 @@ from poet.prosody.characters import (
     OBLIQUE,
     all_groups,
     level_groups,
+    meanings,
     opposite,
     read_tones,
     rhyme_groups,
@@ -40,6 +42,7 @@ from poet.prosody.judge import couplet_patterns
 from poet.prosody.layout import Slot
 from poet.prosody.names import rhyme_label
 from poet.prosody.request import FormRequest, explain
+from poet.prosody.script import SIMPLIFIED, script_of, to_simplified, traditional_only
 from poet_tokenizer import RESPONSE
 
 _COMMA, _STOPS = "，", "。？！"
@@ -74,11 +77,13 @@ class FormLogitsProcessor(LogitsProcessor):
         request: FormRequest,
         prompt_length: int | None = None,
     ):
-        self.request, self.layout, self.given = request, request.layout, request.given
+        self.request, self.layout = request, request.layout
         self.prompt_length = prompt_length
         self.ids: dict[str, int] = {
             token: id for token, id in tokenizer.get_vocab().items() if len(token) == 1
         }
+        self.simplified = script_of(self.ids) == SIMPLIFIED
+        self.given = {place: self._spell(due) for place, due in request.given.items()}
         self.response, self.end = tokenizer.convert_tokens_to_ids([RESPONSE, tokenizer.eos_token])
         self.character_positions = self.layout.character_positions(request.couplets)
         self._check_vocabulary()
@@ -107,24 +112,36 @@ class FormLogitsProcessor(LogitsProcessor):
             ("first line", request.first_line),
         ):
             for character in characters:
-                if character not in self.ids:
+                if self._spell(character) not in self.ids:
                     raise UserError(
                         f"the {part} has {character}, which the model's vocabulary lacks. "
                         "Choose another character."
                     )
 
+    def _spell(self, character: str) -> str:
+        """Returns a requested character in the script of the model."""
+        if self.simplified and character in traditional_only():
+            return to_simplified(character)
+        return character
+
+    def _meanings(self, character: str) -> tuple[str, ...]:
+        """Returns the traditional characters that one of the vocabulary may stand for."""
+        return meanings(character) if self.simplified else (character,)
+
     def _build_characters(self, size: int) -> None:
         """Makes the tables of characters: which ones a poem may have, and how they are read."""
+        other_script = traditional_only() if self.simplified else simplified_only()
         self.character_ids = {
             character: id
             for character, id in self.ids.items()
-            if tone(character) and character not in simplified_only()
+            if all(map(tone, self._meanings(character))) and character not in other_script
         }
         self.characters = _mask(size, self.character_ids.values())  # (V,)
         # Poems use only one tone of some characters. Fewer readings never add a fault.
         bits = torch.zeros(size, dtype=torch.long)
         for character, id in self.character_ids.items():
-            bits[id] = _TONE_BITS[usual_tone(character) or ""]
+            for meaning in self._meanings(character):
+                bits[id] |= _TONE_BITS[usual_tone(meaning) or ""]
         self.readings = _readings_of(bits)  # (V, 2)
 
     def _build_compounds(self, size: int) -> None:
@@ -133,9 +150,13 @@ class FormLogitsProcessor(LogitsProcessor):
         S characters are second in a compound, F characters are first. Row 0 and column 0 of the
         table stand for all other characters.
         """
+        spelled = {
+            ("".join(map(self._spell, compound)), offset): decided
+            for (compound, offset), decided in COMPOUNDS.items()
+        }
         compounds = {
             key: decided
-            for key, decided in COMPOUNDS.items()
+            for key, decided in spelled.items()
             if all(character in self.character_ids for character in key[0])
         }
         firsts, seconds = (
@@ -160,11 +181,13 @@ class FormLogitsProcessor(LogitsProcessor):
         groups = level_groups() if request.regulated else all_groups()
         if request.rhyme:
             groups = (request.rhyme,)
+        numbers = {group: number for number, group in enumerate(groups)}
         self.rhymes = torch.zeros(len(groups), size, dtype=torch.bool)  # (G, V)
         for character, id in self.character_ids.items():
-            for number, group in enumerate(groups):
+            of_meanings = map(set, map(rhyme_groups, self._meanings(character)))
+            for group in set.intersection(*of_meanings).intersection(groups):
                 readable = bool(self.readings[id, 0]) or group not in level_groups()
-                self.rhymes[number, id] = readable and group in rhyme_groups(character)
+                self.rhymes[numbers[group], id] = readable
         # Two writings of one word (峰 and 峯) are one rhyme word, which has the id of one of them.
         self.word_ids = torch.arange(size)  # (V,)
         first_id: dict[str, int] = {}
@@ -175,7 +198,7 @@ class FormLogitsProcessor(LogitsProcessor):
         self.certain = self.characters.clone()  # (V,)
         self.certain[self.seconds] = False
         if request.first_line:
-            end = self.word_ids[self.ids[request.first_line[-1]]]
+            end = self.word_ids[self.ids[self._spell(request.first_line[-1])]]
             self.certain &= self.word_ids != end
         self.words_needed = request.couplets + (0 if request.first_line else 1)
         writings = torch.zeros(len(groups), size).index_add(

@@ -5,16 +5,19 @@
 It knows forms and refuses what no poem can fulfil. It does not know models, tokens or torch.
 """
 
-from collections.abc import Container, Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from typing import NamedTuple
 
 from poet.errors import UserError
 from poet.prosody.characters import (
     LEVEL,
+    add_meanings,
     all_groups,
     group_name,
+    is_simplified,
     level_groups,
+    meanings,
     read_tones,
     read_usual_tones,
     rhyme_groups,
@@ -33,7 +36,13 @@ from poet.prosody.names import (
     read_rhyme_name,
     rhyme_label,
 )
-from poet.prosody.script import to_traditional
+from poet.prosody.script import (
+    SIMPLIFIED,
+    script_of,
+    to_simplified,
+    to_traditional,
+    traditional_only,
+)
 from poet.text import LINE_END, line_length, poem_lines
 
 __all__ = ["FORMS", "FormRequest", "explain", "forms_table", "read_form", "regulated_form"]
@@ -271,7 +280,7 @@ class _Finding(NamedTuple):
 def explain(
     request: FormRequest,
     text: str,
-    vocabulary: Container[str] | None = None,
+    vocabulary: Collection[str] | None = None,
     finished: bool = True,
 ) -> list[str]:
     """Returns one sentence for each rule of a request that a poem breaks.
@@ -281,19 +290,21 @@ def explain(
 
     Args:
         text: The poem, or its beginning.
-        vocabulary: The characters of a model, for example `tokenizer.get_vocab()`.
+        vocabulary: The characters of a model, for example `tokenizer.get_vocab()`. They decide the
+            script of the poem. Without them, the poem's own characters do.
         finished: False for a poem that lacks its last lines.
     """
     lines = poem_lines(text)
+    simplified = is_simplified(text) if vocabulary is None else script_of(vocabulary) == SIMPLIFIED
     findings = list(_wrong_shape(request, lines, finished))
     same_places = not findings
-    findings += _wrong_characters(request, lines, text, vocabulary)
+    findings += _wrong_characters(request, lines, text, vocabulary, simplified)
     if same_places:
         findings += _wrong_marks(lines, text, finished)
-        findings += _wrong_given(request, lines)
-        findings += _wrong_rhymes(request, lines)
+        findings += _wrong_given(request, lines, simplified)
+        findings += _wrong_rhymes(request, lines, simplified)
         if request.regulated:
-            findings += _wrong_tones(request, lines)
+            findings += _wrong_tones(request, lines, simplified)
     return [finding.sentence for finding in sorted(findings)]
 
 
@@ -315,7 +326,11 @@ def _wrong_shape(
 
 
 def _wrong_characters(
-    request: FormRequest, lines: tuple[str, ...], text: str, vocabulary: Container[str] | None
+    request: FormRequest,
+    lines: tuple[str, ...],
+    text: str,
+    vocabulary: Collection[str] | None,
+    simplified: bool,
 ) -> Iterator[_Finding]:
     for character in dict.fromkeys(text):
         if not (character.isspace() or character in _MARKS or _is_chinese(character)):
@@ -326,9 +341,12 @@ def _wrong_characters(
                 yield _at(number, place, f"the model's vocabulary lacks {character}.")
             elif (number - 1) * request.length + place - 1 in request.given:
                 continue
-            elif character in simplified_only():
-                traditional = to_traditional(character)
-                yield _at(number, place, f"{character} is simplified. Write {traditional} instead.")
+            elif simplified and character in traditional_only():
+                other = to_simplified(character)
+                yield _at(number, place, f"{character} is traditional. Write {other} instead.")
+            elif not simplified and character in simplified_only():
+                other = to_traditional(character)
+                yield _at(number, place, f"{character} is simplified. Write {other} instead.")
             elif tone(character) is None:
                 yield _at(number, place, f"the tone of {character} is unknown.")
 
@@ -345,27 +363,33 @@ def _wrong_marks(lines: tuple[str, ...], text: str, finished: bool) -> Iterator[
             yield _Finding(number, len(line) + 1, f"Line {number} lacks {expected[0]} at its end.")
 
 
-def _wrong_given(request: FormRequest, lines: tuple[str, ...]) -> Iterator[_Finding]:
+def _wrong_given(
+    request: FormRequest, lines: tuple[str, ...], simplified: bool
+) -> Iterator[_Finding]:
     characters = "".join(lines)
     for index, due in request.given.items():
+        if simplified and due in traditional_only():
+            due = to_simplified(due)
         if index < len(characters) and characters[index] != due:
             line, place = divmod(index, request.length)
             sentence = f"the request asks for {due} instead of {characters[index]}."
             yield _at(line + 1, place + 1, sentence)
 
 
-def _wrong_rhymes(request: FormRequest, lines: tuple[str, ...]) -> Iterator[_Finding]:
+def _wrong_rhymes(
+    request: FormRequest, lines: tuple[str, ...], simplified: bool
+) -> Iterator[_Finding]:
     """Finds last characters that do not rhyme as requested, or that are used twice."""
     words = [line[-1] for line in lines if len(line) == request.length]
     if not words:
         return
     place, first_word, used = request.length, words[0], {usual_writing(words[0]): 1}
-    first_groups = _usable_groups(first_word)
-    first_rhymes = request.regulated and _ends_level(request, lines[0])
+    first_groups = _usable_groups(first_word, simplified)
+    first_rhymes = request.regulated and _ends_level(request, lines[0], simplified)
     shared = {request.rhyme} if request.rhyme else set(all_groups())
     for number in range(2, len(words) + 1, 2):
         word = words[number - 1]
-        groups = _usable_groups(word)
+        groups = _usable_groups(word, simplified)
         earlier = used.get(usual_writing(word))
         if earlier:
             written = words[earlier - 1]
@@ -388,22 +412,29 @@ def _wrong_rhymes(request: FormRequest, lines: tuple[str, ...]) -> Iterator[_Fin
             yield _at(1, place, f"{first_word} does not rhyme with the even lines. {reason}")
 
 
-def _usable_groups(word: str) -> set[str]:
-    """Returns the rhyme groups of a word, without level ones if poems read the word oblique."""
-    oblique = usual_tone(word) == "仄"
-    return {group for group in rhyme_groups(word) if not (oblique and group in level_groups())}
+def _usable_groups(word: str, simplified: bool) -> set[str]:
+    """Returns the rhyme groups of a word, without level ones if poems read the word oblique.
+
+    A simplified word of several meanings has the groups that all of them share.
+    """
+    words = meanings(word) if simplified else (word,)
+    oblique = all(usual_tone(meaning) == "仄" for meaning in words)
+    groups = set.intersection(*(set(rhyme_groups(meaning)) for meaning in words))
+    return {group for group in groups if not (oblique and group in level_groups())}
 
 
-def _ends_level(request: FormRequest, line: str) -> bool:
+def _ends_level(request: FormRequest, line: str, simplified: bool) -> bool:
     """Returns whether the first line can only be read with a level end."""
-    return _tones_in_mask(request, line, 1)[-1] == LEVEL
+    return _tones_in_mask(request, line, 1, simplified)[-1] == LEVEL
 
 
 def _not_in_group(word: str, rhyme: str) -> str:
     return f"{word} is in {_groups_of(word)}, but the request asks for {rhyme_label(rhyme)}."
 
 
-def _wrong_tones(request: FormRequest, lines: tuple[str, ...]) -> Iterator[_Finding]:
+def _wrong_tones(
+    request: FormRequest, lines: tuple[str, ...], simplified: bool
+) -> Iterator[_Finding]:
     """Finds the rules of tone and rhyme that `judge` knows.
 
     If the rhyme book allows a reading without a fault, the usual tones are tried: they are the only
@@ -412,7 +443,10 @@ def _wrong_tones(request: FormRequest, lines: tuple[str, ...]) -> Iterator[_Find
     note = ""
     verdicts = regulated_faults(lines, request.length)
     if not verdicts:
-        tones = [_tones_in_mask(request, line, number) for number, line in enumerate(lines, 1)]
+        tones = [
+            _tones_in_mask(request, line, number, simplified)
+            for number, line in enumerate(lines, 1)
+        ]
         verdicts = regulated_faults(lines, request.length, tones)
         note = " The judge accepts an unusual tone here, but the mask does not."
     for verdict in verdicts:
@@ -421,12 +455,15 @@ def _wrong_tones(request: FormRequest, lines: tuple[str, ...]) -> Iterator[_Find
             yield _Finding(verdict.line, verdict.place, _sentence(verdict) + note)
 
 
-def _tones_in_mask(request: FormRequest, line: str, number: int) -> list[int]:
+def _tones_in_mask(request: FormRequest, line: str, number: int, simplified: bool) -> list[int]:
     """Returns the tones of a line as the mask reads them.
 
     A requested character has all tones of the rhyme book, any other one its usual tones.
     """
-    book, usual = read_tones(line), read_usual_tones(line)
+    traditional = to_traditional(line) if simplified else line
+    book, usual = read_tones(traditional), read_usual_tones(traditional)
+    if simplified:
+        usual = add_meanings(usual, line)
     start = (number - 1) * request.length
     return [
         book[place] if start + place in request.given else usual[place]

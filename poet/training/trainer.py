@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
+from accelerate.data_loader import BatchSamplerShard
 from transformers.trainer_pt_utils import LengthGroupedSampler
 
 from poet import device
@@ -165,18 +166,28 @@ class PoetTrainerMixin(WholeCheckpoints):
     def get_eval_dataloader(self, eval_dataset=None):
         """Reads all held-out rows: `dataloader_drop_last` is only meant for training."""
         with changed(self.args, dataloader_drop_last=False):
-            return super().get_eval_dataloader(eval_dataset)
+            loader = super().get_eval_dataloader(eval_dataset)
+        batches = loader.batch_sampler
+        if self.stage.name == "dpo" and isinstance(batches, BatchSamplerShard):
+            # Each process evaluates all pairs: TRL's means would count repeated rows too.
+            batches.num_processes, batches.process_index, batches.even_batches = 1, 0, False
+        return loader
 
     def prediction_step(self, model, inputs, prediction_loss_only, ignore_keys=None):
         if "labels" not in inputs:  # pairs and rewards have losses of their own
-            return super().prediction_step(model, inputs, prediction_loss_only, ignore_keys)
+            result = super().prediction_step(model, inputs, prediction_loss_only, ignore_keys)
+            if self.stage.name == "dpo":
+                pairs = len(inputs["input_ids"]) // 2
+                self._eval_sum += float(result[0]) * pairs
+                self._eval_count += pairs
+            return result
         inputs, has_new_rows = self._without_repeated_rows(inputs)
         tokens = int(inputs["labels"][:, 1:].ne(-100).sum()) * has_new_rows
         with self._plain_likelihood():
             result = super().prediction_step(model, inputs, prediction_loss_only, ignore_keys)
         if tokens:
             self._eval_sum += float(result[0]) * tokens
-            self._eval_tokens += tokens
+            self._eval_count += tokens
         return result
 
     @contextmanager
@@ -205,15 +216,15 @@ class PoetTrainerMixin(WholeCheckpoints):
         return {name: value[:kept] for name, value in inputs.items()}, new > 0
 
     def evaluation_loop(self, *args, metric_key_prefix: str = "eval", **kwargs):
-        self._eval_sum, self._eval_tokens = 0.0, 0
+        self._eval_sum, self._eval_count = 0.0, 0
         # A data loader draws from the generator that dropout uses.
         with device.undisturbed_random_numbers(self.args.device):
             output = super().evaluation_loop(*args, metric_key_prefix=metric_key_prefix, **kwargs)
         # Every process takes part, also one that only had repeated rows. The others would wait.
-        sums = torch.tensor([self._eval_sum, self._eval_tokens], device=self.args.device)
-        total, tokens = self.accelerator.reduce(sums, reduction="sum").tolist()
-        if tokens:
-            output.metrics[f"{metric_key_prefix}_loss"] = total / tokens
+        sums = torch.tensor([self._eval_sum, self._eval_count], device=self.args.device)
+        total, count = self.accelerator.reduce(sums, reduction="sum").tolist()
+        if count:
+            output.metrics[f"{metric_key_prefix}_loss"] = total / count
         return output
 
     # ---------------------------------------------------- the Hub

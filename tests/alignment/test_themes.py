@@ -10,10 +10,12 @@ from poet.alignment.themes import (
     Lexicon,
     ask_by_theme,
     count_used_words,
+    instruction,
     part_by_theme,
 )
 from poet.data.poems import Poem
 from poet.data.rows import sft_row
+from poet.prosody.script import to_simplified
 from poet_tokenizer import ask
 
 MOON, HOME = "明月照松間，清風入舊山。", "故鄉千里外，秋雁帶霜還。"
@@ -89,6 +91,20 @@ def test_a_fraction_of_the_rows_asks_for_words_of_its_poem(poems):
     assert ask_by_theme(rows, 0.5, seed=0)["prompt"] == themed["prompt"]
     assert ask_by_theme(rows, 0.0, seed=0)["prompt"] == rows["prompt"]
     assert len(ask_by_theme(rows.select([]), 0.5, seed=0)) == 0
+
+
+def test_themes_of_simplified_poems_are_simplified(poems):
+    # 無 has a grammatical role, like 无.
+    simplified = [to_simplified(poem.replace("不知", "無人")) for poem in poems]
+    assert Lexicon(simplified).words == {"明月", "秋月", "江月", "故乡", "秋雁", "月"}
+    rows = Dataset.from_list([sft_row(poem) for poem in as_poems(simplified)])
+    systems = {
+        row["prompt"][0]["content"]
+        for row in ask_by_theme(rows, 1.0, seed=0)
+        if row["prompt"][0]["role"] == "system"
+    }
+    assert systems == {"请用以下主题写一首诗"} == {instruction("".join(simplified))}
+    assert instruction("".join(poems)) == INSTRUCTION
 
 
 def test_a_fraction_of_the_poems_has_a_theme_as_its_title(poems):

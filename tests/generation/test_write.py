@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from helpers import POSITIONS, ROOT, make_checkpoint
+from helpers import POSITIONS, ROOT, make_checkpoint, make_model, simplified_sample
 from transformers import pipeline, set_seed
 
 from poet.errors import UserError
@@ -63,6 +63,24 @@ def test_settings_give_the_poem_of_pipeline_with_them(pipeline_writes, poet, pla
     settings = {"temperature": 0.5, "top_k": 4, "do_sample": True}
     expected = pipeline_writes([title_message("山中")], 2, **settings)
     assert write(*poet, "山中", seed=2, plain=plain, **settings) == [expected]
+
+
+@pytest.fixture(scope="module")
+def simplified_poet(tmp_path_factory):
+    characters = "".join(sorted(set("".join(simplified_sample()))))
+    return load(make_model(tmp_path_factory.mktemp("simplified"), characters))
+
+
+@pytest.mark.parametrize("titles", [("聽風", "听风"), ("秋 鄉 雲", "秋 乡 云")])
+def test_a_model_of_simplified_poems_understands_traditional_titles(simplified_poet, titles):
+    """Before, the missing characters became byte tokens, which no title of the corpus has."""
+    traditional, simplified = (write(*simplified_poet, title, seed=3) for title in titles)
+    assert traditional == simplified != write(*simplified_poet, "山", seed=3)
+
+
+def test_a_model_of_traditional_poems_understands_simplified_titles(tmp_path):
+    poet = load(make_model(tmp_path, "春夜聽風雲山水歸"))
+    assert write(*poet, "听风云归", seed=3) == write(*poet, "聽風雲歸", seed=3)
 
 
 def test_guidance_gives_the_poem_of_pipeline_with_guidance(pipeline_writes, poet):

@@ -12,6 +12,7 @@ import pytest
 
 from poet.prosody.characters import LEVEL, group_name, level_groups, rhyme_groups, tone
 from poet.prosody.judge import RULES, applies, couplet_patterns, judge, regulated_faults
+from poet.prosody.script import to_simplified
 from poet.text import line_length, poem_lines
 
 BASE = "石徑幽泉細，松窗夜雨聲。孤燈明舊壁，白髮對寒城。"
@@ -251,6 +252,23 @@ def test_17_variants_and_simplified_characters_are_judged_like_the_standard_ones
     simplified = judge("石径幽泉细，松窗夜雨声。孤灯明旧壁，白发对寒城。")
     assert simplified.regulated and simplified.lines[0] == "石径幽泉细"
     assert simplified.tones == judge(BASE).tones
+
+
+def test_simplified_poems_get_the_judgment_of_the_traditional_ones(tang_poems):
+    """In the Tang poems, 28 simplified characters stand for words of different tones."""
+    poems = tang_poems[:700]
+    simplified = to_simplified("|".join(poems)).split("|")
+    pairs = [tuple(map(judge, pair)) for pair in zip(poems, simplified, strict=True)]
+    for verdict in ("rhymed", "regulated", "form"):
+        equal = sum(getattr(first, verdict) == getattr(second, verdict) for first, second in pairs)
+        assert equal / len(pairs) > 0.99, verdict
+
+
+def test_a_simplified_character_has_the_tones_of_all_its_meanings():
+    """干 is level as 乾 (dry) and oblique as 幹 (trunk)."""
+    poem = "石径幽泉细，松窗夜雨声。孤灯明旧壁，白发对寒城。"
+    for old, new in (("松窗夜", "松干夜"), ("石径", "石干")):
+        assert judge(poem.replace(old, new)).regulated
 
 
 def test_19_old_style_has_no_faults():

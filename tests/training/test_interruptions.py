@@ -3,13 +3,16 @@
 import json
 import os
 import signal
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import pytest
-from helpers import SMALL, history, losses, run_in_process
+from helpers import ROOT, SMALL, history, losses, run_in_process
 from transformers import Trainer
 
-from poet import interrupts
+from poet import device, interrupts
 from poet.data import blocks
 from poet.data.build import DataOptions, build_datasets
 from poet.training import checkpoints
@@ -146,3 +149,25 @@ def test_an_interrupt_while_data_sets_are_written_leaves_nothing(
     with pytest.raises(KeyboardInterrupt):
         build_datasets(DataOptions(corpus=str(corpus_run / "poems.json")), tmp_path)
     assert [path.name for path in tmp_path.iterdir()] == [".data.lock"]
+
+
+@SLOW
+@pytest.mark.skipif(not device.has_compiler(), reason="torch.compile finds no compiler")
+def test_an_interrupt_while_torch_compiles_ends_at_once_and_harms_no_kernel(folder, tmp_path):
+    config = ["--config", "configs/tang/pretrain.yaml", *SMALL, "--max_steps", "2"]
+    words = [sys.executable, "-u", "train_pretrain.py", *config, "--torch_compile", "true"]
+    words += ["--output_dir", str(folder)]
+    environment = os.environ | {"TORCHINDUCTOR_CACHE_DIR": str(tmp_path / "kernels")}
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    process = subprocess.Popen(words, cwd=ROOT, env=environment, **pipes)
+    for line in process.stdout:
+        if line.startswith("pretrain: "):
+            break
+    while process.poll() is None and not list((tmp_path / "kernels").rglob("*.cpp")):
+        time.sleep(0.01)
+    process.send_signal(signal.SIGINT)
+    errors = process.communicate(timeout=120)[1]
+    assert process.returncode == 130, errors
+    assert errors.endswith(f"{folder} has no checkpoint yet. Run the same command to resume.\n")
+    again = subprocess.run(words, cwd=ROOT, env=environment, capture_output=True, text=True)
+    assert again.returncode == 0 and history(folder)[-1]["step"] == 2, again.stderr

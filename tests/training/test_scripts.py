@@ -298,7 +298,10 @@ def test_a_signal_leaves_a_checkpoint_to_resume_from(trained, asked):
     process = subprocess.Popen(
         [sys.executable, *slow], cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
     )
-    while not (folder / "samples.jsonl").exists() and process.poll() is None:
+    samples = folder / "samples.jsonl"  # its third line follows the second step
+    while process.poll() is None and (
+        not samples.exists() or len(samples.read_text("utf-8").splitlines()) < 3
+    ):
         time.sleep(0.01)
     process.send_signal(asked)
     assert process.wait(60) == 130

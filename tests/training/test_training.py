@@ -44,10 +44,10 @@ QUIET = {
 QUIET |= {"logging_steps": 1, "logging_nan_inf_filter": False, "learning_rate": 1e-2}
 
 
-def stage(muon_learning_rate: float | None = None) -> SimpleNamespace:
+def stage(name: str = "pretrain", muon_learning_rate: float | None = None) -> SimpleNamespace:
     """Returns the attributes of a stage that a trainer reads."""
     return SimpleNamespace(
-        name="pretrain", options=PretrainOptions(muon_learning_rate=muon_learning_rate)
+        name=name, options=PretrainOptions(muon_learning_rate=muon_learning_rate)
     )
 
 
@@ -97,7 +97,7 @@ def pretrainer(model, folder: Path, muon: float | None = None, **settings) -> Pr
     return Pretrainer(
         model,
         args,
-        stage=stage(muon),
+        stage=stage(muon_learning_rate=muon),
         train_dataset=Blocks(text(2000), 48, 0),
         eval_dataset=eval_blocks(text(1100, 1), 48),
     )
@@ -264,6 +264,33 @@ def test_alignment_begins_at_ln_2_with_rewards_of_zero(model, tokenizer, tmp_pat
     trainer.train()
     losses = logged(trainer, "loss")
     assert losses[0] == pytest.approx(math.log(2), abs=1e-3) and losses[-1] < 0.68
+
+
+@pytest.mark.parametrize("pairs", [3, 7])
+def test_processes_evaluate_each_pair_once(model, tokenizer, tmp_path, pairs):
+    reference = copy.deepcopy(model)
+    reference.transformer.wte.weight.data.mul_(5)  # the losses of the pairs differ
+    answers = zip(poems(pairs, 0), poems(pairs, 1), strict=True)
+    rows = Dataset.from_list(
+        [{"prompt": p, "chosen": c, "rejected": r} for (p, c), (_, r) in answers]
+    )
+
+    def evaluate() -> list[float]:
+        settings = {"max_length": 48, "per_device_eval_batch_size": 2, **QUIET}
+        trainer = Aligner(
+            copy.deepcopy(model),
+            ref_model=copy.deepcopy(reference),
+            args=DPOConfig(output_dir=str(tmp_path), **settings),
+            train_dataset=rows,
+            eval_dataset=rows,
+            processing_class=tokenizer,
+            stage=stage("dpo"),
+        )
+        measured = trainer.evaluate()
+        return [measured["eval_loss"], measured["eval_rewards/margins"]]
+
+    (one,) = in_processes(1, evaluate)
+    assert in_processes(2, evaluate) == [pytest.approx(one, abs=1e-5)] * 2
 
 
 def test_pairs_that_are_padded_alike_are_batched_together(model, tokenizer, tmp_path):
