@@ -115,7 +115,6 @@ class StopOnSignal(TrainerCallback):
         self.requested = False
 
     def on_train_begin(self, args, state, control, **kwargs):
-        interrupts.listen()
         self.first_step = state.global_step
 
     def on_step_begin(self, args, state, control, **kwargs):
