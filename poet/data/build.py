@@ -11,9 +11,10 @@ from pathlib import Path
 from typing import Any
 
 from poet.data import language, preferences, streamed
+from poet.data.parquet import write_rows
 from poet.data.poems import Poem
 from poet.data.rows import content, split_title
-from poet.data.run_data import HALVES, STAGES, load_summary, write_rows
+from poet.data.run_data import HALVES, STAGES, load_summary
 from poet.data.sets import Sets, make_sets
 from poet.data.shapes import POEMS
 from poet.errors import UserError

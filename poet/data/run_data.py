@@ -10,7 +10,7 @@ It knows the folder of a run. It does not know training. build.py makes the data
 
 import glob
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -53,22 +53,6 @@ def load_summary(output_dir: str | Path) -> dict[str, Any]:
 def left_out(output_dir: str | Path) -> dict[str, str]:
     """Returns the stages without data and the reason for each."""
     return load_summary(output_dir).get("left_out", {})
-
-
-def write_rows(rows: Sequence[Row], stage: str, path: Path) -> None:
-    """Writes rows of a stage to a Parquet file."""
-    import datasets
-    import pyarrow.parquet
-
-    text = datasets.Value("string")
-    columns = {"pretrain": ["text"], "sft": ["prompt", "completion"]}
-    names = columns.get(stage, ["prompt", "chosen", "rejected"])
-    messages = [{"role": text, "content": text}]
-    features = datasets.Features({name: text if name == "text" else messages for name in names})
-    values = {name: [row[name] for row in rows] for name in names}
-    table = datasets.Dataset.from_dict(values, features=features).data.table
-    # Streaming holds one group of rows in memory at a time.
-    pyarrow.parquet.write_table(table, path, row_group_size=10_000)
 
 
 def load_stage(
@@ -144,26 +128,9 @@ def first_rows(output_dir: str | Path, stage: str, half: str, count: int) -> lis
     """Returns up to `count` rows. It reads no more of the files than that."""
     import itertools
 
+    from poet.data.parquet import ParquetRows
+
     return list(itertools.islice(ParquetRows(Path(output_dir) / "data" / stage, half), count))
-
-
-class ParquetRows:
-    """The rows of one half of a stage, which are read while they are used."""
-
-    def __init__(self, folder: Path, half: str):
-        self.paths = sorted(folder.glob(f"{half}*.parquet"))
-
-    def __len__(self) -> int:
-        import pyarrow.parquet
-
-        return sum(pyarrow.parquet.read_metadata(path).num_rows for path in self.paths)
-
-    def __iter__(self) -> Iterator[Row]:
-        import pyarrow.parquet
-
-        for path in self.paths:
-            for batch in pyarrow.parquet.ParquetFile(path).iter_batches(batch_size=1_000):
-                yield from batch.to_pylist()
 
 
 def make_tokenizer(output_dir: str | Path, n_positions: int) -> "PreTrainedTokenizerFast":

@@ -20,9 +20,10 @@ from typing import TYPE_CHECKING, Any
 
 from poet.data import preferences, rows
 from poet.data.items import Source, check_usable, open_source
+from poet.data.parquet import ParquetRows, write_rows
 from poet.data.poems import Poem
 from poet.data.rows import Row
-from poet.data.run_data import HALVES, STAGES, ParquetRows, write_rows
+from poet.data.run_data import HALVES, STAGES
 from poet.data.sets import (
     MISSING,
     NO_PREFERENCE,
