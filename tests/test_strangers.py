@@ -18,6 +18,7 @@ from transformers import AutoTokenizer, Trainer, TrainingArguments
 
 from poet.data.blocks import Blocks
 from poet.data.build import DataOptions, build_datasets, format_summary
+from poet.data.readers import read_hub
 from poet.data.show import show_data
 from poet.errors import UserError
 from poet.evaluation.report import write_report
@@ -203,6 +204,17 @@ def test_a_corpus_with_a_script_is_data_only(tmp_path, canary, invented, monkeyp
     (folder / "corpus.json").write_text(json.dumps(invented(120)), encoding="utf-8")
     monkeypatch.chdir(tmp_path)
     assert build_datasets(DataOptions(corpus="own/poems"), tmp_path / "run")["read"] == 120
+    assert not canary.exists()
+
+
+def test_a_data_set_with_a_script_is_refused(tmp_path, canary, monkeypatch):
+    folder = tmp_path / "own" / "poems"
+    folder.mkdir(parents=True)
+    code = f"from pathlib import Path\nPath({str(canary)!r}).write_text('executed')\n"
+    (folder / "poems.py").write_text(code, encoding="utf-8")
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(UserError, match="own/poems"):
+        list(read_hub("own/poems"))
     assert not canary.exists()
 
 
