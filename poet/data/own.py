@@ -18,7 +18,7 @@ from poet.data.build import SOURCE_KEYS, DataOptions
 from poet.data.rows import Row, content
 from poet.data.run_data import HALVES, STAGES, first_rows, load_summary, make_tokenizer
 from poet.errors import UserError
-from poet.files import write_text
+from poet.files import make_folder, publish_folder, write_text
 
 _ROWS = 50_000  # rows that are measured; more would not change the result
 _ANY_LENGTH = 10**6
@@ -47,7 +47,7 @@ def write_recipe(template: Path, run: Path, options: DataOptions) -> str:
     lengths = measure_rows(run, rules["rows_that_fit"])
     chosen = _choose(rules, summary, lengths)
     folder = run / "recipe"
-    folder.mkdir(parents=True, exist_ok=True)
+    make_folder(folder)
     write_text(folder / "data.yaml", _data_yaml(options))
     for stage in STAGES:
         if stage not in summary["left_out"]:
@@ -84,7 +84,7 @@ def save_recipe(run: Path, configs: Path, name: str) -> Path:
         write_text(
             partial / path.name, _fill(text, {"output_dir": (f"runs/{name}/{path.stem}", "")})
         )
-    partial.replace(target)
+    publish_folder(partial, target)
     return target
 
 
