@@ -93,9 +93,9 @@ def draw_rates(rows: dict[str, dict[str, Any]], path: Path) -> None:
 
 
 @cache
-def _glyphs() -> dict[int, int]:
-    """Returns code point -> glyph of the font of all figures, which has no Chinese characters."""
-    return get_font(findfont(FontProperties())).get_charmap()
+def _code_points() -> frozenset[int]:
+    """Returns the code points of the font of all figures, which has no Chinese characters."""
+    return frozenset(get_font(findfont(FontProperties())).get_charmap())
 
 
 def _draw_shares(
@@ -117,7 +117,7 @@ def _draw_shares(
             for group, key in enumerate(labels)
             if key in shares
         }
-        in_font = all(ord(character) in _glyphs() for character in name)
+        in_font = all(ord(character) in _code_points() for character in name)
         label = name if in_font else f"writer {number + 1}"
         axes.barh(
             list(known),
