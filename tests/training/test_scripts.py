@@ -409,32 +409,44 @@ def test_trl_trains_on_the_folders_of_a_run(trained, tmp_path, stage, origin):
 
 
 def launch(*options: str) -> subprocess.CompletedProcess:
-    command = [sys.executable, "-m", "accelerate.commands.launch", *options]
+    command = [sys.executable, "-m", *options]
     return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300)
 
 
-def test_two_processes_give_the_losses_of_one_at_the_same_global_batch(run):
-    # Into a second epoch, and with an evaluation part that two processes cannot share evenly.
-    steps = "--max_steps 14 --eval_steps 14 --per_device_eval_batch_size 3".split()
-    config = ["--config", "configs/tang/pretrain.yaml", *SMALL, *steps]
-    assert call("train_pretrain.py", *config, "--output_dir", str(run / "one")).returncode == 0
-    assert history(run / "one")[-1]["epoch"] > 1
-    share = ["--output_dir", str(run / "two"), "--per_device_train_batch_size", "2"]
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("launcher", "processes", "eval_batch"),
+    [
+        # An evaluation part that two processes cannot share evenly.
+        (["accelerate.commands.launch", "--config_file", "configs/accelerate/cpu_2.yaml"], 2, 3),
+        # Its only batch goes to the first of four processes.
+        (["torch.distributed.run", "--nproc_per_node", "4"], 4, 64),
+    ],
+)
+def test_processes_give_the_losses_of_one_at_the_same_global_batch(
+    run, launcher, processes, eval_batch
+):
+    # Into a second epoch.
+    steps = f"--max_steps 14 --eval_steps 7 --per_device_eval_batch_size {eval_batch}".split()
+    script = ["train_pretrain.py", "--config", "configs/tang/pretrain.yaml", *SMALL, *steps]
+    one, several = run / f"one-{processes}", run / f"several-{processes}"
+    assert call(*script, "--output_dir", str(one)).returncode == 0
+    assert history(one)[-1]["epoch"] > 1
+    share = ["--output_dir", str(several), "--per_device_train_batch_size", str(4 // processes)]
     # Not judged by its exit code: gloo's ranks may abort after a good run (pytorch#190489).
-    done = launch(
-        "--config_file", "configs/accelerate/cpu_2.yaml", "train_pretrain.py", *config, *share
-    )
-    assert losses(run / "two") == pytest.approx(losses(run / "one"), abs=1e-4), done.stderr
+    done = launch(*launcher, *script, *share)
+    assert losses(several) == pytest.approx(losses(one), abs=1e-4), done.stderr
     evaluated = [
-        [log["eval_loss"] for log in history(run / each) if "eval_loss" in log]
-        for each in ("one", "two")
+        [log["eval_loss"] for log in history(folder) if "eval_loss" in log]
+        for folder in (one, several)
     ]
-    assert evaluated[0] == pytest.approx(evaluated[1], abs=1e-4)
+    assert len(evaluated[0]) == 2 and evaluated[0] == pytest.approx(evaluated[1], abs=1e-4)
 
 
 def test_a_silent_launch_of_one_process_is_refused(run):
     config = ["--config", "configs/tang/pretrain.yaml", *SMALL, "--output_dir", str(run / "silent")]
-    done = launch("--cpu", "--num_processes", "2", "train_pretrain.py", *config)
+    accelerate = ["accelerate.commands.launch", "--cpu", "--num_processes", "2"]
+    done = launch(*accelerate, "train_pretrain.py", *config)
     assert "was asked for 2 processes and started one" in done.stderr
     assert not (run / "silent").exists()
 
