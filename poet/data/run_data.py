@@ -98,9 +98,9 @@ def _refuse_broken(folder: Path) -> Iterator[None]:
 
 def training_poems(output_dir: str | Path) -> Iterator[Poem]:
     """Yields the poems of the run that pretraining and fine-tuning train on, without titles."""
-    rows = [load_stage(output_dir, stage)["train"] for stage in ("pretrain", "sft")]
+    texts, answers = (load_stage(output_dir, stage)["train"] for stage in ("pretrain", "sft"))
     has_titles = load_summary(output_dir).get("shapes", {}).get("pretrain") != DOCUMENTS
-    for text in training_texts(*rows, has_titles):
+    for text in training_texts(texts, answers, has_titles):
         yield Poem("", tuple(text.split("\n")))
 
 

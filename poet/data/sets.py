@@ -31,7 +31,8 @@ class Sets:
     """The rows of each stage, and the facts about them for the summary."""
 
     sources: dict[str, Source]
-    rows: dict[str, tuple[list[Row], list[Row]]]
+    rows: dict[str, tuple[Any, Any]]
+    """Stage -> rows to train on and held-out rows, as lists or files."""
     left_out: dict[str, str] = field(default_factory=dict)
     """Stage -> the reason why it has no rows."""
     split: Split | None = None
@@ -212,7 +213,8 @@ def _pairs(
     if not sets.preference:
         return [], NO_PREFERENCE
     prefers = preferences.get(sets.preference, training)
-    preferred, others = [], []
+    preferred: list[Poem] = []
+    others: list[Poem] = []
     for poem in poems:
         (preferred if prefers(poem) else others).append(poem)
     all_pairs = rows.pair_poems(preferred, others, rng)

@@ -176,7 +176,7 @@ def _rows_of(
     if stage != "dpo":
         return [make_row(poem) for poem in poems]
     prefers = preferences.get(preference)
-    groups = {True: [], False: []}
+    groups: dict[bool, list[Poem]] = {True: [], False: []}
     for poem in poems:
         groups[bool(prefers(poem))].append(poem)
     pairs = rows.pair_poems(groups[True], groups[False], rng)
