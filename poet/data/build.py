@@ -255,7 +255,7 @@ def _summary(sets: Sets, options: DataOptions) -> dict[str, Any]:
         "instruction": instruction,
         "preference": sets.preference,
         "split": list(sets.ratio),
-        "copies": sets.split.copies() if sets.split else {"poems": 0, "across_parts": 0},
+        "copies": sets.split.copies() if sets.split else None,
         "parts": parts,
         "rows": {
             stage: {"train": len(train), "test": len(test)}
@@ -310,7 +310,8 @@ def _count_characters(length: int, sets: Sets) -> dict[str, int]:
     for row in itertools.chain(*sets.rows["pretrain"]):
         seen.update(row["text"])
     if sets.split:
-        texts = map(_tutorial_text, itertools.chain(sets.split.sft, *sets.pairs))
+        poems = itertools.chain(sets.split.sft, *sets.pairs)
+        texts = (_tutorial_text(poem) for poem in poems)
         end_mark = 1
     else:
         rows = itertools.chain(*sets.rows["sft"], *sets.rows["dpo"])
@@ -358,11 +359,13 @@ def format_summary(summary: dict[str, Any]) -> str:
         f"Language: {found['name'] or 'not known'} ({found['script']}).",
     ]
     if summary.get("split", made_from.get("split")):
-        lines += [
-            f"{copies['poems']:,} poems have a copy, {copies['across_parts']:,} in another part.",
+        if copies:
+            copied, across = copies["poems"], copies["across_parts"]
+            lines.append(f"{copied:,} poems have a copy, {across:,} in another part.")
+        lines.append(
             f"Split: {parts['pretrain']:,} to pretrain, {parts['sft']:,} to fine-tune, "
-            f"{parts['dpo']:,} to align.",
-        ]
+            f"{parts['dpo']:,} to align."
+        )
     if "sft" in shapes:
         lines.append(
             f"  fine-tuning   {summary['sft_items']:,} {shapes['sft']}, the first "

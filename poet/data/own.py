@@ -143,7 +143,7 @@ def _fill(text: str, numbers: dict[str, tuple[Any, str]]) -> str:
     """Replaces the values of a recipe's file, and the comments behind them."""
     for key, (value, reason) in numbers.items():
         line = f"{key}: {value}" + (f"  # {reason}" if reason else "")
-        text = re.sub(rf"(?m)^{key}:.*$", lambda _, line=line: line, text)
+        text = re.sub(rf"(?m)^{key}:.*$", line.replace("\\", r"\\"), text)
     return text
 
 
