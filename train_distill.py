@@ -92,18 +92,16 @@ def distill(
 
     if not stage.begin():
         return
+    args.max_length = min(args.max_length or model.config.n_positions, model.config.n_positions)
     try_out(stage, Distiller, rows, model=model, processing_class=tokenizer)
     # The model writes poems under the mask. Poems in old style come from the corpus.
     samples = masked_poems.rows_in_forms(reference, tokenizer, titled, seed=seed)
-    instruction = themes.instruction(tokenizer.get_vocab())
-    samples += masked_poems.rows_in_forms(
-        reference, tokenizer, themed, seed=seed, instruction=instruction
-    )
+    ask = themes.instruction(tokenizer.get_vocab())
+    samples += masked_poems.rows_in_forms(reference, tokenizer, themed, seed=seed, instruction=ask)
     old_style = masked_poems.in_no_form(rows["train"], options.old_style_poems)
     old_style = themes.ask_by_theme(old_style, options.theme_fraction, seed)
     sampled = Dataset.from_list(samples, features=old_style.features)
     rows["train"] = concatenate_datasets([sampled, old_style])
-    args.max_length = min(args.max_length or model.config.n_positions, model.config.n_positions)
     rows = stage.drop_long_rows(rows, tokenizer, args.max_length)
 
     trainer = Distiller(

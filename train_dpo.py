@@ -50,8 +50,7 @@ def main() -> None:
     if not stage.begin():
         return
     if preferred:
-        models = {"model": model, "ref_model": reference}
-        try_out(stage, Aligner, rows, **models, processing_class=tokenizer)
+        try_out(stage, Aligner, rows, model=model, ref_model=reference, processing_class=tokenizer)
         rows["train"] = own_pairs.add_sampled_pairs(
             rows["train"],
             reference,

@@ -23,6 +23,7 @@ def main() -> None:
     from trl import GRPOTrainer
 
     from poet.alignment import rewards
+    from poet.alignment.titles import drop_long_titles
     from poet.data.run_data import load_stage
     from poet.errors import UserError
     from poet.training.callbacks import ShowSample, WarnOfEqualRewards
@@ -43,7 +44,7 @@ def main() -> None:
             f"{model.config.n_positions} positions. Lower it."
         )
     rows = load_stage(stage.run_folder, "sft")
-    rows = stage.drop_long_titles(rows, tokenizer, room)
+    rows = drop_long_titles(rows, tokenizer, room)
 
     # Samples: tokens that the model never writes, such as parts of characters, stay suppressed.
     suppressed = {"suppress_tokens": model.generation_config.suppress_tokens}

@@ -21,7 +21,7 @@ from poet.files import (
     sync,
     write_text,
 )
-from poet.training.record import explain
+from poet.training.record import explain, upgrades
 
 UNFINISHED = "unfinished"
 _ARGUMENTS = "_arguments.json"  # names folders of this machine: a push leaves out files with _
@@ -57,6 +57,12 @@ def arguments_of(folder: Path) -> dict:
         raise UserError(
             f"{record} is broken ({error}). Delete {folder}, or pass another --output_dir."
         ) from error
+
+
+def upgraded(folder: Path) -> str:
+    """Returns a note on libraries that were upgraded since a run began, or an empty text."""
+    changed = upgrades(arguments_of(folder))
+    return f"; upgraded since it began: {changed}" if changed else ""
 
 
 def round_folder(output: str | Path, number: int) -> Path:

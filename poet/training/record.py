@@ -8,10 +8,13 @@ It knows options and versions. It does not know folders.
 import functools
 import importlib.metadata
 import json
-from collections.abc import Iterable
+from dataclasses import asdict
 from typing import Any
 
+from transformers import TrainingArguments
+
 import poet
+from poet.training.options import Options
 
 _LIBRARIES = ("torch", "transformers", "trl", "tokenizers", "datasets", "accelerate", "peft")
 _INPUTS = {"stage", "processes", "data", "model"}
@@ -32,14 +35,20 @@ _FREE_OPTIONS = set(
 )
 
 
-def make_record(options: dict[str, Any], given: Iterable[str]) -> dict[str, Any]:
+def make_record(
+    stage: str, options: Options, args: TrainingArguments, inputs: dict[str, Any]
+) -> dict[str, Any]:
     """Returns the options that change the result, with the versions of the libraries.
 
     Args:
-        given: names of the options in the recipe and on the command line.
+        inputs: what the result also depends on, such as the data.
     """
-    record = {name: value for name, value in options.items() if name not in _FREE_OPTIONS}
-    record |= {"given": sorted(given), "versions": _versions()}
+    everything = {**args.to_dict(), **asdict(options), **inputs}
+    record = {name: value for name, value in everything.items() if name not in _FREE_OPTIONS}
+    record |= {"stage": stage, "processes": args.world_size, "versions": _versions()}
+    record["given"] = sorted(getattr(options, "given", ()))  # in the recipe or on the command line
+    if "data" in record:  # the corpus is known by its fingerprint
+        record["data"] = {key: value for key, value in record["data"].items() if key != "corpus"}
     return json.loads(json.dumps(record, default=str))
 
 

@@ -77,6 +77,20 @@ def try_out(
         trainer.evaluate()
 
 
+def build_optimizer(trainer: Trainer) -> None:
+    """Builds the optimizer and a schedule before training, so that both may be refused here."""
+    if trainer.train_dataset is None or trainer.is_deepspeed_enabled or trainer.is_fsdp_enabled:
+        return
+    batches = trainer.get_train_dataloader()
+    steps = trainer.set_initial_training_values(trainer.args, batches)[-1]
+    if steps < 1:
+        raise UserError("there is no step to train. Raise max_steps or num_train_epochs.")
+    trainer.create_optimizer()
+    any_weight = torch.nn.Parameter(torch.zeros(1))
+    trainer.create_scheduler(steps, torch.optim.SGD([any_weight], lr=trainer.args.learning_rate))
+    trainer.lr_scheduler = None  # training makes its own, with the optimizer
+
+
 def _refusal(error: Exception, only_raised: bool) -> UserError | None:
     """Returns the message for an error that comes from a library, and None for any other error.
 

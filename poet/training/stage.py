@@ -7,7 +7,6 @@ and trains from the last whole checkpoint. It does not know how a loss is comput
 import hashlib
 import math
 from collections.abc import Callable
-from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -34,7 +33,7 @@ from poet.training import card, checkpoints, plots, progress
 from poet.training.callbacks import StopOnSignal, has_own_metric, owes_evaluation
 from poet.training.checks import check_room
 from poet.training.options import GRPOOptions, Options
-from poet.training.record import make_record, upgrades
+from poet.training.record import make_record
 from poet.training.refusals import refusing
 from poet.training.trainer import UNKNOWN_STEPS, NonFiniteLoss, PoetTrainerMixin
 from poet_tokenizer import ask
@@ -69,8 +68,7 @@ class Stage:
         if options.stage in summary.get("left_out", {}):
             raise UserError(f"{self.run_folder} has no data: {summary['left_out'][options.stage]}")
         self.sample_title = run_data.sample_title(self.run_folder)
-        data = {key: value for key, value in self.data.items() if key != "corpus"}  # a path
-        self.inputs: dict[str, Any] = {"data": data}  # the result depends on them
+        self.inputs: dict[str, Any] = {"data": self.data}  # the result depends on them
         self.record: dict[str, Any] = {}  # what the folder is claimed with
         self.is_new = False  # whether this command makes the folder
         self.base_model: str | None = None
@@ -219,29 +217,6 @@ class Stage:
                 )
         return kept
 
-    def drop_long_titles(
-        self, rows: DatasetDict, tokenizer: PreTrainedTokenizerFast, room: int
-    ) -> DatasetDict:
-        """Returns only the prompts, without those longer than `room` tokens.
-
-        Raises:
-            UserError: no prompt is left.
-        """
-
-        def fits(row: dict) -> bool:
-            chat = tokenizer.apply_chat_template(row["prompt"], add_generation_prompt=True)
-            return len(chat["input_ids"]) <= room
-
-        kept = rows.select_columns("prompt").filter(
-            fits, keep_in_memory=True, load_from_cache_file=False
-        )
-        if not all(len(part) for part in kept.values()):
-            raise UserError(
-                f"no title fits into the {room} tokens that max_completion_length leaves. Lower "
-                "max_completion_length."
-            )
-        return kept
-
     # ---------------------------------------------------- begin, train, publish
 
     def begin(self) -> bool:
@@ -253,9 +228,7 @@ class Stage:
         Raises:
             UserError: the folder holds another run, or another command writes it.
         """
-        options = {**self.args.to_dict(), **asdict(self.options), **self.inputs}
-        options |= {"stage": self.name, "processes": self.args.world_size}
-        self.record = make_record(options, getattr(self.options, "given", ()))
+        self.record = make_record(self.name, self.options, self.args, self.inputs)
         if self.args.process_index == 0:
             checkpoints.refuse_another(self.folder, self.record)
         if checkpoints.is_finished(self.folder):
@@ -284,29 +257,23 @@ class Stage:
             UserError: no step was trained, the disk is full, or a push failed.
         """
         with refusing(self, trainer):
-            checkpoint = self._claim(trainer)
+            checkpoint = checkpoints.last_checkpoint(self.folder)
+            if self.args.process_index == 0:
+                check_room(self.folder, trainer.model, self.args, kept=int(checkpoint is not None))
+                checkpoints.claim(self.folder, self.record)
         stop = StopOnSignal()
         trainer.add_callback(stop)
         state = None
         if checkpoint is not None:
             state = TrainerState.load_from_json(str(checkpoint / "trainer_state.json"))
-            changed = upgrades(checkpoints.arguments_of(self.folder))
-            self.say(f"resuming from {checkpoint}{changed and f'; upgraded since: {changed}'}")
+            self.say(f"resuming from {checkpoint}{checkpoints.upgraded(self.folder)}")
         if self.options.minutes is not None:
             from poet.training.clock import TrainByTheClock
 
-            planned = state.max_steps if state else None
+            planned = state and state.max_steps
             trainer.add_callback(TrainByTheClock(trainer, self.options.minutes, planned))
-        with (
-            refusing(self, trainer),
-            checkpoints.writing(self.folder),
-            progress.shown(trainer),
-        ):
-            if (
-                checkpoint is not None
-                and state is not None
-                and 0 < state.max_steps <= state.global_step
-            ):
+        with refusing(self, trainer), checkpoints.writing(self.folder), progress.shown(trainer):
+            if checkpoint and state and 0 < state.max_steps <= state.global_step:
                 trainer.restore(state, checkpoint)  # Trainer would train one step more
             else:
                 # A wrong metric_for_best_model is refused at an evaluation: not after hours.
@@ -326,14 +293,6 @@ class Stage:
         trainer.accelerator.wait_for_everyone()
         if self.is_last_round:
             trainer.accelerator.end_training()
-
-    def _claim(self, trainer: PoetTrainerMixin) -> Path | None:
-        """Makes the folder this run's, and returns the last whole checkpoint in it."""
-        checkpoint = checkpoints.last_checkpoint(self.folder)
-        if self.args.process_index == 0:
-            check_room(self.folder, trainer.model, self.args, kept=int(checkpoint is not None))
-            checkpoints.claim(self.folder, self.record)
-        return checkpoint
 
     @property
     def device(self) -> str:

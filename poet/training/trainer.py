@@ -19,7 +19,7 @@ from poet import device
 from poet.errors import UserError, first_line
 from poet.training import card
 from poet.training.callbacks import CheckBestMetric, SetEpoch
-from poet.training.refusals import refusing
+from poet.training.refusals import build_optimizer, refusing
 from poet.training.saving import WholeCheckpoints, changed
 
 if TYPE_CHECKING:
@@ -60,19 +60,7 @@ class PoetTrainerMixin(WholeCheckpoints):
             super().__init__(*args, **kwargs)
             self.add_callback(SetEpoch)
             self.add_callback(CheckBestMetric)
-            self._build_optimizer()
-
-    def _build_optimizer(self) -> None:
-        """Builds the optimizer and a schedule before training, so that both may be refused here."""
-        if self.train_dataset is None or self.is_deepspeed_enabled or self.is_fsdp_enabled:
-            return
-        steps = self.set_initial_training_values(self.args, self.get_train_dataloader())[-1]
-        if steps < 1:
-            raise UserError("there is no step to train. Raise max_steps or num_train_epochs.")
-        self.create_optimizer()
-        any_weight = torch.nn.Parameter(torch.zeros(1))
-        self.create_scheduler(steps, torch.optim.SGD([any_weight], lr=self.args.learning_rate))
-        self.lr_scheduler = None  # training makes its own, with the optimizer
+            build_optimizer(self)
 
     def train(self, *args, **kwargs):
         self._started_at, self._seconds_before = time.perf_counter(), None

@@ -3,7 +3,7 @@
 import pytest
 
 from poet.errors import UserError
-from poet.training.checkpoints import arguments_of, claim, refuse_another
+from poet.training.checkpoints import arguments_of, claim, refuse_another, upgraded
 
 
 def test_a_command_that_was_killed_before_its_record_was_whole_goes_on(tmp_path):
@@ -43,6 +43,7 @@ def test_a_run_that_goes_on_keeps_its_first_record(tmp_path):
     (tmp_path / "checkpoint-2").mkdir()
     claim(tmp_path, {"seed": 1, "versions": {"trl": "1.17"}})
     assert arguments_of(tmp_path)["versions"] == {"trl": "1.16"}
+    assert upgraded(tmp_path).startswith("; upgraded since it began: trl 1.16 -> ")
     (tmp_path / "_arguments.json").write_text('{"se', encoding="utf-8")
     with pytest.raises(UserError, match=r"_arguments.json is broken .* Delete "):
         claim(tmp_path, {"seed": 1})

@@ -15,10 +15,7 @@ from poet.training.record import explain, make_record, upgrades
 def record(*words: str, kinds: tuple = (PretrainOptions, TrainingArguments)) -> dict:
     """Returns the record of a command with these options."""
     options, args = parse(*kinds, argv=["--output_dir", "x", "--use_cpu", "true", *words])
-    inputs = {"stage": "pretrain", "processes": 1, "data": {"fingerprint": "a"}}
-    everything = {**args.to_dict(), **vars(options), **inputs}
-    everything.pop("given")
-    return make_record(everything, options.given)
+    return make_record("pretrain", options, args, {"data": {"fingerprint": "a", "corpus": "b"}})
 
 
 def test_the_same_command_goes_on():

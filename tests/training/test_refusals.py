@@ -187,7 +187,12 @@ def test_a_mistake_behind_the_command_line_leaves_no_folder(run, options, senten
             "that max_completion_length leaves",
         ),
         # No list of ours holds the options below. The libraries refuse them.
-        ("train_dpo.py", "tang/dpo", ["--loss_type", "sigmoidd"], "Unknown loss type: sigmoidd"),
+        (
+            "train_dpo.py",
+            "tang/dpo",
+            ["--loss_type", "sigmoidd", "sft"],
+            "Unknown loss type: sigmoidd",
+        ),
         ("train_dpo.py", "tang/dpo", ["--optim", "adamw_bnb_8bit"], "bitsandbytes"),
         (
             "train_dpo.py",
@@ -195,7 +200,12 @@ def test_a_mistake_behind_the_command_line_leaves_no_folder(run, options, senten
             ["--metric_for_best_model", "accuracy"],
             "metric_for_best_model accuracy is no result",
         ),
-        ("train_grpo.py", "tang-regulated/grpo", ["--loss_type", "dapoo"], "Unknown loss type"),
+        (
+            "train_grpo.py",
+            "tang-regulated/grpo",
+            "--loss_type dapoo --num_generations 2 --per_device_train_batch_size 2".split(),
+            "Unknown loss type",
+        ),
         ("train_grpo.py", "tang-regulated/grpo", ["--use_vllm", "true"], "vLLM is not available"),
         ("train_grpo.py", "tang-regulated/grpo", ["--optim", "galore_adamw"], "galore_torch"),
         (
