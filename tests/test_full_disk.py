@@ -18,7 +18,7 @@ from poet import errors, files
 from poet.data import download
 from poet.data.build import DataOptions, build_datasets
 from poet.errors import UserError
-from poet.training import card, checkpoints, plots
+from poet.training import card, checkpoints, plots, publishing
 from poet.training.callbacks import ShowSample
 from poet.training.stage import Stage
 from poet.training.trainer import PoetTrainerMixin
@@ -183,7 +183,7 @@ def train(disk, corpus_run, interruptible, capsys) -> Callable[[], tuple[int, st
         pytest.param(Stage, "begin", None, None, marks=SLOW),  # the record of the run
         pytest.param(ShowSample, "_write", None, None, marks=SLOW),  # samples.jsonl
         (PoetTrainerMixin, "training_step", 3, 2),  # the checkpoint of step 4
-        pytest.param(Stage, "_publish", None, 4, marks=SLOW),  # the final weights
+        pytest.param(publishing, "publish", None, 4, marks=SLOW),  # the final weights
         (plots, "draw_curves", None, 4),
         pytest.param(card, "write_card", None, 4, marks=SLOW),
     ],

@@ -5,7 +5,6 @@ and trains from the last whole checkpoint. It does not know how a loss is comput
 """
 
 import hashlib
-import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -23,19 +22,18 @@ from transformers.integrations import get_reporting_integration_callbacks
 
 from poet import device, interrupts
 from poet.data import run_data
-from poet.data.kind import kind_of
 from poet.errors import UserError, first_line, shorten
 from poet.files import lock
 from poet.generation.adapter import is_adapter
 from poet.generation.load import check_template, generation_defaults, load, refuse_code
 from poet.text import visible
-from poet.training import card, checkpoints, plots, progress
+from poet.training import checkpoints, progress, publishing
 from poet.training.callbacks import StopOnSignal, has_own_metric, owes_evaluation
 from poet.training.checks import check_room
 from poet.training.options import GRPOOptions, Options
 from poet.training.record import make_record
 from poet.training.refusals import refusing
-from poet.training.trainer import UNKNOWN_STEPS, NonFiniteLoss, PoetTrainerMixin
+from poet.training.trainer import UNKNOWN_STEPS, PoetTrainerMixin
 from poet_tokenizer import ask
 
 if TYPE_CHECKING:
@@ -235,7 +233,7 @@ class Stage:
             if self.args.push_to_hub:
                 raise UserError(
                     f"{self.folder} is already finished, and --push_to_hub pushes only what this "
-                    f"command trains. To push it now: {_push_command(self.folder)}."
+                    f"command trains. To push it now: {publishing.push_command(self.folder)}."
                 )
             step = checkpoints.log_history(self.folder)[-1]["step"]
             self.say(f"already finished: {self.folder} (step {step})")
@@ -285,11 +283,11 @@ class Stage:
             raise KeyboardInterrupt
         if not trainer.state.global_step:
             raise UserError("no step was trained: the set has fewer rows than a batch")
-        self._evaluate_last_weights(trainer)
+        publishing.evaluate_last_weights(trainer)
         with checkpoints.writing(self.folder):
-            self._publish(trainer)
+            publishing.publish(self, trainer)
         if self.args.push_to_hub:
-            self._push(trainer)
+            publishing.push(self.folder, trainer)
         trainer.accelerator.wait_for_everyone()
         if self.is_last_round:
             trainer.accelerator.end_training()
@@ -305,56 +303,6 @@ class Stage:
         if self.args.process_index == 0:
             print(visible(text), flush=True)
 
-    def write_card(self, trainer: PoetTrainerMixin, folder: Path) -> None:
-        """Writes the model card into `folder`."""
-        history = trainer.state.log_history
-        facts = {
-            "stage": self.name,
-            "corpus": self.data["corpus"],
-            "author": getattr(self.options, "author", None),
-            "base_model": self.base_model,
-            "parameters": trainer.model.num_parameters(),
-            "seconds": card.seconds_trained(history) + card.of_earlier_rounds(self.folder)[0],
-            "device": self.device,
-        }
-        kind = kind_of(run_data.load_summary(self.run_folder), self.name)
-        card.write_card(folder, history, facts, kind, self.sample_title)
-
-    def _evaluate_last_weights(self, trainer: PoetTrainerMixin) -> None:
-        """Evaluates, unless the last evaluation was of the weights that will be published."""
-        last = card.last_evaluation(trainer.state.log_history)
-        step = trainer.state.global_step
-        best_is_earlier = (
-            trainer.args.load_best_model_at_end and trainer.state.best_global_step != step
-        )
-        if last is None or last["step"] < step or best_is_earlier:
-            trainer.evaluate()
-            last = card.last_evaluation(trainer.state.log_history)
-        if last is not None and not math.isfinite(last["eval_loss"]):
-            raise NonFiniteLoss(f"the evaluation loss is {last['eval_loss']}: nothing is saved")
-
-    def _publish(self, trainer: PoetTrainerMixin) -> None:
-        """Writes the finished stage under `unfinished/`, then moves it into place."""
-        unfinished = self.folder / checkpoints.UNFINISHED
-        trainer.save_model(str(unfinished), _internal_call=True)  # False would push half a folder
-        if not trainer.args.should_save:
-            return
-        trainer.state.save_to_json(str(unfinished / "trainer_state.json"))
-        plots.draw_curves(trainer.state.log_history, unfinished / "curves.png")
-        self.write_card(trainer, unfinished)
-        checkpoints.publish(unfinished, self.folder)
-        self.say(f"saved {self.folder}")
-
-    def _push(self, trainer: PoetTrainerMixin) -> None:
-        try:
-            trainer.push_to_hub()
-            checkpoints.remember_hub_id(self.folder, trainer.hub_model_id)
-        except Exception as error:
-            raise UserError(
-                f"the push failed ({first_line(error)}). The folder is whole. To push it later: "
-                f"{_push_command(self.folder)}"
-            ) from error
-
 
 def _start_reporters(args: TrainingArguments) -> None:
     try:
@@ -362,7 +310,3 @@ def _start_reporters(args: TrainingArguments) -> None:
             reporter()
     except (ValueError, RuntimeError, ImportError) as error:
         raise UserError(f"report_to {', '.join(args.report_to)}: {first_line(error)}") from error
-
-
-def _push_command(folder: Path) -> str:
-    return f"`hf upload NAME {folder} --exclude '_*' --exclude 'checkpoint-*'`"

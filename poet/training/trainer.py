@@ -230,7 +230,9 @@ class PoetTrainerMixin(WholeCheckpoints):
     def create_model_card(self, *args, **kwargs):
         """Writes our card after training. TRL would write its own at every checkpoint."""
         if not self.is_in_train:
-            self.stage.write_card(self, Path(self.args.output_dir))
+            from poet.training.publishing import write_card
+
+            write_card(self.stage, self, Path(self.args.output_dir))
 
 
 def _lengths(rows: Any) -> list[int]:

@@ -15,9 +15,8 @@ from transformers import Trainer
 from poet import device, interrupts
 from poet.data import blocks
 from poet.data.build import DataOptions, build_datasets
-from poet.training import checkpoints
+from poet.training import checkpoints, publishing
 from poet.training.callbacks import ShowSample
-from poet.training.stage import Stage
 from poet.training.trainer import PoetTrainerMixin
 
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="signals are sent as POSIX sends them")
@@ -81,7 +80,7 @@ def evaluations(folder: Path) -> list[tuple[int, float]]:
         pytest.param(PoetTrainerMixin, "prediction_step", 0, None, marks=SLOW),
         (PoetTrainerMixin, "prediction_step", 2, 2),
         (Trainer, "_save_rng_state", 4, 4),  # the checkpoint is finished
-        pytest.param(Stage, "_publish", None, 4, marks=SLOW),
+        pytest.param(publishing, "publish", None, 4, marks=SLOW),
     ],
 )
 def test_an_interrupted_training_goes_on_where_it_stopped(

@@ -12,7 +12,7 @@ from helpers import SMALL, call
 from huggingface_hub import HfApi
 
 from poet.errors import UserError
-from poet.training.stage import Stage
+from poet.training.publishing import push as push_folder
 
 
 class Hub(BaseHTTPRequestHandler):
@@ -118,6 +118,6 @@ def test_a_failed_push_is_one_message_and_leaves_the_folder(hub, tmp_path, monke
         push_to_hub=lambda: api.upload_folder(folder_path=tmp_path, repo_id="me/poet")
     )
     with pytest.raises(UserError, match=r"the push failed .*is whole. To push it later: `hf up"):
-        Stage._push(SimpleNamespace(folder=tmp_path), trainer)
+        push_folder(tmp_path, trainer)
     assert Hub.commits == (1 if fault == 401 else 6)  # the library tries five times more
     assert [path.name for path in tmp_path.iterdir()] == ["README.md"]
