@@ -35,4 +35,4 @@ bench: .venv/ready  ## measure the speed (30 minutes; QUICK=1: 3 minutes; CORPUS
 
 chaos: .venv/ready  ## kill each training script at every file that it writes (hours)
 	.venv/bin/pip install -q -c constraints.txt -e ".[chaos]"
-	$(PYTHON) benchmarks/chaos.py
+	$(PYTHON) benchmarks/chaos.py --jobs 2
