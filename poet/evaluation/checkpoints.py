@@ -7,7 +7,7 @@ import itertools
 import random
 import sys
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -30,7 +30,7 @@ from poet.evaluation.rates import rates
 from poet.evaluation.row import Row, merge
 from poet.generation.adapter import base_of
 from poet.generation.load import check_template, checkpoint_kind, load
-from poet.generation.write import write, write_ids
+from poet.generation.write import continue_texts, write, write_ids
 from poet.text import visible
 from poet.training.checkpoints import is_finished
 from poet.training.stages import ALIGNED
@@ -38,6 +38,8 @@ from poet_tokenizer import Message, ask
 
 TITLES = 500  # poems that each checkpoint writes
 THEMES = 100  # poems that it writes for theme words
+START, CONTINUATION = 24, 200  # characters that a pretrained model is given, and that it writes
+_BATCH = 128  # continuations that are written at the same time
 MAX_TITLE = 40  # characters; a longer title is a preface
 
 
@@ -101,16 +103,23 @@ def evaluate_checkpoints(
         sample = _sample(held_out, titles, seed, [loaded[path] for path in writers])
         training = TrainingPoems(held_out.training, held_out.kind, held_out.rows)
         test = _Test(held_out, sample, training, seed)
+        bodies = [] if sample else _long_bodies(held_out, titles, seed)
         for path in checkpoints:
             model, tokenizer = loaded[path]
             model.to(device.fastest_device())
             row = test.text_row(path, model, tokenizer)
             if path in writers and sample:
                 row = merge(row, test.writer_row(path, model, tokenizer, authors[path]))
+            elif bodies:
+                starts = [body[:START] for body in bodies]
+                row = merge(row, test.continuing_row(path, model, tokenizer, starts))
             result.checkpoints[str(path)] = row
-        result.titles = len(sample)
+        result.titles = len(sample or bodies)
         if sample:
             result.poets = rates([answer.text for answer in sample], training, held_out.kind)
+        elif bodies:
+            ends = [body[START : START + CONTINUATION] for body in bodies]
+            result.poets = test.continuation_rates(ends)
     if poems:
         result.poems = rates(poems, training, result.kind)
     return result
@@ -184,6 +193,35 @@ class _Test:
             return row
         _print_progress(f"{path}: whether it sounds like {author.author}")
         return merge(row, author_measures(path, model, tokenizer, author, sample, written, seed))
+
+    def continuing_row(
+        self,
+        path: str | Path,
+        model: PreTrainedModel,
+        tokenizer: PreTrainedTokenizerFast,
+        starts: Sequence[str],
+    ) -> Row:
+        """Returns the rates of continuations, for a model of texts without titles."""
+        _print_progress(f"{path}: {len(starts)} continuations of held-out texts")
+        written = []
+        for first in range(0, len(starts), _BATCH):
+            batch = starts[first : first + _BATCH]
+            texts = continue_texts(
+                model, tokenizer, batch, new_tokens=CONTINUATION, seed=self.seed + first
+            )
+            written += [text[len(start) :] for text, start in zip(texts, batch, strict=True)]
+        return self.continuation_rates(written)
+
+    def continuation_rates(self, texts: Sequence[str]) -> Row:
+        """Returns the rates of pieces of texts, which have no form even in verse."""
+        return rates(texts, self.training, replace(self.held_out.kind, verse=False))
+
+
+def _long_bodies(held_out: HeldOut, n: int, seed: int) -> list[str]:
+    """Returns up to n held-out texts that go on after their start, in random order."""
+    bodies = [body for body in held_out.bodies() if len(body) > START]
+    random.Random(seed).shuffle(bodies)
+    return bodies[:n]
 
 
 def write_answers(

@@ -194,22 +194,22 @@ def mean_log_probabilities(
     return means
 
 
-def continue_text(
+def continue_texts(
     model: PreTrainedModel,
     tokenizer: PreTrainedTokenizerFast,
-    text: str,
+    texts: Sequence[str],
     *,
     new_tokens: int = 64,
     seed: int | None = None,
-) -> str:
-    """Returns the text and its continuation, for a pretrained model, which knows no titles."""
-    ids = torch.tensor([encode_text(tokenizer, text)], device=model.device)
-    limit = min(ids.shape[1] + new_tokens, model.config.max_position_embeddings)
+) -> list[str]:
+    """Returns texts with their continuations, for a pretrained model, which knows no titles."""
+    encoded = [encode_text(tokenizer, text) for text in texts]
+    batch = tokenizer.pad({"input_ids": encoded}, padding_side="left", return_tensors="pt")
+    width = batch["input_ids"].shape[1]
+    limit = min(width + new_tokens, model.config.max_position_embeddings)
     with _undisturbed(model, seed):
-        rows = model.generate(
-            ids, attention_mask=torch.ones_like(ids), max_length=limit, use_cache=True
-        )
-    return tokenizer.decode(rows[0], skip_special_tokens=True)
+        rows = model.generate(**batch.to(model.device), max_length=limit, use_cache=True)
+    return tokenizer.batch_decode(rows, skip_special_tokens=True)
 
 
 def _mask(

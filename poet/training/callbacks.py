@@ -18,7 +18,7 @@ from transformers import (
 from poet import console, device, interrupts
 from poet.errors import UserError
 from poet.files import write_text
-from poet.generation.write import continue_text, write
+from poet.generation.write import continue_texts, write
 from poet.text import visible
 
 if TYPE_CHECKING:
@@ -72,7 +72,7 @@ class ShowSample(TrainerCallback):
     def _write(self, model: PreTrainedModel, seed: int) -> str:
         plain = self.stage.options.plain
         if self.stage.name == "pretrain":  # a pretrained model knows no titles
-            return continue_text(model, self.tokenizer, self.prompt, seed=seed)
+            return continue_texts(model, self.tokenizer, [self.prompt], seed=seed)[0]
         return write(model, self.tokenizer, self.prompt, seed=seed, plain=plain)[0]
 
 

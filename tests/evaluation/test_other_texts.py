@@ -88,11 +88,14 @@ def test_texts_with_prompts_have_the_general_measures(kind, sentence, make_run):
     assert card.count(sample_title(run)) == 2  # in the code and for the widget
 
 
-def test_prose_without_titles_has_the_losses_of_text(make_run):
+def test_prose_without_titles_is_continued(make_run):
     run = make_run(texts("prose"))
-    rows = evaluate_run(run)
-    assert rows.keys() == {"pretrain"}
-    assert rows["pretrain"].measures().keys() == {"loss", "perplexity", "loss_unseen"}
+    rows = evaluate_run(run, titles=3)
+    assert rows.keys() == {"pretrain", "poets"}
+    rates = {"repeated_lines", "copied_lines", "distinct_1", "distinct_2"}
+    assert rows["poets"].measures().keys() >= rates
+    assert rows["pretrain"].measures().keys() >= {"loss", "perplexity", *rates}
+    assert not rows["pretrain"].measures().keys() & {*OF_VERSE, "poem_loss", "ends_by_itself"}
     card = (run / "pretrain" / "README.md").read_text(encoding="utf-8")
     assert "This model continues texts in German, one" in card and "language: de" in card
 
