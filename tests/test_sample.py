@@ -23,7 +23,12 @@ def test_forms_are_as_frequent_as_in_the_tang_corpus(poems):
         assert forms[form] / len(poems) == pytest.approx(share / sum(SHARES.values()), abs=0.001), (
             form
         )
-    assert all(judgment.regulated for judgment in judgments if not judgment.old_style)
+    faulty = [j for j in judgments if not j.old_style and not j.regulated]
+    # They were made before two writings of one word (窗 and 牕) counted as a repeated rhyme word.
+    assert len(faulty) == 17
+    faults = [verdict for j in faulty for verdict in j.verdicts if verdict.kind == "fault"]
+    assert {verdict.rule for verdict in faults} == {"重韻"}
+    assert all(verdict.detail.endswith("are one word") for verdict in faults)
 
 
 def test_no_line_occurs_in_the_tang_corpus(poems, tang):

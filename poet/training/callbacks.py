@@ -66,7 +66,7 @@ class ShowSample(TrainerCallback):
         facts.append(f"held-out loss {loss:.4f}")
         if "eval_rewards/margins" in metrics:
             facts.append(f"reward margin {metrics['eval_rewards/margins']:.3f}")
-        printed = "\n".join(["", "  ".join(facts), f"  {self.prompt}", *_columns(texts)])
+        printed = "\n".join(["", "  ".join(facts), *_indent(self.prompt), *_columns(texts)])
         console.stdout().print(visible(printed))
 
     def _write(self, model: PreTrainedModel, seed: int) -> str:
@@ -76,10 +76,14 @@ class ShowSample(TrainerCallback):
         return write(model, self.tokenizer, self.prompt, seed=seed, plain=plain)[0]
 
 
+def _indent(text: str) -> list[str]:
+    return ["  " + line for line in text.splitlines()]
+
+
 def _columns(texts: dict[str, str]) -> list[str]:
     """Returns the lines of one text, or of two texts side by side. A character is two columns."""
     if "reference" not in texts:
-        return ["  " + line for line in texts["text"].splitlines()]
+        return _indent(texts["text"])
     left, right = texts["text"].splitlines(), texts["reference"].splitlines()
     width = max([len("aligned"), *(2 * len(line) for line in left)]) + 4
     rows = ["  " + "aligned".ljust(width) + "reference"]

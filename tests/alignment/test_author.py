@@ -157,6 +157,7 @@ def test_evaluation_attributes_poems_with_the_adapter_to_its_author(run, adapter
     assert "| author told from others (AUC) | higher |  | " in table(result.columns())
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="there is no SIGKILL on this system")
 def test_training_of_an_adapter_resumes_after_a_kill_in_the_middle_of_a_save(run, adapter):
     folder = run / "killed" / "author"

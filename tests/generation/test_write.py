@@ -195,4 +195,5 @@ def test_writing_without_a_form_imports_no_rules_and_plain_writing_no_other_loop
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     folders = {name.split(".")[1] for name in done.stdout.split()}
-    assert folders == {"device", "errors", "generation"} | (set() if plain else {"speed"})
+    needed = {"device", "errors", "generation", "interrupts", "text"}
+    assert folders == needed | (set() if plain else {"speed"})

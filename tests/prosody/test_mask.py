@@ -93,6 +93,7 @@ def test_each_form_keeps_its_rules(poet, form):
             check(poem, request)
 
 
+@pytest.mark.slow
 def test_each_rhyme_group_keeps_the_rules(poet):
     """Samples from the mask alone, without a model."""
     _, tokenizer = poet
@@ -238,6 +239,7 @@ def test_a_form_may_have_every_character_of_a_simplified_corpus(simplified_poet)
     assert set("請題寫詩") <= tokenizer.get_vocab().keys() - characters
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "form, parts",
     [
@@ -383,6 +385,7 @@ def test_a_prompt_that_begins_a_poem_must_keep_the_form(poet):
         allowed_characters(processor, tokenizer, "水風風風")
 
 
+@pytest.mark.slow
 def test_a_poem_that_the_mask_refuses_is_explained(poet):
     """Compares the mask with `explain` on poems in which one to three characters were replaced."""
     _, tokenizer = poet

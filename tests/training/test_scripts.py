@@ -27,6 +27,11 @@ from helpers import (
 )
 
 
+def slow(value):
+    return pytest.param(value, marks=pytest.mark.slow)
+
+
+@pytest.mark.slow
 def test_training_works_without_a_compiler(run, tmp_path):
     shutil.copytree(run / "data", tmp_path / "data")
     compiled = [
@@ -76,6 +81,7 @@ def test_each_script_follows_its_pinned_curve(trained, stage):
     )  # rounding has no direction
 
 
+@pytest.mark.slow
 def test_a_foreign_tokenizer_works_in_all_stages(run, tmp_path):
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
     from transformers import PreTrainedTokenizerFast
@@ -182,6 +188,7 @@ def reinforce(trained: Path, folder: Path) -> list[str]:
     ]
 
 
+@pytest.mark.slow
 def test_grpo_logs_each_reward_and_resumes_after_a_kill(trained):
     folder = beside(trained, "reinforced", "grpo")
     done = call(*reinforce(trained, folder))
@@ -204,6 +211,7 @@ def test_grpo_logs_each_reward_and_resumes_after_a_kill(trained):
     assert lengths == [log["completions/mean_length"] for log in logs]  # the same poems were drawn
 
 
+@pytest.mark.slow
 def test_the_entropy_bonus_has_a_gradient(
     trained,
 ):
@@ -237,6 +245,7 @@ def distill(trained: Path, folder: Path) -> list[str]:
     ]
 
 
+@pytest.mark.slow
 def test_distillation_starts_from_sft_and_resumes_after_a_kill(trained):
     folder = beside(trained, "distilled", "distill")
     done = call(*distill(trained, folder))
@@ -264,7 +273,7 @@ def test_distillation_starts_from_sft_and_resumes_after_a_kill(trained):
 
 
 @pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="there is no SIGKILL on this system")
-@pytest.mark.parametrize("stage", OPTIONS)
+@pytest.mark.parametrize("stage", ["pretrain", *(slow(stage) for stage in ("sft", "dpo"))])
 def test_a_kill_during_a_save_changes_no_loss(trained, stage):
     folder = beside(trained, f"killed-{stage}", stage)
     kill_in_a_save(folder, 4, command(stage, folder))
@@ -281,7 +290,7 @@ def test_a_kill_during_a_save_changes_no_loss(trained, stage):
 
 
 @pytest.mark.skipif(os.name != "posix", reason="signals are sent as a terminal of POSIX sends them")
-@pytest.mark.parametrize("asked", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("asked", [signal.SIGINT, slow(signal.SIGTERM)])
 def test_a_signal_leaves_a_checkpoint_to_resume_from(trained, asked):
     folder = beside(trained, f"stopped-{asked.name}", "pretrain")
     slow = [
@@ -313,6 +322,7 @@ def test_a_signal_leaves_a_checkpoint_to_resume_from(trained, asked):
     assert len(losses(folder)) == 60 and history(folder)[-1]["step"] == 60
 
 
+@pytest.mark.slow
 def test_a_finished_training_is_published_after_a_crash(trained):
     folder = beside(trained, "over", "sft")
     options = [*command("sft", folder), "--save_total_limit", "3"]
@@ -330,6 +340,7 @@ def test_a_finished_training_is_published_after_a_crash(trained):
     assert weights[0] == weights[1]
 
 
+@pytest.mark.slow
 def test_the_best_weights_are_published_with_their_own_loss(trained):
     folder = beside(trained, "best", "sft")
     best = (
@@ -352,6 +363,7 @@ def test_the_best_weights_are_published_with_their_own_loss(trained):
     assert (folder / "model.safetensors").read_bytes() == weights
 
 
+@pytest.mark.slow
 def test_samples_change_no_loss(trained):
     quiet = [*command("pretrain", trained / "quiet"), "--eval_strategy", "no", "--dropout", "0.2"]
     shown = [*command("pretrain", trained / "shown"), "--eval_steps", "1", "--dropout", "0.2"]
@@ -360,6 +372,7 @@ def test_samples_change_no_loss(trained):
     assert losses(trained / "quiet") == losses(trained / "shown") != losses(trained / "pretrain")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("stage", OPTIONS)
 def test_a_full_disk_gets_one_message_and_leaves_no_parts(trained, stage):
     resource = pytest.importorskip("resource")
@@ -375,6 +388,7 @@ def test_a_full_disk_gets_one_message_and_leaves_no_parts(trained, stage):
     assert not (folder / "unfinished").exists() and not (folder / "model.safetensors").exists()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("stage", "origin"), [("sft", "pretrain"), ("dpo", "sft")])
 def test_trl_trains_on_the_folders_of_a_run(trained, tmp_path, stage, origin):
     options = {
@@ -451,6 +465,7 @@ def test_a_silent_launch_of_one_process_is_refused(run):
     assert not (run / "silent").exists()
 
 
+@pytest.mark.slow
 def test_training_by_the_clock_ends_near_its_minutes(run, tmp_path):
     shutil.copytree(run / "data", tmp_path / "data")
     done = call(*command("pretrain", tmp_path / "pretrain"), "--minutes", "0.1")
@@ -461,6 +476,7 @@ def test_training_by_the_clock_ends_near_its_minutes(run, tmp_path):
     assert rates[-1] < max(rates) / 10
 
 
+@pytest.mark.slow
 def test_a_stream_gives_a_model_and_resumes(run, tmp_path):
     shutil.copytree(run / "data", tmp_path / "data")
     stream = [*command("pretrain", tmp_path / "pretrain"), "--streaming", "true"]
@@ -474,6 +490,7 @@ def test_a_stream_gives_a_model_and_resumes(run, tmp_path):
     assert "resuming from" in resumed.stdout and losses(tmp_path / "pretrain") == whole
 
 
+@pytest.mark.slow
 def test_a_broken_last_checkpoint_is_passed_over(trained):
     folder = beside(trained, "broken", "sft")
     assert call(*command("sft", folder)).returncode == 0

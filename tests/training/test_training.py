@@ -420,6 +420,7 @@ def test_saved_models_use_their_cache(model, tmp_path, checkpointing):
         assert GPT2Config.from_pretrained(folder).use_cache
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("muon", [None, 0.02])
 def test_a_second_start_repeats_the_first(model, tmp_path, muon):
     settings = {"max_steps": 10, "save_strategy": "steps", "save_steps": 7, "muon": muon}
@@ -454,6 +455,7 @@ def test_a_second_start_with_such_workers_repeats_the_first(model, tmp_path):
     assert logged(again, "loss") == logged(whole, "loss")
 
 
+@pytest.mark.slow
 def test_compilation_happens_once_for_training_and_once_for_evaluation(model, tmp_path):
     from torch._dynamo.utils import counters
 
@@ -555,6 +557,7 @@ class Watch(TrainerCallback):
         self.seconds += 5
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("stop_at", [None, 70, 140])
 def test_by_the_clock_training_ends_on_time_with_a_rate_of_zero(model, tmp_path, stop_at):
     shape = {
