@@ -97,8 +97,22 @@ def _use_whole(stage: str, source: Source, options: "DataOptions", sets: Sets) -
     if (stage, source.shape) not in ROW:
         return sets.leave_out(stage, MISSING[stage])
     make_row = ROW[stage, source.shape]
-    train, test = rows.hold_out(items, options.held_out)
+    train, test = _hold_out_copies_together(items, options.held_out)
     sets.rows[stage] = [make_row(item) for item in train], [make_row(item) for item in test]
+
+
+def _hold_out_copies_together(items: list[Any], share: float) -> tuple[list[Any], list[Any]]:
+    """Splits off the last distinct items, with all their copies. Keeps the order."""
+    keys = [item.wording if isinstance(item, Poem) else str(item) for item in items]
+    distinct = list(dict.fromkeys(keys))
+    if len(distinct) < 2:
+        return rows.hold_out(items, share)
+    held_out = set(rows.hold_out(distinct, share)[1])
+    halves = {
+        is_test: [i for i, k in zip(items, keys, strict=True) if (k in held_out) is is_test]
+        for is_test in (False, True)
+    }
+    return halves[False], halves[True]
 
 
 def _poem_text(poem: Poem) -> Row:

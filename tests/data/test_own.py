@@ -66,6 +66,14 @@ def test_conversations_serve_both_stages_with_the_same_rows_held_out(tmp_path, t
     ]
 
 
+def test_no_copy_of_a_held_out_row_is_trained_on(tmp_path, texts):
+    make(tmp_path, "--corpus", texts("questions", 900))  # of at most 216 different questions
+    halves = load_stage(tmp_path / "run", "sft")
+    train, test = ({str(row) for row in halves[half]} for half in ("train", "test"))
+    assert test and not train & test
+    assert sum(map(len, halves.values())) == 900
+
+
 def test_pairs_serve_all_stages(tmp_path, texts):
     summary = make(tmp_path, "--corpus", texts("pairs"))
     assert summary["left_out"] == {} and set(summary["shapes"].values()) == {"pairs"}
