@@ -4,6 +4,7 @@ It knows exit codes and messages. It does not know poems, models or files.
 """
 
 import argparse
+import errno
 import io
 import os
 import re
@@ -18,6 +19,11 @@ _LONGEST = 2_000  # characters of a message, whatever it quotes
 
 # How gloo and NCCL say that the process at the other end is gone.
 _LOST_PROCESS = "closed by peer|reset by peer|remote process exited"
+
+_DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO)
+# Errors of safetensors, tokenizers, torch and compilers, which are no OSError.
+_DISK_MESSAGES = "PytorchStreamWriter|inline_container|No space left on device|quota exceeded"
+FREE_SPACE = "Free some space, then run the command again."
 
 
 class UserError(Exception):
@@ -91,10 +97,18 @@ def end_interrupted() -> NoReturn:
     sys.exit(interrupts.EXIT_CODE)
 
 
+def disk_error(error: BaseException) -> str | None:
+    """Returns the reason if an error says that the disk is full or broken, else None."""
+    code = getattr(error, "errno", None)
+    if match := re.search(r"os error (\d+)", str(error)):
+        code = int(match[1])
+    if code in _DISK_ERRORS:
+        return os.strerror(code)
+    return first_line(error) if re.search(_DISK_MESSAGES, str(error)) else None
+
+
 def end_after_disk_error(error: Exception) -> None:
     """Exits if the disk is full or broken. Only some writers can say what is to be done then."""
-    from poet.files import FREE_SPACE, disk_error
-
     if reason := disk_error(error):
         file = getattr(error, "filename", None) or "a file"
         print(f"error: cannot write {file}: {reason}. {FREE_SPACE}", file=sys.stderr)

@@ -8,19 +8,14 @@ It knows files and folders. It does not know what is in them.
 
 import errno
 import os
-import re
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
 
-from poet.errors import UserError, first_line, shorten
+from poet.errors import FREE_SPACE, UserError, disk_error, shorten
 
-_DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO)
-# Errors of safetensors, tokenizers, torch and compilers, which are no OSError.
-_DISK_MESSAGES = "PytorchStreamWriter|inline_container|No space left on device|quota exceeded"
-FREE_SPACE = "Free some space, then run the command again."
 _LOCKS: dict[Path, IO[str]] = {}  # a lock ends when its file is closed
 
 
@@ -114,16 +109,6 @@ def publish_files(source: Path, folder: Path, last: str) -> None:
     (source / last).replace(folder / last)
     sync(folder)
     source.rmdir()
-
-
-def disk_error(error: BaseException) -> str | None:
-    """Returns the reason if an error says that the disk is full or broken, else None."""
-    code = getattr(error, "errno", None)
-    if match := re.search(r"os error (\d+)", str(error)):
-        code = int(match[1])
-    if code in _DISK_ERRORS:
-        return os.strerror(code)
-    return first_line(error) if re.search(_DISK_MESSAGES, str(error)) else None
 
 
 @contextmanager

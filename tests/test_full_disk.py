@@ -80,7 +80,7 @@ def test_the_error_of_each_library_is_known(disk, writer, options):
     disk.mount(options)
     with pytest.raises(Exception) as error:
         WRITERS[writer](disk.folder)
-    assert files.disk_error(error.value), error.value
+    assert errors.disk_error(error.value), error.value
 
 
 def test_other_errors_are_not_taken_for_a_full_disk():
@@ -89,7 +89,7 @@ def test_other_errors_are_not_taken_for_a_full_disk():
         ValueError("No such file or directory (os error 2)"),
         RuntimeError("size mismatch"),
     ):
-        assert files.disk_error(error) is None
+        assert errors.disk_error(error) is None
 
 
 @pytest.mark.parametrize("options", ["size=32k", "size=9m,nr_inodes=5"], ids=["bytes", "inodes"])

@@ -11,7 +11,6 @@ from collections.abc import Iterable
 from typing import Any
 
 from poet.data import layouts
-from poet.data.json_reader import describe
 from poet.errors import UserError, shorten
 
 USUAL_COLUMNS = {  # the first of these names that holds something, if no option names a column
@@ -175,3 +174,20 @@ def _rows(value: Any, place: str) -> str | list[str]:
         # pandas writes a list into a cell as Python does: ['first row', 'second row']
         return [match[2] for match in re.finditer(r"(['\"])(.*?)\1", value)]
     return value
+
+
+def describe(value: Any) -> str:
+    """Returns the kind of a JSON value in words, like "a list of text"."""
+    if value is None:
+        return "null"
+    if isinstance(value, list):
+        kinds = {describe(item) for item in value[:1_000]}
+        return shorten("a list of " + (", ".join(sorted(kinds)) or "nothing"), 80)
+    words = {
+        dict: "an object",
+        str: "text",
+        int: "a number",
+        float: "a number",
+        bool: "true or false",
+    }
+    return words.get(type(value), type(value).__name__)

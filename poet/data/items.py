@@ -7,16 +7,14 @@ import itertools
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from poet.data import shapes
+from poet.data.options import DataOptions
 from poet.data.poems import Poem, refuse_unusable, usable_poems
 from poet.data.shapes import ANSWERS, DOCUMENTS, POEMS
 from poet.data.sources import Found, read_documents, read_fields, read_records
 from poet.errors import UserError
-
-if TYPE_CHECKING:
-    from poet.data.build import DataOptions
 
 _LOOK_AT = 1000  # records in which a title is looked for
 
@@ -33,7 +31,7 @@ class Source:
     found: Found = field(default_factory=Found)
 
 
-def open_source(name: str, options: "DataOptions") -> Source:
+def open_source(name: str, options: DataOptions) -> Source:
     """Returns a source whose items are read when they are asked for, each once.
 
     The first record decides the shape. Poems without any title are documents.
@@ -53,7 +51,7 @@ def open_source(name: str, options: "DataOptions") -> Source:
     return source
 
 
-def read_source(name: str, options: "DataOptions") -> Source:
+def read_source(name: str, options: DataOptions) -> Source:
     """Returns a source with a list of its items.
 
     Raises:
@@ -79,13 +77,13 @@ def check_usable(source: Source, count: int) -> None:
         )
 
 
-def _poems(source: Source, options: "DataOptions") -> Iterator[Poem]:
+def _poems(source: Source, options: DataOptions) -> Iterator[Poem]:
     fields = read_fields(source.name, options.columns, source.found)
     rules = (options.min_couplets, options.equal_couplets, options.forbidden)
     return usable_poems(fields, source.dropped, *rules)
 
 
-def _documents(source: Source, options: "DataOptions") -> Iterator[str]:
+def _documents(source: Source, options: DataOptions) -> Iterator[str]:
     for text in read_documents(source.name, options.columns, source.found):
         if text:
             yield text
@@ -93,7 +91,7 @@ def _documents(source: Source, options: "DataOptions") -> Iterator[str]:
             source.dropped["empty"] += 1
 
 
-def _rows(source: Source, options: "DataOptions") -> Iterator[shapes.Row]:
+def _rows(source: Source, options: DataOptions) -> Iterator[shapes.Row]:
     make_row = shapes.answer_row if source.shape == ANSWERS else shapes.pair_row
     for place, record in read_records(source.name, source.found):
         if shapes.shape_of(record) != source.shape:

@@ -11,6 +11,7 @@ from io import BufferedReader
 from pathlib import Path
 from typing import Any
 
+from poet.data.columns import describe, is_usual
 from poet.errors import UserError, shorten
 
 LONGEST_ROW = 1 << 24  # bytes; bounds the memory for a file without line breaks
@@ -154,8 +155,6 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 def _records_in(data: dict[str, Any]) -> list[Any]:
     """Returns the records of an object that is a whole file."""
-    from poet.data.columns import is_usual
-
     values = list(data.values())
     if lists := [value for value in values if _is_list_of_objects(value)]:
         return lists[0]
@@ -180,20 +179,3 @@ def _records_in(data: dict[str, Any]) -> list[Any]:
 
 def _is_list_of_objects(value: Any) -> bool:
     return isinstance(value, list) and bool(value) and all(isinstance(item, dict) for item in value)
-
-
-def describe(value: Any) -> str:
-    """Returns the kind of a JSON value in words, like "a list of text"."""
-    if value is None:
-        return "null"
-    if isinstance(value, list):
-        kinds = {describe(item) for item in value[:1_000]}
-        return shorten("a list of " + (", ".join(sorted(kinds)) or "nothing"), 80)
-    words = {
-        dict: "an object",
-        str: "text",
-        int: "a number",
-        float: "a number",
-        bool: "true or false",
-    }
-    return words.get(type(value), type(value).__name__)

@@ -14,7 +14,7 @@ from typing import Any
 
 import yaml
 
-from poet.data.build import SOURCE_KEYS, DataOptions
+from poet.data.options import SOURCE_KEYS, DataOptions
 from poet.data.rows import Row, content
 from poet.data.run_data import HALVES, STAGES, first_rows, load_summary, make_tokenizer
 from poet.errors import UserError

@@ -10,18 +10,16 @@ import itertools
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from poet.data import preferences, rows, shapes
 from poet.data.items import Source, read_source
+from poet.data.options import DataOptions
 from poet.data.poems import Poem, Split, part_ends, split_poems
 from poet.data.rows import Pair, Row
 from poet.data.run_data import STAGES
 from poet.data.shapes import ANSWERS, DOCUMENTS, PAIRS, POEMS
 from poet.errors import UserError
-
-if TYPE_CHECKING:
-    from poet.data.build import DataOptions
 
 _STAGE_NAMES = {"pretrain": "Pretraining", "sft": "Fine-tuning", "dpo": "Alignment"}
 
@@ -51,7 +49,7 @@ class Sets:
         self.left_out[stage] = f"{_STAGE_NAMES[stage]} is left out: {reason}"
 
 
-def make_sets(options: "DataOptions") -> Sets:
+def make_sets(options: DataOptions) -> Sets:
     """Returns the rows of the three stages.
 
     Raises:
@@ -81,7 +79,7 @@ def common_source(sources: dict[str, Source]) -> Source:
 # --------------------------------------------------------------------------------- whole sources
 
 
-def _use_whole(stage: str, source: Source, options: "DataOptions", sets: Sets) -> None:
+def _use_whole(stage: str, source: Source, options: DataOptions, sets: Sets) -> None:
     """Gives all items of a source to a stage, in an order that the seed decides."""
     rng = random.Random(options.seed)
     items: list[Any] = source.items.copy()
@@ -143,7 +141,7 @@ MISSING = {
 # ----------------------------------------------------------------------------- a corpus of poems
 
 
-def split_corpus(options: "DataOptions", ratio: Sequence[int] | None = None) -> Split:
+def split_corpus(options: DataOptions, ratio: Sequence[int] | None = None) -> Split:
     """Returns the parts of a corpus of poems, as `make_sets` split it.
 
     Args:
@@ -153,11 +151,11 @@ def split_corpus(options: "DataOptions", ratio: Sequence[int] | None = None) -> 
     return _split(source.items, ratio or options.split, options)
 
 
-def _split(poems: Sequence[Poem], ratio: Sequence[int], options: "DataOptions") -> Split:
+def _split(poems: Sequence[Poem], ratio: Sequence[int], options: DataOptions) -> Split:
     return split_poems(poems, options.seed, ratio, options.keeps_copies_together())
 
 
-def _split_among(stages: list[str], source: Source, options: "DataOptions", sets: Sets) -> None:
+def _split_among(stages: list[str], source: Source, options: DataOptions, sets: Sets) -> None:
     """Splits the poems among `stages`: all stages that have no source of their own."""
     ratio = [
         share if stage in stages else 0 for stage, share in zip(STAGES, options.split, strict=True)
@@ -216,7 +214,7 @@ def preference_for(poems: Sequence[Poem]) -> str:
 def _pairs(
     poems: Sequence[Poem],
     training: Sequence[Poem],
-    options: "DataOptions",
+    options: DataOptions,
     rng: random.Random,
     sets: Sets,
 ) -> tuple[list[Pair], str]:

@@ -13,8 +13,8 @@ from pathlib import Path
 
 from poet import console
 from poet.data import json_reader
-from poet.data.columns import Fields, document_of, fields_of
-from poet.data.json_reader import Records, describe, open_file
+from poet.data.columns import Fields, describe, document_of, fields_of
+from poet.data.json_reader import Records, open_file
 from poet.errors import UserError, shorten
 
 SAMPLE = Path(__file__).parents[1] / "sample" / "poems.jsonl"

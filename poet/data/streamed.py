@@ -16,10 +16,11 @@ from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from poet.data import preferences, rows
 from poet.data.items import Source, check_usable, open_source
+from poet.data.options import DataOptions
 from poet.data.parquet import ParquetRows, write_rows
 from poet.data.poems import Poem
 from poet.data.rows import Row
@@ -37,15 +38,12 @@ from poet.data.shapes import POEMS
 from poet.data.sources import size_of
 from poet.errors import UserError
 
-if TYPE_CHECKING:
-    from poet.data.build import DataOptions
-
 _BUCKET_BYTES = 16 * 2**20  # of text that is shuffled in memory at once
 _MOST_BUCKETS = 64  # per set, because all of them are open at once
 _HELD_OUT_BYTES = 8 * 2**20  # evaluation reads all held-out rows into memory
 
 
-def write_sets(options: "DataOptions", folder: Path) -> Sets:
+def write_sets(options: DataOptions, folder: Path) -> Sets:
     """Writes the Parquet files of all stages into `folder`. Returns the sets without their rows.
 
     Raises:
@@ -72,7 +70,7 @@ def _distribute(
     source: Source,
     own: list[str],
     shared: list[str],
-    options: "DataOptions",
+    options: DataOptions,
     sets: Sets,
     folder: Path,
 ) -> None:
@@ -141,7 +139,7 @@ def _choose(ratio: Sequence[int], place: float) -> str:
 
 
 def _write_stage(
-    stage: str, source: Source, preference: str, options: "DataOptions", sets: Sets, folder: Path
+    stage: str, source: Source, preference: str, options: DataOptions, sets: Sets, folder: Path
 ) -> None:
     """Turns the parts of a stage into Parquet files of about the size of one part."""
     (folder / stage).mkdir(exist_ok=True)
@@ -163,7 +161,7 @@ def _write_stage(
 
 
 def _rows_of(
-    path: Path, stage: str, source: Source, preference: str, options: "DataOptions"
+    path: Path, stage: str, source: Source, preference: str, options: DataOptions
 ) -> list[Row]:
     """Returns the rows of one part in random order. Pairs are formed within a part."""
     rng = random.Random(f"{options.seed} {path.name}")

@@ -11,10 +11,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from poet.errors import UserError
+from poet.errors import FREE_SPACE, UserError, disk_error
 from poet.files import (
-    FREE_SPACE,
-    disk_error,
     is_partial,
     make_folder,
     publish_files,

@@ -17,8 +17,7 @@ import torch
 from transformers import Trainer
 
 from poet import device
-from poet.errors import UserError, first_line
-from poet.files import disk_error
+from poet.errors import UserError, disk_error, first_line
 from poet.training.checkpoints import has_result
 
 if TYPE_CHECKING:

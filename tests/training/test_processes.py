@@ -13,8 +13,7 @@ from transformers import Trainer, TrainingArguments
 
 from poet import errors
 from poet.alignment.poems import of_first_process
-from poet.errors import UserError
-from poet.files import FREE_SPACE
+from poet.errors import FREE_SPACE, UserError
 from poet.training import checkpoints, checks, clock
 from poet.training.options import PretrainOptions
 from poet.training.trainer import PoetTrainerMixin
