@@ -15,7 +15,7 @@ import random
 from collections.abc import Iterator
 
 ADJECTIVES = (
-    "old small quiet golden silver winding hollow gentle bitter lonely merry frozen".split()
+    "tall small quiet golden silver winding hollow gentle bitter lonely merry frozen".split()
 )
 NOUNS = (
     "river lantern garden meadow harbor window valley willow chapel orchard hunter sailor".split()
