@@ -19,13 +19,13 @@ run: .venv/ready  ## set up, then train all stages on the embedded poems (3 minu
 	$(PYTHON) run.py --recipe sample
 
 test: .venv/ready  ## set up, then run the tests, ruff and mypy
-	$(PYTHON) -m pytest -q -n 2 --dist loadfile tests
+	$(PYTHON) -m pytest -q -n 2 --dist loadfile --no-loadscope-reorder tests
 	.venv/bin/ruff check .
 	.venv/bin/ruff format --check .
 	.venv/bin/mypy
 
 test-slow: .venv/ready  ## the tests that take more than ten seconds each
-	$(PYTHON) -m pytest -q -n 2 --dist loadfile -m slow tests
+	$(PYTHON) -m pytest -q -n 2 --dist loadfile --no-loadscope-reorder -m slow tests
 
 tang: .venv/ready  ## train on the Tang poems (11 to 20 minutes; CORPUS=PATH: a local copy)
 	$(PYTHON) run.py --recipe tang $(if $(CORPUS),--corpus $(CORPUS))

@@ -30,6 +30,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     )
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Starts with the files that take longest, so that no worker waits for them at the end."""
+    longest = ("test_run.py", "test_scripts.py", "test_training.py", "test_refusals.py")
+    items.sort(key=lambda item: item.path.name not in longest)
+
+
 @pytest.fixture(scope="session")
 def tang(request: pytest.FixtureRequest) -> str:
     """The folder of the Tang corpus: --corpus, $POET_CORPUS, or ../shared/chinese-poetry."""
