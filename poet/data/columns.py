@@ -71,7 +71,7 @@ def fields_of(
 
 
 def document_of(record: dict[str, Any], columns: dict[str, str | None], place: str) -> str:
-    """Returns the text of a record as it is written. Lists of rows are joined.
+    """Returns the text of a record without changes. Lists of rows are joined.
 
     Raises:
         UserError: The column of the text is missing, or its value is of the wrong kind.

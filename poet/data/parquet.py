@@ -23,7 +23,7 @@ def write_rows(rows: Sequence[Row], stage: str, path: Path) -> None:
 
 
 class ParquetRows:
-    """The rows of one half of a stage, which are read while they are used."""
+    """Reads the rows of one half of a stage while they are used."""
 
     def __init__(self, folder: Path, half: str):
         self.paths = sorted(folder.glob(f"{half}*.parquet"))

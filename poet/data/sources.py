@@ -26,7 +26,7 @@ _ABOUT_DATA = re.compile(  # a folder of texts often holds these too
 
 @dataclass
 class Found:
-    """What the readers found in a source. The data stage prints it."""
+    """Counts of the layouts, columns and files in a source. The data stage prints them."""
 
     layouts: Counter[str] = field(default_factory=Counter)
     """Layout of a text file -> number of files."""
@@ -75,7 +75,7 @@ def read_fields(
 def read_documents(
     source: str, columns: dict[str, str | None], found: Found | None = None
 ) -> Iterator[str]:
-    """Yields the text of each record of a source whose records have no titles, as it is written.
+    """Yields the text of each record of a source whose records have no titles.
 
     Raises:
         UserError: The source is missing or empty, a file is broken, or a column is missing.

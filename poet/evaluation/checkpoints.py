@@ -230,7 +230,7 @@ def write_answers(
     prompts: Sequence[list[Message]],
     seed: int,
 ) -> list[tuple[str, bool]]:
-    """Returns one text per prompt, and whether it ends by itself.
+    """Returns one text per prompt, and whether it ends with the end token.
 
     The other texts were cut off at the model's last position.
     """

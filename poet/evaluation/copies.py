@@ -22,7 +22,7 @@ class TrainingPoems:
 
     Args:
         poems: The texts without their titles or prompts.
-        kind: What the texts are.
+        kind: The kind of the texts.
         rows: Prompts with their answers, each as one text. Only for answers.
     """
 

@@ -279,7 +279,7 @@ def judge(text: str) -> Judgment:
 
 
 def applies(texts: Iterable[str]) -> bool:
-    """Returns whether most of these texts are verse that `judge` has rules for.
+    """Returns whether most of these texts are poems that `judge` has rules for.
 
     Such a text has an even number of lines, at least four, all of five or all of seven Chinese
     characters. So English, Japanese, prose and 詞 (lyrics with lines of unequal length) are none.

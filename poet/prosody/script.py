@@ -62,7 +62,7 @@ def _count_scripts(characters: Iterable[str]) -> tuple[int, int]:
 def to_script_of(vocabulary: Collection[str], text: str) -> str:
     """Converts a title or an instruction to the script of a model's vocabulary.
 
-    The text stays as it is if it is in this script, if it is in both, or if its conversion has more
+    The text is unchanged if it is in this script, if it is in both, or if its conversion has more
     characters that the vocabulary lacks.
     """
     convert = to_traditional if script_of(vocabulary) == TRADITIONAL else _to_simplified_if_needed

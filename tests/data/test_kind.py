@@ -1,4 +1,4 @@
-"""What the texts are is named in words that fit."""
+"""The kind of the texts is named in words that fit."""
 
 import pytest
 
