@@ -454,7 +454,7 @@ def test_processes_give_the_losses_of_one_at_the_same_global_batch(
         [log["eval_loss"] for log in history(folder) if "eval_loss" in log]
         for folder in (one, several)
     ]
-    assert len(evaluated[0]) == 2 and evaluated[0] == pytest.approx(evaluated[1], abs=1e-4)
+    assert len(evaluated[0]) == 3 and evaluated[0] == pytest.approx(evaluated[1], abs=1e-4)
 
 
 def test_a_silent_launch_of_one_process_is_refused(run):
