@@ -115,12 +115,8 @@ def test_a_whole_conversation_is_the_prompt_and_may_be_long(make_run):
 
 def test_an_answer_leaks_only_together_with_its_prompt(make_run):
     rows = [{"prompt": f"Is {n} a number?", "completion": "Yes, it is one."} for n in range(20)]
-    run = make_run([*rows, *rows])
-    everything = held_out.load_from_run(run)
-    shared = evaluate_run(run, titles=2)["sft"].leaked_poems
-    assert 0 < shared <= len(everything.answers)
-    run.rename(run.with_name("with_copies"))
-    assert evaluate_run(make_run(rows), titles=2)["sft"].leaked_poems == 0
+    # Every answer is known from training, and no prompt is: copies are held out together.
+    assert evaluate_run(make_run([*rows, *rows]), titles=2)["sft"].leaked_poems == 0
 
 
 def test_the_card_of_unknown_texts_names_no_language(tmp_path):
