@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from poet.data import shapes
+from poet.data.json_reader import Records
 from poet.data.options import DataOptions
 from poet.data.poems import Poem, refuse_unusable, usable_poems
 from poet.data.shapes import ANSWERS, DOCUMENTS, POEMS
@@ -39,15 +40,18 @@ def open_source(name: str, options: DataOptions) -> Source:
     Raises:
         UserError: The source is missing, empty or broken, or holds rows of another shape.
     """
-    first = next(iter(read_records(name)), None)
-    shape = POEMS if first is None else shapes.shape_of(first[1])
+    found = Found()
+    records = read_records(name, found)
+    head = list(itertools.islice(records, 1))
+    shape = shapes.shape_of(head[0][1]) if head else POEMS
     if shape == POEMS:
-        fields = itertools.islice(read_fields(name, options.columns), _LOOK_AT)
+        head += itertools.islice(records, _LOOK_AT - 1)
+        fields = read_fields(name, options.columns, records=iter(head))
         if not any(poem["title"] for poem in fields):
             shape = DOCUMENTS
-    source = Source(name, shape, ())
+    source = Source(name, shape, (), found=found)
     read = {POEMS: _poems, DOCUMENTS: _documents}.get(shape, _rows)
-    source.items = read(source, options)
+    source.items = read(source, itertools.chain(head, records), options)
     return source
 
 
@@ -77,23 +81,23 @@ def check_usable(source: Source, count: int) -> None:
         )
 
 
-def _poems(source: Source, options: DataOptions) -> Iterator[Poem]:
-    fields = read_fields(source.name, options.columns, source.found)
+def _poems(source: Source, records: Records, options: DataOptions) -> Iterator[Poem]:
+    fields = read_fields(source.name, options.columns, source.found, records)
     rules = (options.min_couplets, options.equal_couplets, options.forbidden)
     return usable_poems(fields, source.dropped, *rules)
 
 
-def _documents(source: Source, options: DataOptions) -> Iterator[str]:
-    for text in read_documents(source.name, options.columns, source.found):
+def _documents(source: Source, records: Records, options: DataOptions) -> Iterator[str]:
+    for text in read_documents(source.name, options.columns, records):
         if text:
             yield text
         else:
             source.dropped["empty"] += 1
 
 
-def _rows(source: Source, options: DataOptions) -> Iterator[shapes.Row]:
+def _rows(source: Source, records: Records, options: DataOptions) -> Iterator[shapes.Row]:
     make_row = shapes.answer_row if source.shape == ANSWERS else shapes.pair_row
-    for place, record in read_records(source.name, source.found):
+    for place, record in records:
         if shapes.shape_of(record) != source.shape:
             raise UserError(
                 f"{place} does not have the columns of the first row. "

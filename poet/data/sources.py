@@ -59,28 +59,38 @@ class Found:
 
 
 def read_fields(
-    source: str, columns: dict[str, str | None], found: Found | None = None
+    source: str,
+    columns: dict[str, str | None],
+    found: Found | None = None,
+    records: Records | None = None,
 ) -> Iterator[Fields]:
     """Yields the title, couplets and author of each poem of a source, in the order of the files.
+
+    Args:
+        found: Counts what the readers find.
+        records: The records of the source, if they are being read already.
 
     Raises:
         UserError: The source is missing or empty, a file is broken, or a column is missing.
     """
     found = found or Found()
     verbatim = source == "sample" or _is_chinese_poetry(source)
-    for place, record in read_records(source, found):
+    for place, record in records or read_records(source, found):
         yield fields_of(record, columns, place, None if verbatim else found.columns, verbatim)
 
 
 def read_documents(
-    source: str, columns: dict[str, str | None], found: Found | None = None
+    source: str, columns: dict[str, str | None], records: Records | None = None
 ) -> Iterator[str]:
     """Yields the text of each record of a source whose records have no titles.
+
+    Args:
+        records: The records of the source, if they are being read already.
 
     Raises:
         UserError: The source is missing or empty, a file is broken, or a column is missing.
     """
-    for place, record in read_records(source, found):
+    for place, record in records or read_records(source):
         yield document_of(record, columns, place)
 
 
