@@ -157,9 +157,7 @@ def _split(poems: Sequence[Poem], ratio: Sequence[int], options: DataOptions) ->
 
 def _split_among(stages: list[str], source: Source, options: DataOptions, sets: Sets) -> None:
     """Splits the poems among `stages`: all stages that have no source of their own."""
-    ratio = [
-        share if stage in stages else 0 for stage, share in zip(STAGES, options.split, strict=True)
-    ]
+    ratio = ratio_of(stages, options)
     if not any(ratio):
         return
     split = _split(source.items, ratio, options)
@@ -182,6 +180,11 @@ def _split_among(stages: list[str], source: Source, options: DataOptions, sets: 
         sets.rows["sft"] = rows.hold_out(list(map(rows.sft_row, split.sft)), options.held_out)
     if "dpo" in stages and not reason:
         sets.rows["dpo"] = rows.hold_out(list(map(rows.dpo_row, sets.pairs)), options.held_out)
+
+
+def ratio_of(stages: Sequence[str], options: DataOptions) -> list[int]:
+    """Returns the ratio of the parts of a corpus, which is 0 for all but `stages`."""
+    return [n if stage in stages else 0 for stage, n in zip(STAGES, options.split, strict=True)]
 
 
 def _check_enough(source: Source, split: Split, ratio: Sequence[int]) -> None:
@@ -225,23 +228,30 @@ def _pairs(
     if not sets.preference:
         return [], NO_PREFERENCE
     prefers = preferences.get(sets.preference, training)
+    pairs, sets.identical_pairs = form_pairs(poems, prefers, rng)
+    if len(pairs) >= 2:
+        return pairs, ""
+    if all_pairs := len(pairs) + sets.identical_pairs:
+        found = f"{len(pairs)} of {all_pairs} pairs have two different poems"
+    elif any(map(prefers, poems)):
+        found = f"all poems are {sets.preference}"
+    else:
+        found = f"no poem is {sets.preference}"
+    return [], no_pairs(found)
+
+
+def form_pairs(
+    poems: Sequence[Poem], prefers: preferences.Predicate, rng: random.Random
+) -> tuple[list[Pair], int]:
+    """Returns pairs of a preferred and a random other poem, and how many had two equal texts."""
     preferred: list[Poem] = []
     others: list[Poem] = []
     for poem in poems:
         (preferred if prefers(poem) else others).append(poem)
-    all_pairs = rows.pair_poems(preferred, others, rng)
+    pairs = rows.pair_poems(preferred, others, rng)
     # A pair of equal texts teaches nothing: its loss stays at ln 2.
-    pairs = [(chosen, rejected) for chosen, rejected in all_pairs if chosen.text != rejected.text]
-    sets.identical_pairs = len(all_pairs) - len(pairs)
-    if len(pairs) >= 2:
-        return pairs, ""
-    if all_pairs:
-        found = f"{len(pairs)} of {len(all_pairs)} pairs have two different poems"
-    elif not preferred:
-        found = f"no poem is {sets.preference}"
-    else:
-        found = f"all poems are {sets.preference}"
-    return [], no_pairs(found)
+    different = [(chosen, rejected) for chosen, rejected in pairs if chosen.text != rejected.text]
+    return different, len(pairs) - len(different)
 
 
 def no_pairs(found: str) -> str:

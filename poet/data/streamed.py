@@ -12,13 +12,13 @@ import itertools
 import json
 import random
 import shutil
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from poet.data import preferences, rows
+from poet.data import preferences
 from poet.data.items import Source, check_usable, open_source
 from poet.data.options import DataOptions
 from poet.data.parquet import ParquetRows, write_rows
@@ -31,8 +31,10 @@ from poet.data.sets import (
     ROW,
     Sets,
     common_source,
+    form_pairs,
     no_pairs,
     preference_for,
+    ratio_of,
 )
 from poet.data.shapes import POEMS
 from poet.data.sources import size_of
@@ -82,48 +84,65 @@ def _distribute(
     """
     items = iter(source.items)
     head = list(itertools.islice(items, 1000))
-    is_split = source.shape == POEMS and "corpus" in sets.sources
     stages = own + shared
-    preference = options.preference or ""
     if source.shape == POEMS and "dpo" in stages:
-        preference = preference_for(head) if preference == "auto" else preference
-        sets.preference = preference
-        if not preference:
+        sets.preference = options.preference or ""
+        if sets.preference == "auto":
+            sets.preference = preference_for(head)
+        if not sets.preference:
             sets.leave_out("dpo", NO_PREFERENCE)
-            stages = [stage for stage in stages if stage != "dpo"]
+            stages.remove("dpo")
     for stage in stages:
         if (stage, source.shape) not in ROW:
             sets.leave_out(stage, MISSING[stage])
     stages = [stage for stage in stages if (stage, source.shape) in ROW]
-    ratio = [
-        share if stage in stages else 0 for stage, share in zip(STAGES, options.split, strict=True)
-    ]
-    sets.ratio = ratio if is_split else sets.ratio
+    is_split = source.shape == POEMS and "corpus" in sets.sources
+    if is_split:
+        sets.ratio = ratio_of(stages, options)
+    parts = folder / "parts"
+    count = _write_parts(
+        source, itertools.chain(head, items), stages, sets.ratio if is_split else (), options, parts
+    )
+    check_usable(source, count)
+    source.items = range(count)  # only their number is known from here on
+    for stage in stages:
+        _write_stage(stage, source, options, sets, folder)
+    shutil.rmtree(parts)
+
+
+def _write_parts(
+    source: Source,
+    items: Iterable[Any],
+    stages: list[str],
+    ratio: Sequence[int],
+    options: DataOptions,
+    folder: Path,
+) -> int:
+    """Writes each item to a file of its stages, and returns the number of items.
+
+    Args:
+        ratio: Decides the stage of an item. Empty: all `stages` get it.
+    """
     size = size_of(source.name)
     held_out = min(options.held_out, _HELD_OUT_BYTES / max(1, size))
     buckets = min(_MOST_BUCKETS, 1 + size // _BUCKET_BYTES)
-    parts = folder / "parts"
     count = 0
     with ExitStack() as stack:
         files: dict[Path, Any] = {}
-        for item in itertools.chain(head, items):
+        for item in items:
             count += 1
-            text = item.wording if isinstance(item, Poem) else json.dumps(item, sort_keys=True)
+            is_poem = isinstance(item, Poem)
+            text = item.wording if is_poem else json.dumps(item, sort_keys=True)
             place, chance, bucket = _numbers(f"{options.seed}\n{text}")
             half = HALVES[chance < held_out]
-            used = [_choose(ratio, place)] if is_split else stages
-            line = json.dumps(asdict(item) if isinstance(item, Poem) else item) + "\n"
-            for stage in used:
-                path = parts / stage / half / f"{int(bucket * buckets):02}"
+            line = json.dumps(asdict(item) if is_poem else item) + "\n"
+            for stage in [_choose(ratio, place)] if ratio else stages:
+                path = folder / stage / half / f"{int(bucket * buckets):02}"
                 if path not in files:
                     path.parent.mkdir(parents=True, exist_ok=True)
                     files[path] = stack.enter_context(path.open("w", encoding="utf-8"))
                 files[path].write(line)
-    check_usable(source, count)
-    source.items = range(count)  # only their number is known from here on
-    for stage in stages:
-        _write_stage(stage, source, preference, options, sets, folder)
-    shutil.rmtree(parts)
+    return count
 
 
 def _numbers(text: str) -> tuple[float, float, float]:
@@ -139,14 +158,14 @@ def _choose(ratio: Sequence[int], place: float) -> str:
 
 
 def _write_stage(
-    stage: str, source: Source, preference: str, options: DataOptions, sets: Sets, folder: Path
+    stage: str, source: Source, options: DataOptions, sets: Sets, folder: Path
 ) -> None:
     """Turns the parts of a stage into Parquet files of about the size of one part."""
     (folder / stage).mkdir(exist_ok=True)
     for half in HALVES:
         paths = sorted((folder / "parts" / stage / half).glob("*"))
         for path in paths:
-            part = _rows_of(path, stage, source, preference, options)
+            part = _rows_of(path, stage, source.shape, sets.preference, options.seed)
             name = half if len(paths) == 1 else f"{half}-{path.name}"
             write_rows(part, stage, folder / stage / f"{name}.parquet")
     halves = [ParquetRows(folder / stage, half) for half in HALVES]
@@ -157,25 +176,16 @@ def _write_stage(
                 f"{source.name}: {len(source.items)} {source.shape} are too few to stream. "
                 "Leave streaming out."
             )
-        sets.leave_out(stage, no_pairs(f"too few poems are or are not {preference}"))
+        sets.leave_out(stage, no_pairs(f"too few poems are or are not {sets.preference}"))
 
 
-def _rows_of(
-    path: Path, stage: str, source: Source, preference: str, options: DataOptions
-) -> list[Row]:
+def _rows_of(path: Path, stage: str, shape: str, preference: str, seed: int) -> list[Row]:
     """Returns the rows of one part in random order. Pairs are formed within a part."""
-    rng = random.Random(f"{options.seed} {path.name}")
+    rng = random.Random(f"{seed} {path.name}")
     items: list[Any] = [json.loads(line) for line in path.open(encoding="utf-8")]
     rng.shuffle(items)
-    make_row = ROW[stage, source.shape]
-    if source.shape != POEMS:
-        return [make_row(item) for item in items]
-    poems = [Poem(**{**item, "couplets": tuple(item["couplets"])}) for item in items]
-    if stage != "dpo":
-        return [make_row(poem) for poem in poems]
-    prefers = preferences.get(preference)
-    groups: dict[bool, list[Poem]] = {True: [], False: []}
-    for poem in poems:
-        groups[bool(prefers(poem))].append(poem)
-    pairs = rows.pair_poems(groups[True], groups[False], rng)
-    return [make_row(pair) for pair in pairs if pair[0].text != pair[1].text]
+    if shape == POEMS:
+        items = [Poem(**{**item, "couplets": tuple(item["couplets"])}) for item in items]
+        if stage == "dpo":
+            items, _ = form_pairs(items, preferences.get(preference), rng)
+    return list(map(ROW[stage, shape], items))
