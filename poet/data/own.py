@@ -7,18 +7,17 @@ It knows the data of a run and the files of a recipe. It does not know models or
 """
 
 import re
-import shutil
-from dataclasses import MISSING, dataclass, fields
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-from poet.data.options import SOURCE_KEYS, DataOptions
+from poet.data.options import DataOptions
 from poet.data.rows import Row, content
 from poet.data.run_data import HALVES, STAGES, first_rows, load_summary, make_tokenizer
 from poet.errors import UserError
-from poet.files import make_folder, publish_folder, write_text
+from poet.files import make_folder, replacing_folder, write_text
 
 _ROWS = 50_000  # rows that are measured; more would not change the result
 _ANY_LENGTH = 10**6
@@ -76,15 +75,11 @@ def save_recipe(run: Path, configs: Path, name: str) -> Path:
     target = configs / name
     if target.exists():
         raise UserError(f"{target} exists already. Choose another name for --save_recipe.")
-    partial = target.with_name(f".{name}.part")
-    shutil.rmtree(partial, ignore_errors=True)
-    partial.mkdir()
-    for path in (run / "recipe").glob("*.yaml"):
-        text = path.read_text(encoding="utf-8")
-        write_text(
-            partial / path.name, _fill(text, {"output_dir": (f"runs/{name}/{path.stem}", "")})
-        )
-    publish_folder(partial, target)
+    with replacing_folder(target) as partial:
+        for path in (run / "recipe").glob("*.yaml"):
+            text = path.read_text(encoding="utf-8")
+            numbers = {"output_dir": (f"runs/{name}/{path.stem}", "")}
+            (partial / path.name).write_text(_fill(text, numbers), encoding="utf-8")
     return target
 
 
@@ -148,13 +143,10 @@ def _fill(text: str, numbers: dict[str, tuple[Any, str]]) -> str:
 
 
 def _data_yaml(options: DataOptions) -> str:
+    defaults = DataOptions(corpus="")
     lines = ["# The texts, and the rules by which some are dropped. All keys: docs/own_data.md."]
     for field in fields(options):
         value = getattr(options, field.name)
-        default = field.default if field.default is not MISSING else None
-        if (field.name in SOURCE_KEYS and value is None) or value == default:
-            continue
-        if field.name == "split" and value == [5, 3, 2]:
-            continue
-        lines.append(yaml.safe_dump({field.name: value}, allow_unicode=True).strip())
+        if value != getattr(defaults, field.name):
+            lines.append(yaml.safe_dump({field.name: value}, allow_unicode=True).strip())
     return "\n".join(lines) + "\n"
