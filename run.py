@@ -22,7 +22,7 @@ from poet.training import checkpoints
 from poet.training.stages import JOURNEY
 
 if TYPE_CHECKING:
-    from poet.data.build import DataOptions
+    from poet.data.options import DataOptions
 
 ROOT = Path(__file__).resolve().parent
 STAGES = ("data", *JOURNEY)
@@ -36,9 +36,10 @@ def main() -> int:
     recipe = ROOT / "configs" / options.recipe
     run = Path(options.output_dir or f"runs/{options.recipe}")
     console.heading(1, 5, "Data: a folder of texts becomes three data sets")
-    make_data(recipe, run, data_words)
+    texts = data_options(recipe, data_words)
+    make_data(texts, run)
     if options.recipe == OWN:
-        recipe = choose_recipe(recipe, run, data_words, options.save_recipe)
+        recipe = choose_recipe(recipe, run, texts, options.save_recipe)
     show_rows(recipe, run)
     stages = with_data(options.stages, run)
     console.heading(2, 5, "Configuration: the model and its training")
@@ -109,7 +110,7 @@ def data_help() -> str:
     """Returns the help of the options that choose the texts. data.yaml has the same names."""
     from dataclasses import fields
 
-    from poet.data.build import DataOptions
+    from poet.data.options import DataOptions
 
     texts = [f"  --{field.name}\n      {field.metadata['help']}" for field in fields(DataOptions)]
     return "\n".join(["options of the data, instead of the values in data.yaml:", *texts])
@@ -144,27 +145,28 @@ def split_minutes(minutes: float | None, stages: list[str]) -> dict[str, float |
     return {stage: minutes * share / sum(shares.values()) for stage, share in shares.items()}
 
 
-def make_data(recipe: Path, run: Path, words: list[str]) -> None:
+def make_data(texts: "DataOptions", run: Path) -> None:
     """Makes the data sets of the run and prints what they hold."""
     from poet.data.build import build_datasets, format_summary
 
     if (run / "data" / "summary.json").is_file():
         print(f"The data are already made. To make them again, delete {run / 'data'}.\n")
-    print(format_summary(build_datasets(data_options(recipe, words), run)), flush=True)
+    print(format_summary(build_datasets(texts, run)), flush=True)
 
 
 def data_options(recipe: Path, words: list[str]) -> "DataOptions":
-    from poet.data.build import DataOptions
+    """Returns the options of the data: those of the recipe, and `words` of the command line."""
+    from poet.data.options import DataOptions
     from poet.training.command_line import parse
 
     return parse(DataOptions, argv=["--config", str(recipe / "data.yaml"), *words])[0]
 
 
-def choose_recipe(recipe: Path, run: Path, words: list[str], save_as: str | None) -> Path:
+def choose_recipe(recipe: Path, run: Path, texts: "DataOptions", save_as: str | None) -> Path:
     """Chooses the numbers for the texts of the run, and returns the folder of that recipe."""
     from poet.data.own import save_recipe, write_recipe
 
-    print(write_recipe(recipe, run, data_options(recipe, words)), flush=True)
+    print(write_recipe(recipe, run, texts), flush=True)
     if save_as:
         print(f"Saved as the recipe {save_recipe(run, ROOT / 'configs', save_as)}.", flush=True)
     return run / "recipe"

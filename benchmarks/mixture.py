@@ -54,7 +54,7 @@ def mix(run: Path, song: str) -> dict[str, int]:
     """Adds Song poems to the pretraining rows of a run, and returns the counts."""
     import datasets
 
-    from poet.data.build import DataOptions
+    from poet.data.options import DataOptions
     from poet.data.poems import read_corpus
     from poet.data.rows import split_title
     from poet.data.run_data import load_stage

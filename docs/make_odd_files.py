@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from poet import errors
-from poet.data.build import DataOptions
+from poet.data.options import DataOptions
 from poet.data.poems import read_corpus
 from poet.data.sets import make_sets
 from poet.errors import UserError, shorten

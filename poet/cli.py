@@ -23,7 +23,7 @@ from poet.text import HAN, visible
 if TYPE_CHECKING:
     from dataclasses import Field
 
-    from poet.data.build import DataOptions
+    from poet.data.options import DataOptions
     from poet.prosody.request import FormRequest
 
 _MODELS = ("runs/tang/dpo", "runs/sample/dpo")
@@ -294,7 +294,7 @@ def _add_data_options(parser: argparse.ArgumentParser) -> None:
 def _data_fields() -> "tuple[Field, ...]":
     from dataclasses import fields
 
-    from poet.data.build import DataOptions
+    from poet.data.options import DataOptions
 
     return fields(DataOptions)
 
@@ -549,7 +549,7 @@ def _data_options(options: argparse.Namespace) -> "DataOptions | None":
     if not words:
         return None
 
-    from poet.data.build import DataOptions
+    from poet.data.options import DataOptions
     from poet.training.command_line import parse
 
     return parse(DataOptions, argv=words)[0]

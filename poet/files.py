@@ -12,10 +12,11 @@ import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 from poet.errors import FREE_SPACE, UserError, disk_error, shorten
 
+ANOTHER_FOLDER = "Pass another --output_dir, or delete that folder."
 _LOCKS: dict[Path, IO[str]] = {}  # a lock ends when its file is closed
 
 
@@ -161,6 +162,11 @@ def lock(folder: Path) -> None:
         file.flush()
 
 
+def difference(name: str, there: Any, now: Any) -> str:
+    """Returns the words for an argument that a run was made with and that is another one now."""
+    return f"{name} {shorten(there, 100)} there, {shorten(now, 100)} now"
+
+
 def refuse_another(folder: Path, there: dict, now: dict) -> None:
     """Refuses a folder whose run was made with other arguments.
 
@@ -169,11 +175,5 @@ def refuse_another(folder: Path, there: dict, now: dict) -> None:
     """
     differing = [key for key in sorted(there.keys() | now.keys()) if there.get(key) != now.get(key)]
     if differing:
-        changes = [
-            f"{key} {shorten(there.get(key), 100)} there, {shorten(now.get(key), 100)} now"
-            for key in differing[:3]
-        ]
-        raise UserError(
-            f"{folder} holds another run ({'; '.join(changes)}). "
-            "Pass another --output_dir, or delete that folder."
-        )
+        changes = [difference(key, there.get(key), now.get(key)) for key in differing[:3]]
+        raise UserError(f"{folder} holds another run ({'; '.join(changes)}). {ANOTHER_FOLDER}")

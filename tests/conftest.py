@@ -89,6 +89,19 @@ def run(tmp_path_factory) -> Path:
     return folder / "run"
 
 
+@pytest.fixture(scope="module")
+def corpus_run(tmp_path_factory, invented) -> Path:
+    """A folder with data that this process made, for trainings in this process."""
+    from poet.data.build import build_datasets
+    from poet.data.options import DataOptions
+
+    run = tmp_path_factory.mktemp("run")
+    poems = run / "poems.json"
+    poems.write_text(json.dumps(invented(120), ensure_ascii=False), encoding="utf-8")
+    build_datasets(DataOptions(corpus=str(poems)), run)
+    return run
+
+
 @pytest.fixture(scope="session")
 def trained(run) -> Path:
     for stage in OPTIONS:

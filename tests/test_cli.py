@@ -21,6 +21,7 @@ from helpers import (
 
 from poet import __version__, cli
 from poet.data import build
+from poet.data.options import DataOptions
 from poet.generation.load import generation_defaults, load
 from poet.generation.write import write
 from poet.prosody.judge import judge
@@ -301,7 +302,7 @@ def test_evaluation_prints_a_table_or_one_json_object(poet, invented, tmp_path):
         "equal_couplets": True,
         "forbidden": "□(（",
     }
-    arguments = build.DataOptions(corpus=str(corpus), preference="five-character", **cut)
+    arguments = DataOptions(corpus=str(corpus), preference="five-character", **cut)
     build.build_datasets(arguments, tmp_path / "run")
 
     code, out, _ = poet(

@@ -11,7 +11,8 @@ from poet import extension
 from poet.alignment import own_pairs, rewards
 from poet.alignment.author import find_author
 from poet.data import run_data
-from poet.data.build import DataOptions, build_datasets
+from poet.data.build import build_datasets
+from poet.data.options import DataOptions
 from poet.errors import UserError
 from poet.training.command_line import parse
 

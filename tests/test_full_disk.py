@@ -16,7 +16,8 @@ from safetensors.torch import save_file
 
 from poet import errors, files
 from poet.data import download
-from poet.data.build import DataOptions, build_datasets
+from poet.data.build import build_datasets
+from poet.data.options import DataOptions
 from poet.errors import UserError
 from poet.training import card, checkpoints, plots, publishing
 from poet.training.callbacks import ShowSample
@@ -142,15 +143,6 @@ def test_poems_that_go_to_a_full_disk_give_one_message():
 # ------------------------------------------------------------------------------------ a training
 
 STEPS = "--max_steps 4 --eval_steps 2 --save_steps 2 --logging_steps 1 --plain true".split()
-
-
-@pytest.fixture(scope="module")
-def corpus_run(tmp_path_factory, invented) -> Path:
-    run = tmp_path_factory.mktemp("run")
-    poems = run / "poems.json"
-    poems.write_text(json.dumps(invented(120), ensure_ascii=False), encoding="utf-8")
-    build_datasets(DataOptions(corpus=str(poems)), run)
-    return run
 
 
 @pytest.fixture(scope="module")

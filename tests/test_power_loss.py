@@ -21,7 +21,8 @@ from transformers import TrainerState
 
 from poet import files
 from poet.data import download
-from poet.data.build import DataOptions, build_datasets
+from poet.data.build import build_datasets
+from poet.data.options import DataOptions
 from poet.training import checkpoints
 from poet.training.callbacks import ShowSample
 from poet.training.plots import save_figure

@@ -17,7 +17,8 @@ from helpers import make_checkpoint, random_model
 from transformers import AutoTokenizer, Trainer, TrainingArguments
 
 from poet.data.blocks import Blocks
-from poet.data.build import DataOptions, build_datasets, format_summary
+from poet.data.build import build_datasets, format_summary
+from poet.data.options import DataOptions
 from poet.data.readers import read_hub
 from poet.data.show import show_data
 from poet.errors import UserError

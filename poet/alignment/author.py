@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from poet.data import build, run_data
+from poet.data.options import DataOptions
 from poet.data.poems import Poem, Split
 from poet.data.rows import hold_out, pretraining_rows, pretraining_text, sft_row
 from poet.data.sets import split_corpus
@@ -116,8 +117,8 @@ def _nearest_authors(name: str, counts: Counter[str]) -> list[str]:
 
 
 def _split_again(run: Path, made_from: dict[str, Any], ratio: list[int] | None) -> Split:
-    names = {field.name for field in fields(build.DataOptions)}
-    arguments = build.DataOptions(**{key: made_from[key] for key in names & made_from.keys()})
+    names = {field.name for field in fields(DataOptions)}
+    arguments = DataOptions(**{key: made_from[key] for key in names & made_from.keys()})
     try:
         if build.fingerprint_of(arguments) != made_from["fingerprint"]:
             raise UserError("it has changed since")

@@ -100,9 +100,10 @@ def _guess_encoding(raw: bytes) -> tuple[str, str]:
 def read_json(path: Path) -> Records:
     """Reads objects in one of the usual arrangements.
 
-    These are a list of objects, one object, one object per row, {"data": [...]}, objects keyed by
-    id, and columns as pandas writes them: {"title": [...]}, {"title": {"0": ...}}, or
-    {"columns": [...], "data": [[...]]}.
+    - A list of objects, one object, one object per row, or {"data": [...]}.
+    - Objects keyed by id.
+    - Columns as pandas writes them: {"title": [...]}, {"title": {"0": ...}}, or {"columns": [...],
+      "data": [[...]]}.
     """
     with open_file(path) as file:
         raw = file.read()

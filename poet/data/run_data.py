@@ -9,6 +9,7 @@ It knows the folder of a run. It does not know training. build.py makes the data
 """
 
 import glob
+import itertools
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -126,8 +127,6 @@ def characters(output_dir: str | Path) -> list[str]:
 
 def first_rows(output_dir: str | Path, stage: str, half: str, count: int) -> list[Row]:
     """Returns up to `count` rows. It reads no more of the files than that."""
-    import itertools
-
     from poet.data.parquet import ParquetRows
 
     return list(itertools.islice(ParquetRows(Path(output_dir) / "data" / stage, half), count))

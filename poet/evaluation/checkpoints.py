@@ -85,7 +85,7 @@ def evaluate_checkpoints(
             The row "poets" measures the real poems of the same titles.
         seed: for the choice of titles and for sampling.
         poems: other poems to measure.
-        kind: what `poems` are. With `held_out`, they are measured as these are.
+        kind: the kind of `poems`. With `held_out`, it is the kind of those texts.
 
     Raises:
         UserError: a checkpoint cannot be loaded, or no held-out text has a usable prompt.

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 
 from poet.data import build, language, run_data
 from poet.data.kind import Kind, kind_of
+from poet.data.options import SOURCE_KEYS, DataOptions
 from poet.data.poems import read_corpus
 from poet.data.rows import Row, content, split_title, training_texts
 from poet.data.sets import make_sets
@@ -45,7 +46,7 @@ class HeldOut:
         texts: held out from pretraining. A poem begins with its title.
         training: the texts of all training parts, which a model may have copied.
         rows: the training rows of prompts and answers, each as one text.
-        kind: what the texts are.
+        kind: the kind of the texts.
     """
 
     answers: list[Answer]
@@ -75,7 +76,7 @@ def load_from_run(run: Path) -> HeldOut:
     return _from_parts(parts, shapes.get("pretrain", DOCUMENTS), kind_of(summary))
 
 
-def load_from_corpus(options: build.DataOptions) -> HeldOut:
+def load_from_corpus(options: DataOptions) -> HeldOut:
     """Returns the held-out parts of a corpus, as the data of a run with these options have them.
 
     Raises:
@@ -88,9 +89,7 @@ def load_from_corpus(options: build.DataOptions) -> HeldOut:
     return _from_parts(parts, sets.shape_of("pretrain"), kind)
 
 
-def find_held_out(
-    corpus: build.DataOptions | None, checkpoints: Sequence[str | Path]
-) -> HeldOut | None:
+def find_held_out(corpus: DataOptions | None, checkpoints: Sequence[str | Path]) -> HeldOut | None:
     """Returns the held-out parts of `corpus`, or else of the run of the first checkpoint.
 
     Without a corpus or a checkpoint, the result is None.
@@ -163,7 +162,7 @@ def _data_identity(run: Path) -> dict[str, Any]:
     The paths of the texts and the preference of alignment are left out: they change no poem.
     """
     made_from = run_data.load_summary(run)["made_from"]
-    left_out = (*build.SOURCE_KEYS, "preference", "preference_code")
+    left_out = (*SOURCE_KEYS, "preference", "preference_code")
     return {key: value for key, value in made_from.items() if key not in left_out}
 
 

@@ -13,8 +13,9 @@ from typing import Any
 
 from safetensors import safe_open
 
-from poet.data.build import SOURCE_KEYS, format_summary
+from poet.data.build import format_summary
 from poet.data.kind import Kind, kind_of
+from poet.data.options import SOURCE_KEYS
 from poet.data.run_data import load_summary, sample_title
 from poet.data.shapes import POEMS
 from poet.errors import shorten

@@ -14,6 +14,7 @@ from typing import Any
 from transformers import TrainingArguments
 
 import poet
+from poet.files import ANOTHER_FOLDER, difference
 from poet.training.options import Options
 
 _LIBRARIES = ("torch", "transformers", "trl", "tokenizers", "datasets", "accelerate", "peft")
@@ -66,7 +67,7 @@ def explain(there: dict, now: dict) -> str:
     if not names:
         return ""
     changes = [text for name in names for text in _changes(name, there.get(name), now.get(name))]
-    advice = "Pass another --output_dir, or delete that folder."
+    advice = ANOTHER_FOLDER
     changed = upgrades(there)
     if changed and not (given | _INPUTS) & set(names):
         words = " ".join(_as_words(name, there[name]) for name in names)
@@ -102,7 +103,7 @@ def _changes(name: str, there: Any, now: Any) -> list[str]:
     if isinstance(there, dict) and isinstance(now, dict):
         keys = [key for key in there.keys() & now.keys() if there[key] != now[key]]
         return [text for key in sorted(keys) for text in _changes(key, there[key], now[key])]
-    return [f"{name} {there} there, {now} now"]
+    return [difference(name, there, now)]
 
 
 def _as_words(name: str, value: Any) -> str:

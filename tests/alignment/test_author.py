@@ -14,6 +14,7 @@ from trl import SFTConfig
 
 from poet.alignment import author
 from poet.data import build, run_data
+from poet.data.options import DataOptions
 from poet.errors import UserError
 from poet.evaluation.checkpoints import evaluate_checkpoints
 from poet.evaluation.held_out import load_from_run
@@ -60,9 +61,7 @@ def run(tmp_path_factory) -> Path:
         "equal_couplets": True,
         "forbidden": "",
     }
-    arguments = build.DataOptions(
-        corpus=str(folder / "poems.json"), preference="five-character", **cut
-    )
+    arguments = DataOptions(corpus=str(folder / "poems.json"), preference="five-character", **cut)
     build.build_datasets(arguments, folder / "run")
     make_base(folder / "run")
     return folder / "run"

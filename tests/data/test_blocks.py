@@ -9,7 +9,8 @@ from datasets import IterableDataset
 from torch.utils.data import DataLoader
 
 from poet.data.blocks import Blocks, encode_rows, eval_blocks, stream_blocks
-from poet.data.build import DataOptions, build_datasets
+from poet.data.build import build_datasets
+from poet.data.options import DataOptions
 from poet.data.run_data import characters, load_stage
 from poet.errors import UserError
 from poet_tokenizer import build_tokenizer

@@ -235,7 +235,7 @@ def test_a_quotation_is_one_short_row(text, length):
 def test_a_message_names_an_option_of_the_data():
     from dataclasses import fields
 
-    from poet.data.build import DataOptions
+    from poet.data.options import DataOptions
 
     options = {field.name for field in fields(DataOptions)}
     for field in USUAL_COLUMNS:

@@ -8,7 +8,8 @@ import pytest
 import yaml
 
 from poet.data import own, sets
-from poet.data.build import DataOptions, build_datasets, format_summary
+from poet.data.build import build_datasets, format_summary
+from poet.data.options import DataOptions
 from poet.data.rows import content
 from poet.data.run_data import STAGES, load_stage, sample_title
 from poet.errors import UserError

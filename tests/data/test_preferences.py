@@ -5,7 +5,8 @@ import json
 import pytest
 
 from poet.data import preferences
-from poet.data.build import DataOptions, build_datasets
+from poet.data.build import build_datasets
+from poet.data.options import DataOptions
 from poet.data.poems import Poem
 from poet.data.rows import content, split_title
 from poet.data.run_data import load_stage, training_poems

@@ -12,7 +12,8 @@ import pytest
 from helpers import ROOT
 from trl import TrlParser
 
-from poet.data.build import DataOptions, build_datasets, format_summary
+from poet.data.build import build_datasets, format_summary
+from poet.data.options import DataOptions
 from poet.data.run_data import STAGES, characters, load_stage, load_summary
 from poet.errors import UserError
 

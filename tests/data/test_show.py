@@ -114,7 +114,7 @@ def test_columns_of_the_table_line_up(tokenizer):
 def test_run_shows_every_stage_after_making_the_data(tmp_path, invented, capsys):
     (tmp_path / "poems.json").write_text(json.dumps(invented(60)), encoding="utf-8")
     recipe, words = ROOT / "configs" / "sample", ["--corpus", str(tmp_path / "poems.json")]
-    run.make_data(recipe, tmp_path / "run", words)
+    run.make_data(run.data_options(recipe, words), tmp_path / "run")
     run.show_rows(recipe, tmp_path / "run")
     output = capsys.readouterr().out
     assert all(f"\n{word} sees" in output for word in ("Pretraining", "Fine-tuning", "Alignment"))

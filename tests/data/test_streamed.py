@@ -9,7 +9,8 @@ import torch
 from helpers import ROOT
 
 from poet.data import streamed
-from poet.data.build import DataOptions, build_datasets
+from poet.data.build import build_datasets
+from poet.data.options import DataOptions
 from poet.data.rows import content
 from poet.data.run_data import STAGES, characters, load_stage, sample_title
 from poet.errors import UserError

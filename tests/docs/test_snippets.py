@@ -183,7 +183,7 @@ def check_jsonl(example) -> None:
 def _recipe_keys() -> set[str]:
     from trl import DPOConfig, GRPOConfig, SFTConfig
 
-    from poet.data.build import DataOptions
+    from poet.data.options import DataOptions
     from poet.training import options
 
     kinds = [DataOptions, *options.Options.__args__, SFTConfig, DPOConfig, GRPOConfig]

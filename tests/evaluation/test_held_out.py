@@ -6,6 +6,7 @@ import re
 import pytest
 
 from poet.data import build
+from poet.data.options import DataOptions
 from poet.errors import UserError
 from poet.evaluation import held_out
 from poet.evaluation.held_out import find_held_out, read_poems
@@ -18,9 +19,9 @@ def test_a_corpus_holds_out_the_poems_that_a_run_of_tang_holds_out(invented, tmp
     corpus = tmp_path / "poems.json"
     records = invented(100)
     corpus.write_text(json.dumps(records, ensure_ascii=False), encoding="utf-8")
-    build.build_datasets(build.DataOptions(corpus=str(corpus)), tmp_path / "run")
+    build.build_datasets(DataOptions(corpus=str(corpus)), tmp_path / "run")
     run = held_out.load_from_run(tmp_path / "run")
-    again = find_held_out(build.DataOptions(corpus=str(corpus)), [])
+    again = find_held_out(DataOptions(corpus=str(corpus)), [])
     assert again == run
     # The text of pretraining is cut after a title: the first held-out poem has none.
     assert len(run.answers) == 3 and "".join(run.texts).count("題") == 4

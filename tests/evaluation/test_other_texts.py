@@ -7,8 +7,9 @@ import random
 import pytest
 from helpers import ROOT, random_model
 
-from poet.data.build import DataOptions, build_datasets
+from poet.data.build import build_datasets
 from poet.data.kind import kind_of
+from poet.data.options import DataOptions
 from poet.data.run_data import load_summary, make_tokenizer, sample_title
 from poet.evaluation import held_out
 from poet.evaluation.checkpoints import evaluate_run

@@ -10,7 +10,8 @@ import pytest
 from helpers import invented_history as history
 from helpers import make_checkpoint
 
-from poet.data.build import DataOptions, build_datasets
+from poet.data.build import build_datasets
+from poet.data.options import DataOptions
 from poet.errors import UserError
 from poet.evaluation.intervals import Estimate
 from poet.evaluation.report import write_report

@@ -9,7 +9,7 @@ import pytest
 from transformers import TrainingArguments
 from trl import SFTConfig
 
-from poet.data.build import DataOptions
+from poet.data.options import DataOptions
 from poet.errors import UserError
 from poet.training.command_line import parse, recipe_numbers
 from poet.training.options import PretrainOptions, SFTOptions

@@ -1,6 +1,5 @@
 """Ctrl-C at each phase of a training: what is kept, and that the same command goes on."""
 
-import json
 import os
 import signal
 import subprocess
@@ -14,7 +13,8 @@ from transformers import Trainer
 
 from poet import device, interrupts
 from poet.data import blocks
-from poet.data.build import DataOptions, build_datasets
+from poet.data.build import build_datasets
+from poet.data.options import DataOptions
 from poet.training import checkpoints, publishing
 from poet.training.callbacks import ShowSample
 from poet.training.trainer import PoetTrainerMixin
@@ -27,15 +27,6 @@ STEPS = "--max_steps 4 --eval_steps 2 --save_steps 100 --logging_steps 1 --plain
 def train(folder: Path, *options: str) -> None:
     config = ["--config", "configs/tang/pretrain.yaml", *SMALL, *STEPS, *options]
     run_in_process("train_pretrain.py", *config, "--output_dir", str(folder))
-
-
-@pytest.fixture(scope="module")
-def corpus_run(tmp_path_factory, invented) -> Path:
-    run = tmp_path_factory.mktemp("run")
-    poems = run / "poems.json"
-    poems.write_text(json.dumps(invented(120), ensure_ascii=False), encoding="utf-8")
-    build_datasets(DataOptions(corpus=str(poems)), run)
-    return run
 
 
 @pytest.fixture(scope="module")

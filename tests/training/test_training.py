@@ -59,6 +59,18 @@ class Tuner(PoetTrainerMixin, SFTTrainer):
     pass
 
 
+def tuner(model, tokenizer, rows, folder, **settings) -> Tuner:
+    args = SFTConfig(output_dir=str(folder), max_length=48, **settings, **QUIET)
+    return Tuner(
+        copy.deepcopy(model),
+        args,
+        train_dataset=rows,
+        eval_dataset=rows,
+        processing_class=tokenizer,
+        stage=stage(),
+    )
+
+
 class Aligner(PoetTrainerMixin, DPOTrainer):
     pass
 
@@ -187,17 +199,7 @@ def test_fine_tuning_counts_each_character_of_the_poems_once_and_nothing_else(
     rows = Dataset.from_list(
         [{"prompt": prompt, "completion": answer} for prompt, answer in poems(11, 0)]
     )
-    args = SFTConfig(
-        output_dir=str(tmp_path), max_length=48, per_device_eval_batch_size=batch, **QUIET
-    )
-    trainer = Tuner(
-        copy.deepcopy(model),
-        args,
-        train_dataset=rows,
-        eval_dataset=rows,
-        processing_class=tokenizer,
-        stage=stage(),
-    )
+    trainer = tuner(model, tokenizer, rows, tmp_path, per_device_eval_batch_size=batch)
     nats = tokens = 0.0
     for row in rows:
         ids = tokenizer.apply_chat_template(row["prompt"] + row["completion"])["input_ids"]
@@ -217,18 +219,8 @@ def test_held_out_poems_have_a_plain_likelihood_whatever_loss_is_trained(
 ):
     rows = Dataset.from_list([{"prompt": p, "completion": answer} for p, answer in poems(5, 0)])
 
-    def tuner(**settings) -> Tuner:
-        args = SFTConfig(output_dir=str(tmp_path), max_length=48, **settings, **QUIET)
-        return Tuner(
-            copy.deepcopy(model),
-            args,
-            train_dataset=rows,
-            eval_dataset=rows,
-            processing_class=tokenizer,
-            stage=stage(),
-        )
-
-    plain, other = tuner(), tuner(**settings, max_steps=1)
+    plain = tuner(model, tokenizer, rows, tmp_path)
+    other = tuner(model, tokenizer, rows, tmp_path, **settings, max_steps=1)
     expected = plain.evaluate()["eval_loss"]
     assert other.evaluate()["eval_loss"] == pytest.approx(expected, abs=1e-5)
     other.train()
