@@ -54,12 +54,16 @@ def build_datasets(options: DataOptions, output_dir: str | Path) -> dict[str, An
             "Pass another --output_dir."
         )
 
-    make = streamed.write_sets if options.streaming else write_sets
+    # Bad texts are refused before anything is written. Streamed ones are read while they are.
+    sets = None if options.streaming else make_sets(options)
     lock(folder)
     if (folder / "summary.json").exists():  # another command was faster
         return build_datasets(options, output_dir)
     with refuse_disk_errors(folder), replacing_folder(folder) as partial:
-        sets = make(options, partial)
+        if sets is None:
+            sets = streamed.write_sets(options, partial)
+        else:
+            write_sets(sets, partial)
         summary = {"made_from": made_from, "own_preference": own_preference}
         summary |= _summary(sets, options)
         text = json.dumps(summary, ensure_ascii=False, indent=1)
@@ -206,14 +210,12 @@ def _tutorial_text(poem: Poem) -> str:
     return f"<INS>請用以下題目寫一首詩<INP>{poem.title}<RES>{poem.text}"
 
 
-def write_sets(options: DataOptions, folder: Path) -> Sets:
-    """Writes the Parquet files of all stages into `folder`, and returns the sets."""
-    sets = make_sets(options)
+def write_sets(sets: Sets, folder: Path) -> None:
+    """Writes the Parquet files of all stages into `folder`."""
     for stage, halves in sets.rows.items():
         (folder / stage).mkdir()
         for name, rows in zip(HALVES, halves, strict=True):
             write_rows(rows, stage, folder / stage / f"{name}.parquet")
-    return sets
 
 
 # ----------------------------------------------------------------------------- run folder -> rows

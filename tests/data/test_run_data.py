@@ -290,8 +290,8 @@ def test_too_few_poems_are_refused(tmp_path, corpus, count):
     with pytest.raises(
         UserError, match=f"{count} usable poems are too few.*At least 3 different ones"
     ):
-        build_datasets(arguments("sample", corpus=corpus(count)), tmp_path)
-    assert not (tmp_path / "data").exists()
+        build_datasets(arguments("sample", corpus=corpus(count)), tmp_path / "run")
+    assert not (tmp_path / "run").exists()
 
 
 @pytest.mark.parametrize("count", [30, 60])
