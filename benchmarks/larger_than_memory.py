@@ -14,13 +14,18 @@ import tempfile
 import time
 from pathlib import Path
 
+from poet import errors
+from poet.errors import UserError
+
 ROOT = Path(__file__).resolve().parents[1]
 
 
 def repeat_files(source: Path, target: Path, size: int) -> int:
     files = sorted(source.glob("*.json"))
+    if not files:
+        raise UserError(f"{source} has no .json files. Name a folder that has some as --corpus.")
     written = copies = 0
-    while files and written < size:
+    while written < size:
         for file in files:
             content = file.read_bytes()
             (target / f"{copies:03}-{file.name}").write_bytes(content)
@@ -29,8 +34,8 @@ def repeat_files(source: Path, target: Path, size: int) -> int:
     return written
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(
+def main() -> int:
+    parser = errors.Parser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--corpus", type=Path, required=True)
@@ -43,11 +48,14 @@ def main() -> None:
         command = [sys.executable, str(ROOT / "run.py"), "--recipe", "own", "--stages", "data"]
         command += ["--corpus", str(copies), "--streaming", "true"]
         started = time.perf_counter()
-        subprocess.run([*command, "--output_dir", str(Path(folder, "run"))], check=True)
+        code = subprocess.run([*command, "--output_dir", str(Path(folder, "run"))]).returncode
         seconds = time.perf_counter() - started
+    if code:
+        return code  # run.py has said why
     peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024
     print(f"{size / 1e9:.2f} GB of texts: peak memory {peak:,.0f} MB, {seconds:,.0f} s")
+    return 0
 
 
 if __name__ == "__main__":
-    main()
+    errors.run(main)

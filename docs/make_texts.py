@@ -10,9 +10,10 @@ All sentences come from the word lists below, so a small model can learn them.
 
 import argparse
 import json
-import os
 import random
 from collections.abc import Iterator
+
+from poet import errors
 
 ADJECTIVES = (
     "tall small quiet golden silver winding hollow gentle bitter lonely merry frozen".split()
@@ -116,8 +117,8 @@ def check(model: str, count: int = 200) -> str:
     return f"{model}: of {count} poems, {short:.0%} have two lines and {rhymed:.0%} rhyme"
 
 
-if __name__ == "__main__":
-    parser = argparse.ArgumentParser(
+def main() -> None:
+    parser = errors.Parser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("kind", choices=[*KINDS, "check"])
@@ -125,9 +126,12 @@ if __name__ == "__main__":
     parser.add_argument("--count", type=int, default=2000)
     options = parser.parse_args()
     if options.kind == "check":
-        os.environ["TQDM_DISABLE"] = "1"
         for model in options.models:
             print(check(model))
     else:
         for record in records(options.kind, options.count):
             print(json.dumps(record))
+
+
+if __name__ == "__main__":
+    errors.run(main)
