@@ -62,6 +62,7 @@ def run(main: Callable[[], int | None]) -> None:
     and shows its traceback.
     """
     interrupts.listen()
+    interrupts.kept = str  # an earlier command of this process may have left its own
     # The commands show their own progress. Libraries read this when they are imported.
     os.environ.setdefault("TQDM_DISABLE", "1")
     for stream in (sys.stdout, sys.stderr):

@@ -19,7 +19,7 @@ from helpers import (
     simplified_sample,
 )
 
-from poet import __version__, cli
+from poet import __version__, cli, interrupts
 from poet.data import build
 from poet.data.options import DataOptions
 from poet.generation.load import generation_defaults, load
@@ -72,6 +72,7 @@ def test_an_interrupt_while_a_poem_is_written(poet, checkpoint, interruptible, m
         os.kill(os.getpid(), signal.SIGINT)
 
     monkeypatch.setattr(cli._Printer, "show", show_and_interrupt)
+    monkeypatch.setattr(interrupts, "kept", lambda: "Kept by an earlier command.")
     code, out, err = poet("write", "春", "--seed", "1", "--model", checkpoint)
     assert (code, err) == (130, "interrupted.\n") and len(shown) == 1 and out
 
