@@ -35,6 +35,8 @@ def main() -> int:
     interrupts.kept = lambda: "What is finished is kept. Run the same command to resume."
     recipe = ROOT / "configs" / options.recipe
     run = Path(options.output_dir or f"runs/{options.recipe}")
+    if options.save_recipe:
+        check_recipe_name(run, options.save_recipe)
     console.heading(1, 5, "Data: a folder of texts becomes three data sets")
     texts = data_options(recipe, data_words)
     make_data(texts, run)
@@ -160,6 +162,12 @@ def data_options(recipe: Path, words: list[str]) -> "DataOptions":
     from poet.training.command_line import parse
 
     return parse(DataOptions, argv=["--config", str(recipe / "data.yaml"), *words])[0]
+
+
+def check_recipe_name(run: Path, name: str) -> None:
+    from poet.data.own import check_name
+
+    check_name(run, ROOT / "configs", name)
 
 
 def choose_recipe(recipe: Path, run: Path, texts: "DataOptions", save_as: str | None) -> Path:

@@ -9,7 +9,7 @@ It knows the data of a run and the files of a recipe. It does not know models or
 import re
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import yaml
 
@@ -64,23 +64,42 @@ def write_recipe(template: Path, run: Path, options: DataOptions) -> str:
     return "\n".join([found, f"Chosen for these texts, and written to {folder}:", *shown])
 
 
-def save_recipe(run: Path, configs: Path, name: str) -> Path:
-    """Copies the recipe of a run to `configs`/NAME. Its run is then runs/NAME.
+def check_name(run: Path, configs: Path, name: str) -> None:
+    """Checks a name for `save_recipe` before the data are made, which may take long.
 
     Raises:
-        UserError: The name is no folder name, or a recipe has it already.
+        UserError: The name is no folder name, or another recipe has it already.
     """
     if not re.fullmatch(r"\w[\w.-]*", name):
         raise UserError(f"{name} cannot be the name of a recipe. Use letters, digits, - and _.")
-    target = configs / name
+    if (configs / name).exists() and not (run / "recipe").exists():
+        _refuse_name(configs / name)
+
+
+def save_recipe(run: Path, configs: Path, name: str) -> Path:
+    """Copies the recipe of a run to `configs`/NAME. Its run is then runs/NAME.
+
+    A command that was interrupted finds its own copy there, and leaves it.
+
+    Raises:
+        UserError: Another recipe has this name.
+    """
+    target, texts = configs / name, {}
+    for path in (run / "recipe").glob("*.yaml"):
+        numbers = {"output_dir": (f"runs/{name}/{path.stem}", "")}
+        texts[path.name] = _fill(path.read_text(encoding="utf-8"), numbers)
     if target.exists():
-        raise UserError(f"{target} exists already. Choose another name for --save_recipe.")
+        if texts != {path.name: path.read_text(encoding="utf-8") for path in target.iterdir()}:
+            _refuse_name(target)
+        return target
     with replacing_folder(target) as partial:
-        for path in (run / "recipe").glob("*.yaml"):
-            text = path.read_text(encoding="utf-8")
-            numbers = {"output_dir": (f"runs/{name}/{path.stem}", "")}
-            (partial / path.name).write_text(_fill(text, numbers), encoding="utf-8")
+        for file, text in texts.items():
+            (partial / file).write_text(text, encoding="utf-8")
     return target
+
+
+def _refuse_name(target: Path) -> NoReturn:
+    raise UserError(f"{target} exists already. Choose another name for --save_recipe.")
 
 
 def measure_rows(run: Path, share: float) -> Lengths:

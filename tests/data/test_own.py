@@ -150,6 +150,11 @@ def test_a_saved_recipe_has_its_own_run_and_replaces_none(tmp_path, texts):
     assert "output_dir: runs/mine/sft\n" in (folder / "sft.yaml").read_text(encoding="utf-8")
     data = yaml.safe_load((folder / "data.yaml").read_text(encoding="utf-8"))
     assert data == {"corpus": texts("couplets"), "min_couplets": 1}
+    assert own.save_recipe(tmp_path / "run", tmp_path, "mine") == folder  # the same command again
+    (folder / "sft.yaml").write_text("max_steps: 1\n", encoding="utf-8")
+    with pytest.raises(UserError, match="exists already"):
+        own.save_recipe(tmp_path / "run", tmp_path, "mine")
     for name in ("mine", "../x", ".hidden"):
         with pytest.raises(UserError, match=r"exists already|cannot be the name"):
-            own.save_recipe(tmp_path / "run", tmp_path, name)
+            own.check_name(tmp_path / "new", tmp_path, name)
+    own.check_name(tmp_path / "run", tmp_path, "mine")  # it may be this run's own copy
