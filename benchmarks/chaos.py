@@ -32,6 +32,8 @@ RESULTS = ROOT / "benchmarks" / "results" / "chaos.json"
 PAGE = ROOT / "docs" / "reliability.md"
 BEGIN, END = "<!-- chaos: begin -->\n", "<!-- chaos: end -->"
 UNDISTURBED = "undisturbed runs of train_pretrain"
+SAMPLE = ROOT / "poet" / "sample" / "poems.jsonl"
+POEMS = 200  # a run reads them all, so fewer are quicker
 VERDICTS = ("HARD_FAIL", "SILENT_DIVERGENCE", "LOST_WORK", "CONTROL_FAIL")
 STEP = r"(?:resuming from .*checkpoint-|already finished: .* \(step )(\d+)"
 
@@ -84,9 +86,12 @@ def main() -> None:
 
 def make_base(base: Path) -> None:
     """Makes the data, and the models that the later stages start from."""
+    base.mkdir(parents=True, exist_ok=True)
+    lines = SAMPLE.read_text(encoding="utf-8").splitlines(keepends=True)
+    (base / "poems.jsonl").write_text("".join(lines[:POEMS]), encoding="utf-8")
     environment = os.environ | {"PYTHONPATH": str(ROOT)}
     for words in (
-        f"run.py --recipe sample --stages data --output_dir {base}",
+        f"run.py --recipe sample --corpus {base}/poems.jsonl --stages data --output_dir {base}",
         command("pretrain", base),
         command("sft", base),
     ):
