@@ -9,8 +9,8 @@ help:  ## show this list
 # Without the mark `ready`, the last set-up was interrupted, and the environment is made again.
 .venv/ready: pyproject.toml constraints.txt
 	@python3 -c 'import sys; v = sys.version.split()[0]; \
-		sys.exit(sys.version_info < (3, 11, 5) and \
-		f"python3 is version {v}. Install Python 3.11.5 or newer.")'
+		sys.exit(sys.version_info < (3, 11) and \
+		f"python3 is version {v}. Install Python 3.11 or newer.")'
 	python3 -m venv $(if $(wildcard .venv/ready),,--clear) .venv
 	.venv/bin/pip install -q -c constraints.txt -e ".[dev]"
 	touch .venv/ready

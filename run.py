@@ -45,7 +45,7 @@ def main() -> int:
     show_rows(recipe, run)
     stages = with_data(options.stages, run)
     console.heading(2, 5, "Configuration: the model and its training")
-    print(describe_configuration(recipe, run, options.minutes), flush=True)
+    print(describe_configuration(recipe, run, options.minutes, options.plain), flush=True)
     minutes = split_minutes(options.minutes, stages)
     for stage, info in JOURNEY.items():
         if stage in stages:
@@ -189,7 +189,9 @@ def show_rows(recipe: Path, run: Path) -> None:
     print(f"\n{show_data(run, length)}", flush=True)
 
 
-def describe_configuration(recipe: Path, run: Path, minutes: float | None) -> str:
+def describe_configuration(
+    recipe: Path, run: Path, minutes: float | None, plain: bool = False
+) -> str:
     """Returns the size of the model, where its parameters are, and the length of pretraining."""
     if start_model(recipe):
         return f"This recipe aligns a model that is already fine-tuned: {start_model(recipe)}."
@@ -204,6 +206,7 @@ def describe_configuration(recipe: Path, run: Path, minutes: float | None) -> st
     from poet.training.options import PretrainOptions
 
     options, numbers = recipe_numbers(PretrainOptions, recipe / "pretrain.yaml")
+    options.plain |= plain
     vocabulary = len(make_tokenizer(run, options.n_positions))
     parts = size.parameters(options, vocabulary)
     total = sum(parts.values())

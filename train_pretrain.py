@@ -24,10 +24,11 @@ def main() -> None:
     from poet.data import blocks
     from poet.data.run_data import load_stage
     from poet.training.callbacks import ShowSample
+    from poet.training.sampled_steps import SampledSteps
     from poet.training.stage import Stage
     from poet.training.trainer import PoetTrainerMixin
 
-    class Pretrainer(PoetTrainerMixin, Trainer):
+    class Pretrainer(SampledSteps, PoetTrainerMixin, Trainer):
         """transformers.Trainer with the corrections of poet/training/trainer.py."""
 
     if options.minutes is not None:
@@ -43,6 +44,7 @@ def main() -> None:
     # Data: all poems as one long text, cut into blocks of `length` tokens.
     rows = load_stage(stage.run_folder, "pretrain", streaming=options.streaming)
     if options.streaming:
+        ids = blocks.encode_rows(rows["train"].take(1000), tokenizer)  # a sample of the text
         train_blocks = blocks.stream_blocks(rows["train"], tokenizer, length)
     else:
         ids = blocks.encode_rows(rows["train"], tokenizer)
@@ -73,7 +75,7 @@ def main() -> None:
         for block in model.transformer.h:
             torch.nn.init.zeros_(block.attn.c_proj.weight)
             torch.nn.init.zeros_(block.mlp.c_proj.weight)
-    stage.prepare_model(model, tokenizer)
+    stage.prepare_model(model, tokenizer, ids)
 
     if not stage.begin():
         return

@@ -133,7 +133,7 @@ def read_log(folder: Path) -> Log:
     from poet.training.checkpoints import log_history
 
     history = log_history(folder)
-    logs = [log for log in history if "seconds" in log and "loss" in log]
+    logs = [log for log in history if "seconds" in log and ("loss" in log or "sampled_loss" in log)]
     logs = logs[len(logs) // 4 :]  # the first steps compile
     step_seconds = [
         (later["seconds"] - earlier["seconds"]) / (later["step"] - earlier["step"])

@@ -1,7 +1,7 @@
 """Measures the cost of Trainer: ten steps of Trainer and ten steps of a bare loop take turns.
 
     python benchmarks/overhead.py --config configs/tang/pretrain.yaml --max_steps 100 \\
-        --output_dir runs/tang/overhead
+        --sampled_vocabulary 0 --output_dir runs/tang/overhead
 
 It runs train_pretrain.py in this process and takes its options. It needs a recipe with
 `muon_learning_rate`, and a CPU. The two loops take turns because the speed of the machine changes
@@ -138,6 +138,8 @@ def main() -> None:
             f"the bare loop needs a CPU and more than {least} steps. Pass --max_steps, and "
             "--use_cpu true on a machine with a GPU."
         )
+    if options.sampled_vocabulary:
+        raise UserError("the bare loop scores all characters. Pass --sampled_vocabulary 0.")
     if "output_dir" not in given():
         raise UserError(
             "--output_dir is missing. Pass a folder next to the run's data, such as "

@@ -111,7 +111,7 @@ def test_resuming_executes_no_pickle(canary, tmp_path):
         report_to="none",
         disable_tqdm=True,
     )
-    stage = SimpleNamespace(name="pretrain", options=PretrainOptions())
+    stage = SimpleNamespace(name="pretrain", options=PretrainOptions(), speedups=None)
     rows = Blocks(list(range(5, 261)) * 2, 16, 0)
     trainer = Resumer(random_model(tokenizer, 16), args, stage=stage, train_dataset=rows)
     trainer.train()

@@ -4,13 +4,14 @@ It knows which speed-up serves which stage. It does not know data.
 A plain run (`--plain`) never imports this file.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
 from transformers import PreTrainedModel, TrainingArguments
 
 from poet.speed import compile_cache, gelu, hardware, scoring
+from poet.speed.sampled_softmax import CannotSample, SampledVocabulary
 from poet.speed.versions import CannotPatch
 
 NO_COMPILER = "no working compiler with Python's headers; with one, training is a third faster"
@@ -24,11 +25,13 @@ class SpeedUps:
         on: the speed-ups that were really switched on.
         off: the speed-ups that could not be switched on, each with its reason.
         compiles_scoring: whether the loss over the vocabulary is compiled.
+        sampled: draws the characters that a step of pretraining scores.
     """
 
     on: list[str]
     off: list[str]
     compiles_scoring: bool = False
+    sampled: SampledVocabulary | None = None
 
     def describe(self) -> str:
         """Returns one line for the log and the model card."""
@@ -41,7 +44,13 @@ class SpeedUps:
 
 
 def apply_speedups(
-    model: PreTrainedModel, args: TrainingArguments, *, stage: str, compile_scoring: bool = False
+    model: PreTrainedModel,
+    args: TrainingArguments,
+    *,
+    stage: str,
+    compile_scoring: bool = False,
+    sampled_vocabulary: int = 0,
+    ids: Sequence[int] = (),
 ) -> SpeedUps:
     """Switches on the speed-ups of a stage, and returns what is really on.
 
@@ -51,6 +60,8 @@ def apply_speedups(
     Args:
         stage: pretrain, sft, author, dpo, grpo or distill.
         compile_scoring: whether the loss over the vocabulary should be compiled.
+        sampled_vocabulary: the number of characters that a step of pretraining scores. 0: all.
+        ids: the text that gives their frequencies.
     """
     on: list[str] = []
     off: list[str] = []
@@ -68,13 +79,14 @@ def apply_speedups(
             args.torch_compile = False
             args.torch_compile_backend = "no"  # accelerate reads only this one
             off.append(f"torch.compile ({NO_COMPILER})")
-    compiled = False
+    compiled, sampled = False, None
     if stage == "pretrain":
-        _speed_up_pretraining(model, args, on, off)
+        if _speed_up_pretraining(model, args, on, off) and sampled_vocabulary:
+            sampled = _sample_vocabulary(model, args, ids, sampled_vocabulary, on, off)
     elif on_cpu:
         compiled = compile_scoring and _can_compile_scoring(args, off)
         compiled = _speed_up_trl(stage, compiled, on, off)
-    return SpeedUps(on, off, compiled)
+    return SpeedUps(on, off, compiled, sampled)
 
 
 def choose_attention(model: PreTrainedModel, args: TrainingArguments) -> bool:
@@ -91,7 +103,8 @@ def choose_attention(model: PreTrainedModel, args: TrainingArguments) -> bool:
 
 def _speed_up_pretraining(
     model: PreTrainedModel, args: TrainingArguments, on: list[str], off: list[str]
-) -> None:
+) -> bool:
+    """Returns whether the model computes its own loss."""
     tiles = f"tiles of {scoring.TOKENS_PER_TILE} tokens"
     in_tiles = not args.bf16  # in bfloat16 the whole product is faster than tiles
     if in_tiles:
@@ -101,10 +114,12 @@ def _speed_up_pretraining(
             in_tiles = False
             off.append(f"loss in {tiles} ({reason})")
     name = f"loss without logits in {tiles}" if in_tiles else "loss without logits"
+    patched = True
     try:
         scoring.patch_forward_to_return_loss(model, in_tiles)
         on.append(name)
     except CannotPatch as reason:
+        patched = False
         off.append(f"{name} ({reason})")
     if args.torch_compile and args.use_cpu:  # uncompiled, it would take six kernels instead of one
         try:
@@ -112,6 +127,30 @@ def _speed_up_pretraining(
             on.append("GELU by a sigmoid")
         except CannotPatch as reason:
             off.append(f"GELU by a sigmoid ({reason})")
+    return patched
+
+
+def _sample_vocabulary(
+    model: PreTrainedModel,
+    args: TrainingArguments,
+    ids: Sequence[int],
+    size: int,
+    on: list[str],
+    off: list[str],
+) -> SampledVocabulary | None:
+    name = f"loss over {size:,} sampled characters"
+    try:
+        if args.device.type != "cpu":
+            raise CannotSample("it was measured on a CPU only")
+        if args.label_smoothing_factor:
+            raise CannotSample("label smoothing needs all characters")
+        tokens = args.per_device_train_batch_size * model.config.n_positions
+        sampled = SampledVocabulary(ids, model.config.vocab_size, size, tokens, args.seed)
+    except CannotSample as reason:
+        off.append(f"{name} ({reason})")
+        return None
+    on.append(name)
+    return sampled
 
 
 def _can_compile_scoring(args: TrainingArguments, off: list[str]) -> bool:

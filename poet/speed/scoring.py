@@ -1,6 +1,7 @@
 """Computes the loss over the vocabulary faster on a CPU.
 
-It knows the last layer and its loss. Losses change only by rounding.
+It knows the last layer and its loss. Losses change only by rounding, except with a sample of the
+vocabulary (sampled_softmax.py).
 The vocabulary has thousands of characters. The logits are therefore by far the largest tensor of
 a training step, and far larger than a processor's cache.
 """
@@ -39,6 +40,9 @@ def patch_forward_to_return_loss(
     add a matrix of zeros. The loss is the one that transformers computes for the `loss_type`
     ForCausalLM. It is the mean over the labels, or their sum divided by `num_items_in_batch`.
 
+    With `candidates` (a sample of the vocabulary), only these are scored. Each score is lowered by
+    its `log_chance`, and labels are places among the candidates.
+
     Args:
         in_tiles: whether torch's `linear_cross_entropy` scores `tokens_per_tile` tokens at a time,
             so that the logits never exist in full.
@@ -59,6 +63,8 @@ def patch_forward_to_return_loss(
         input_ids: Tensor | None = None,
         labels: Tensor | None = None,
         num_items_in_batch: Tensor | int | None = None,
+        candidates: Tensor | None = None,
+        log_chance: Tensor | None = None,
         **others: Any,
     ) -> Any:
         if labels is None:
@@ -66,7 +72,11 @@ def patch_forward_to_return_loss(
         outputs = model.base_model(input_ids, use_cache=False, **others)
         hidden = outputs.last_hidden_state  # (batch, positions, width)
         targets = F.pad(labels, (0, 1), value=-100)[:, 1:].flatten()  # (batch x positions,)
-        if in_tiles:
+        if candidates is not None and log_chance is not None:  # labels then count candidates
+            weight = model.lm_head.weight.index_select(0, candidates)  # (candidates, width)
+            logits = F.linear(hidden.flatten(0, 1), weight).float() - log_chance
+            total = F.cross_entropy(logits, targets, reduction="sum")
+        elif in_tiles:
             total = F.linear_cross_entropy(
                 hidden.flatten(0, 1),
                 model.lm_head.weight,

@@ -25,6 +25,9 @@ if TYPE_CHECKING:
     from poet.training.stage import Stage
 
 
+LOSSES = {"loss": "train loss", "sampled_loss": "sampled loss"}
+
+
 class ShowSample(TrainerCallback):
     """Lets the model write at each evaluation, prints the poem, and keeps it in samples.jsonl.
 
@@ -60,9 +63,10 @@ class ShowSample(TrainerCallback):
         earlier = self.path.read_text(encoding="utf-8") if self.path.is_file() else ""
         write_text(self.path, f"{earlier}{json.dumps(sample, ensure_ascii=False)}\n")
         facts = [f"step {state.global_step} of {state.max_steps}"]
-        train = next((log["loss"] for log in reversed(state.log_history) if "loss" in log), None)
-        if train is not None:
-            facts.append(f"train loss {train:.4f}")
+        for log in reversed(state.log_history):
+            if kinds := LOSSES.keys() & log.keys():
+                facts += [f"{LOSSES[key]} {log[key]:.4f}" for key in kinds]
+                break
         facts.append(f"held-out loss {loss:.4f}")
         if "eval_rewards/margins" in metrics:
             facts.append(f"reward margin {metrics['eval_rewards/margins']:.3f}")

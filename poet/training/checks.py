@@ -29,6 +29,7 @@ _AT_LEAST = {
     "dropout": 0,
     "adam_beta1": 0,
     "adam_beta2": 0,
+    "sampled_vocabulary": 0,
     "sampled_titles": 0,
     "corruptions": 0,
     "theme_fraction": 0,

@@ -18,7 +18,7 @@ from transformers.optimization import get_scheduler
 from poet.errors import UserError
 from poet.training import checkpoints, checks
 from poet.training.command_line import given
-from poet.training.options import PretrainOptions
+from poet.training.options import WHOLE_SHARE, PretrainOptions
 from poet.training.trainer import PoetTrainerMixin
 
 _WARM_UP = 3  # steps that compile
@@ -71,10 +71,28 @@ def row_for(shapes: list[dict[str, Any]], budget: float) -> dict[str, Any]:
     return {name: value for name, value in fitting[-1].items() if name != "teraflop"}
 
 
+class _Pace:
+    """The mean time of one kind of step. The first steps compile and do not count."""
+
+    def __init__(self):
+        self.steps, self.seconds = -_WARM_UP, 0.0
+
+    def add(self, seconds: float) -> None:
+        self.steps += 1
+        if self.steps > 0:
+            self.seconds += seconds
+
+    @property
+    def mean(self) -> float:
+        """The seconds per step, 0 if no step has been timed."""
+        return self.seconds / max(1, self.steps)
+
+
 class TrainByTheClock(TrainerCallback):
     """Sets `max_steps` and the schedule so that training ends after `minutes`.
 
-    Compilation and evaluation count.
+    Compilation and evaluation count. Steps with a sampled vocabulary are faster than others, so
+    the two kinds are timed apart.
 
     Args:
         trainer: Its `seconds_so_far()` includes the time before an interruption.
@@ -93,21 +111,26 @@ class TrainByTheClock(TrainerCallback):
 
     def on_train_begin(self, args, state, control, **kwargs):
         self.started_at, self.seconds_before = self.now(), self.trainer.seconds_so_far()
-        self.first_step, self.first_step_at = state.global_step + _WARM_UP, 0.0
-        self.evaluating = 0.0
+        self.first_step = state.global_step + _WARM_UP
+        self.step_ended_at, self.evaluating = self.started_at, 0.0
+        self.whole, self.sampled = _Pace(), _Pace()
+        self.whole_over_sampled = 1.0
+        # The last steps score all characters, so some of these steps are timed first.
+        self.trainer.first_sampled = self.first_step + _EVERY
         if self.planned is not None:
             state.max_steps = args.max_steps = self.planned
             self._replan(args, state)
 
     def on_step_end(self, args, state, control, **kwargs):
         step, now = state.global_step, self.now()
-        if step == self.first_step:
-            self.first_step_at, self.evaluating = now, 0.0
+        self.is_sampled = getattr(self.trainer, "is_sampled", False)  # only in pretraining
+        pace = self.sampled if self.is_sampled else self.whole
+        pace.add(now - self.step_ended_at - self.evaluating)
+        self.step_ended_at, self.evaluating = now, 0.0
         if step <= self.first_step or (step - self.first_step) % _EVERY:
             return control
-        seconds = (now - self.first_step_at - self.evaluating) / (step - self.first_step)
         left = self.budget - self.seconds_before - (now - self.started_at)
-        steps = step + max(0, int(left / seconds))
+        steps = step + max(0, int(self._steps_in(left, step)))
         # All processes must take the same number of steps: that of the first one.
         state.max_steps = args.max_steps = broadcast_object_list([steps])[0]
         self._replan(args, state)
@@ -116,6 +139,16 @@ class TrainByTheClock(TrainerCallback):
 
     def on_evaluate(self, args, state, control, metrics, **kwargs):
         self.evaluating += metrics.get("eval_runtime", 0.0)
+
+    def _steps_in(self, seconds: float, step: int) -> float:
+        """Returns the number of steps after `step` that take `seconds`."""
+        if not self.is_sampled:
+            return seconds / self.whole.mean
+        sampled = self.sampled.mean or self.whole.mean
+        if self.sampled.steps <= _EVERY:
+            self.whole_over_sampled = self.whole.mean / sampled
+        mean = (1 - WHOLE_SHARE) * sampled + WHOLE_SHARE * self.whole_over_sampled * sampled
+        return max((seconds + step * sampled) / mean - step, 0.0)
 
     def _replan(self, args: TrainingArguments, state: TrainerState) -> None:
         """Replaces the curve of the learning rate by that of the new number of steps."""

@@ -17,7 +17,13 @@ _MUON = (
 _MINUTES = "Train for this many minutes. Sets max_steps, and the learning rate ends at zero."
 _TEMPERATURE = "Sampling temperature that is saved with the checkpoint."
 _THEME = "Fraction of the prompts that are words from the poem instead of its title."
+_SAMPLED = (
+    "Number of characters that a step scores, instead of all. The last 15 % of the steps score "
+    "all. 0: all steps do."
+)
 _PLAIN = "Use transformers, TRL and PEFT without any of the speed-ups in poet/speed."
+
+WHOLE_SHARE = 0.15  # the last part of the steps, which scores the whole vocabulary
 
 
 def option(default: Any, text: str) -> Any:
@@ -42,6 +48,7 @@ class PretrainOptions:
         None, "Tokenizer to use. Default: a new one with one token per character of the corpus."
     )
     streaming: bool = option(False, "Read the text from disk during training.")
+    sampled_vocabulary: int = option(0, _SAMPLED)
     shapes: list[dict] = option(
         [],
         "For --minutes: options to use from a budget of 10^12 operations (`teraflop`) on. "

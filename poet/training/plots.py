@@ -14,6 +14,7 @@ from matplotlib.layout_engine import ConstrainedLayoutEngine
 
 from poet.files import replacing
 
+_SAMPLED = "train, sampled vocabulary"  # lower than the loss over all characters
 BLUE, ORANGE, GREY = "#2b6cb0", "#dd6b20", "#718096"
 
 
@@ -60,19 +61,12 @@ def layout() -> ConstrainedLayoutEngine:
 
 def draw_panel(axes: Axes, log_history: list[dict], key: str, label: str) -> None:
     """Draws the values of one key of a log history over the steps."""
-    steps, values = series(log_history, key)
-    if len(values) > 100:  # a noisy curve is drawn pale, with its running mean on top
-        axes.plot(steps, values, color=BLUE, alpha=0.25, linewidth=0.8)
-        values = _running_mean(values, len(values) // 50)
-    if steps:
-        axes.plot(
-            steps,
-            values,
-            color=BLUE,
-            linewidth=1.6,
-            marker="." if len(steps) == 1 else "",
-            label="train",
-        )
+    is_empty = not any(
+        [
+            _draw_training(axes, series(log_history, f"sampled_{key}"), GREY, _SAMPLED),
+            _draw_training(axes, series(log_history, key), BLUE, "train"),
+        ]
+    )
     eval_steps, eval_values = series(log_history, f"eval_{key}")
     if eval_steps:
         last = f"evaluation, {eval_values[-1]:.3f} at the end"
@@ -86,7 +80,7 @@ def draw_panel(axes: Axes, log_history: list[dict], key: str, label: str) -> Non
             label=last,
         )
         axes.legend(frameon=False, fontsize=9)
-    if not steps and not eval_steps:
+    elif is_empty:
         axes.text(0.5, 0.5, "nothing was logged", transform=axes.transAxes, ha="center", color=GREY)
     if key == "learning_rate":
         axes.ticklabel_format(axis="y", style="sci", scilimits=(-2, 2))
@@ -94,6 +88,20 @@ def draw_panel(axes: Axes, log_history: list[dict], key: str, label: str) -> Non
     axes.set_ylabel(label, fontsize=9, color=GREY)
     axes.margins(x=0.02, y=0.08)
     tidy(axes)
+
+
+def _draw_training(
+    axes: Axes, points: tuple[list[int], list[float]], color: str, label: str
+) -> bool:
+    """Draws a curve of training, and returns whether it has points."""
+    steps, values = points
+    if len(values) > 100:  # a noisy curve is drawn pale, with its running mean on top
+        axes.plot(steps, values, color=color, alpha=0.25, linewidth=0.8)
+        values = _running_mean(values, len(values) // 50)
+    if steps:
+        marker = "." if len(steps) == 1 else ""
+        axes.plot(steps, values, color=color, linewidth=1.6, marker=marker, label=label)
+    return bool(steps)
 
 
 def tidy(axes: Axes) -> None:

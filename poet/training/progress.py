@@ -70,6 +70,8 @@ class TrainingProgress(TrainerCallback):
             facts.append(f"reward {logs['reward']:.3f}")
         elif "loss" in logs:
             facts.append(f"loss {float(logs['loss']):.3f}")
+        elif "sampled_loss" in logs:  # lower, because it counts fewer characters
+            facts.append(f"sampled loss {float(logs['sampled_loss']):.3f}")
         tokens = self.trainer.tokens_trained - self.tokens_before
         if facts and tokens:
             speed = tokens / (time.perf_counter() - self.started_at)

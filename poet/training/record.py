@@ -63,7 +63,7 @@ def explain(there: dict, now: dict) -> str:
     both = (there.keys() & now.keys()) - _FREE_OPTIONS - {"given", "versions"}
     differing = [name for name in both if _differ(there[name], now[name], name in given)]
     added = set(now.get("given", ())) & now.keys() - there.keys() - _FREE_OPTIONS
-    names = sorted([*differing, *added])
+    names = sorted([*differing, *(name for name in added if now[name])])  # 0: as it was before
     if not names:
         return ""
     changes = [text for name in names for text in _changes(name, there.get(name), now.get(name))]

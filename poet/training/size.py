@@ -1,6 +1,6 @@
 """Computes the size of a GPT-2 and the cost of its training, before the model is built."""
 
-from poet.training.options import PretrainOptions
+from poet.training.options import WHOLE_SHARE, PretrainOptions
 
 _SHARE_OF_MATMUL_SPEED = 0.5  # measured by benchmarks/bench.py for the recipe `tang`
 _SECONDS_PER_STEP = 0.04  # of a step that has almost no products, as in the recipe `sample`
@@ -21,14 +21,14 @@ def parameters(options: PretrainOptions, vocabulary: int) -> dict[str, int]:
     return counts
 
 
-def operations_per_token(options: PretrainOptions, vocabulary: int) -> int:
-    """Returns the operations of forward and backward pass per token.
+def operations_per_token(options: PretrainOptions, scored: float) -> float:
+    """Returns the operations of forward and backward pass per token, with `scored` characters.
 
     A matrix of n parameters takes 6 n operations (Kaplan et al., arXiv:2001.08361). Attention
     multiplies each token with all others of its block, twice.
     """
     width, layers = options.n_embd, options.n_layer
-    matrices = layers * 12 * width**2 + vocabulary * width
+    matrices = layers * 12 * width**2 + scored * width
     attention = 2 * layers * options.n_positions * width
     return 6 * (matrices + attention)
 
@@ -38,6 +38,9 @@ def training_seconds(
 ) -> float:
     """Returns an estimate of the time of a training, from the speed of matrix products."""
     tokens = steps * batch * options.n_positions
-    operations = operations_per_token(options, vocabulary) * tokens
+    scored = float(vocabulary)
+    if 0 < options.sampled_vocabulary <= vocabulary / 2 and not options.plain:
+        scored = (1 - WHOLE_SHARE) * options.sampled_vocabulary + WHOLE_SHARE * vocabulary
+    operations = operations_per_token(options, scored) * tokens
     products = operations / (matmul_gflops * 1e9 * _SHARE_OF_MATMUL_SPEED)
     return products + steps * _SECONDS_PER_STEP

@@ -5,7 +5,7 @@ and trains from the last whole checkpoint. It does not know how a loss is comput
 """
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -141,8 +141,15 @@ class Stage:
         self.base_model = checkpoints.hub_id_of(path)
         return model, tokenizer
 
-    def prepare_model(self, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> None:
+    def prepare_model(
+        self,
+        model: PreTrainedModel,
+        tokenizer: PreTrainedTokenizerBase,
+        ids: Sequence[int] = (),
+    ) -> None:
         """Gives the model its generation defaults and, unless --plain, the speed-ups.
+
+        `ids` is the text of pretraining, or a part of it.
 
         A reference model is a copy of a prepared model: both then round in the same way.
         """
@@ -165,7 +172,12 @@ class Stage:
             from poet.speed.apply import apply_speedups
 
             self.speedups = apply_speedups(
-                model, self.args, stage=self.name, compile_scoring=self._compile_scoring()
+                model,
+                self.args,
+                stage=self.name,
+                compile_scoring=self._compile_scoring(),
+                sampled_vocabulary=getattr(self.options, "sampled_vocabulary", 0),
+                ids=ids,
             )
 
     def _compile_scoring(self) -> bool:

@@ -29,6 +29,15 @@ def test_curves_go_through_the_logged_values(saved_figures, tmp_path: Path) -> N
         assert image.size == (1300, 832)
 
 
+def test_losses_over_a_sampled_vocabulary_have_a_curve_of_their_own(saved_figures, tmp_path):
+    logged = [{"sampled_loss": 4.0, "step": 1}, {"sampled_loss": 3.9, "step": 2}]
+    logged += [{"loss": 4.5, "step": 3}, {"eval_loss": 4.4, "step": 3}]
+    plots.draw_curves(logged, tmp_path / "curves.png")
+    axes = saved_figures[0].axes[0]
+    assert lines(axes) == [([1, 2], [4.0, 3.9]), ([3], [4.5]), ([3], [4.4])]
+    assert axes.get_legend().get_texts()[0].get_text() == "train, sampled vocabulary"
+
+
 def test_a_stage_without_rewards_has_two_panels(saved_figures, tmp_path: Path) -> None:
     plots.draw_curves(history("sft"), tmp_path / "curves.png")
     assert [axes.get_ylabel() for axes in saved_figures[0].axes] == ["loss", "learning rate"]

@@ -77,7 +77,7 @@ def test_a_failed_save_of_the_first_process_ends_the_others(tmp_path):
         tokenizer = build_tokenizer("春夜", 8)
         args = arguments(tmp_path, max_steps=1, save_steps=1, disable_tqdm=True)
         rows = [{"input_ids": [1, 2, 3], "labels": [1, 2, 3]}] * 40
-        stage = SimpleNamespace(name="pretrain", options=PretrainOptions(muon_learning_rate=None))
+        stage = SimpleNamespace(name="pretrain", options=PretrainOptions(), speedups=None)
         trainer = Pretrainer(random_model(tokenizer, 8), args, stage=stage, train_dataset=rows)
         if rank() == 0:
             trainer._save_optimizer_and_scheduler = fail

@@ -44,11 +44,12 @@ QUIET = {
 QUIET |= {"logging_steps": 1, "logging_nan_inf_filter": False, "learning_rate": 1e-2}
 
 
-def stage(name: str = "pretrain", muon_learning_rate: float | None = None) -> SimpleNamespace:
+def stage(
+    name: str = "pretrain", muon_learning_rate: float | None = None, speedups=None
+) -> SimpleNamespace:
     """Returns the attributes of a stage that a trainer reads."""
-    return SimpleNamespace(
-        name=name, options=PretrainOptions(muon_learning_rate=muon_learning_rate)
-    )
+    options = PretrainOptions(muon_learning_rate=muon_learning_rate)
+    return SimpleNamespace(name=name, options=options, speedups=speedups)
 
 
 class Pretrainer(PoetTrainerMixin, Trainer):
