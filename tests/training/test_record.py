@@ -89,6 +89,13 @@ def test_an_option_that_was_given_is_no_matter_of_an_upgrade():
     assert "weight_decay None there, 0.1 now" in explain(earlier, record("--weight_decay", "0.1"))
 
 
+def test_a_run_of_before_a_new_option_goes_on_without_it():
+    earlier = record()
+    del earlier["sampled_vocabulary"]
+    assert explain(earlier, record("--sampled_vocabulary", "0")) == ""
+    assert explain(earlier, record("--sampled_vocabulary", "1024"))
+
+
 def test_records_without_versions_still_count():
     earlier = record()
     for key in ("versions", "given", "activation_checkpointing"):
