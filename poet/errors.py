@@ -20,7 +20,9 @@ _LONGEST = 2_000  # characters of a message, whatever it quotes
 # How gloo and NCCL say that the process at the other end is gone.
 _LOST_PROCESS = "closed by peer|reset by peer|remote process exited"
 
-_DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO)
+_FULL = (errno.ENOSPC, errno.EDQUOT)
+_FORBIDDEN = (errno.EACCES, errno.EPERM, errno.EROFS)
+_DISK_ERRORS = (*_FULL, errno.EFBIG, errno.EROFS, errno.EIO)
 # Errors of safetensors, tokenizers, torch and compilers, which are no OSError.
 _DISK_MESSAGES = "PytorchStreamWriter|inline_container|No space left on device|quota exceeded"
 FREE_SPACE = "Free some space, then run the command again."
@@ -100,19 +102,39 @@ def end_interrupted() -> NoReturn:
 
 def disk_error(error: BaseException) -> str | None:
     """Returns the reason if an error says that the disk is full or broken, else None."""
-    code = getattr(error, "errno", None)
-    if match := re.search(r"os error (\d+)", str(error)):
-        code = int(match[1])
+    code = _code(error)
     if code in _DISK_ERRORS:
         return os.strerror(code)
     return first_line(error) if re.search(_DISK_MESSAGES, str(error)) else None
 
 
+def _code(error: BaseException) -> int:
+    """Returns the number of a system error, or 0. Libraries in Rust put it into their message."""
+    match = re.search(r"os error (\d+)", str(error))
+    return int(match[1]) if match else getattr(error, "errno", None) or 0
+
+
+def cannot_write(path: Any, error: BaseException, advice: str = "") -> str:
+    """Returns the message for a failed write.
+
+    Args:
+        advice: What to do. By default, it depends on the error.
+    """
+    reason = disk_error(error) or getattr(error, "strerror", None) or first_line(error)
+    if not advice:
+        advice = "Remove the cause, then run the command again."
+        if _code(error) in _FORBIDDEN:
+            advice = "Pass another --output_dir."
+        elif _code(error) in _FULL or re.search(_DISK_MESSAGES, str(error)):
+            advice = FREE_SPACE
+    return f"cannot write {path}: {reason}. {advice}"
+
+
 def end_after_disk_error(error: Exception) -> None:
     """Exits if the disk is full or broken. Only some writers can say what is to be done then."""
-    if reason := disk_error(error):
+    if disk_error(error):
         file = getattr(error, "filename", None) or "a file"
-        print(f"error: cannot write {file}: {reason}. {FREE_SPACE}", file=sys.stderr)
+        print(f"error: {cannot_write(file, error)}", file=sys.stderr)
         close_stdout()  # the full disk may be that of `> poems.txt`
         sys.exit(2)
 

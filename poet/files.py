@@ -14,9 +14,14 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
 
-from poet.errors import FREE_SPACE, UserError, disk_error, shorten
+from poet.errors import UserError, cannot_write, disk_error, shorten
 
 ANOTHER_FOLDER = "Pass another --output_dir, or delete that folder."
+_OTHER_SUMS = {  # sums mean nothing to a reader
+    "fingerprint": "it was made from other texts",
+    "preference_code": "its preference had other code",
+    "model": "it started from another model",
+}
 _LOCKS: dict[Path, IO[str]] = {}  # a lock ends when its file is closed
 
 
@@ -113,13 +118,12 @@ def publish_files(source: Path, folder: Path, last: str) -> None:
 
 
 @contextmanager
-def refuse_disk_errors(path: Path, advice: str = FREE_SPACE) -> Iterator[None]:
+def refuse_disk_errors(path: Path, advice: str = "") -> Iterator[None]:
     """Turns an OSError inside the block into a UserError that names `path`."""
     try:
         yield
     except OSError as error:
-        reason = disk_error(error) or error.strerror or error
-        raise UserError(f"cannot write {path}: {reason}. {advice}") from error
+        raise UserError(cannot_write(path, error, advice)) from error
 
 
 def lock(folder: Path) -> None:
@@ -164,7 +168,9 @@ def lock(folder: Path) -> None:
 
 def difference(name: str, there: Any, now: Any) -> str:
     """Returns the words for an argument that a run was made with and that is another one now."""
-    return f"{name} {shorten(there, 100)} there, {shorten(now, 100)} now"
+    if ":" in name:  # a reward by the user, known by the sum of its code
+        return f"its reward {name} had other code"
+    return _OTHER_SUMS.get(name, f"{name} was {shorten(there, 100)}, is {shorten(now, 100)}")
 
 
 def refuse_another(folder: Path, there: dict, now: dict) -> None:

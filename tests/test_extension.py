@@ -98,7 +98,7 @@ def test_data_of_a_changed_preference_are_refused(user):
     user.write_module(user.home, "# a comment\n" + SPRING.replace("% 2", "%  2"))
     assert user.make_data() == made
     user.write_module(user.home, SPRING.replace("== 1", "== 0"))
-    with pytest.raises(UserError, match="holds another run .preference_code"):
+    with pytest.raises(UserError, match="holds another run .its preference had other code"):
         user.make_data()
     with pytest.raises(UserError, match="has changed since the data"):
         own_pairs.preference_of(user.run)

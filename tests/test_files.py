@@ -1,5 +1,6 @@
 """Files that are written whole, and folders of another run."""
 
+import errno
 import os
 import signal
 import subprocess
@@ -11,6 +12,7 @@ from helpers import ROOT
 
 from poet.errors import UserError
 from poet.files import lock, refuse_another, refuse_disk_errors, replacing, write_text
+from poet.training.checkpoints import writing
 
 
 def test_a_text_replaces_the_file(tmp_path):
@@ -29,19 +31,24 @@ def test_a_failed_write_keeps_the_old_file(tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["a.txt"]
 
 
-def test_a_disk_error_names_the_path_and_the_advice():
-    with (
-        pytest.raises(
-            UserError, match=r"^cannot write x: No space left on device\. Free some space"
-        ),
-        refuse_disk_errors(Path("x")),
-    ):
-        raise OSError(28, "No space left on device")
+@pytest.mark.parametrize(
+    ("code", "message"),
+    [
+        (errno.ENOSPC, r"No space left on device\. Free some space"),
+        (errno.EACCES, r"Permission denied\. Pass another --output_dir\."),
+        (errno.EROFS, r"Read-only file system\. Pass another --output_dir\."),
+        (errno.EIO, r"Input/output error\. Remove the cause, then run the command again\."),
+    ],
+)
+def test_a_failed_write_names_the_path_and_the_advice_that_fits(code, message):
+    for block in (refuse_disk_errors, writing):
+        with pytest.raises(UserError, match=f"^cannot write x: {message}"), block(Path("x")):
+            raise OSError(code, os.strerror(code))
 
 
 def test_another_run_is_refused_with_the_differences(tmp_path):
     refuse_another(tmp_path, {"seed": 1}, {"seed": 1})
-    with pytest.raises(UserError, match=r"\(rank None there, 8 now; seed 1 there, 2 now\)"):
+    with pytest.raises(UserError, match=r"\(rank was None, is 8; seed was 1, is 2\)"):
         refuse_another(tmp_path, {"seed": 1}, {"seed": 2, "rank": 8})
     with pytest.raises(UserError) as caught:
         refuse_another(tmp_path, {"author": "李" * 9_000}, {"author": ["杜"] * 9_000})

@@ -124,7 +124,7 @@ def test_a_report_of_an_earlier_run_stays(disk):
         f"errors.run(lambda: files.write_text(Path({str(path)!r}), 'new' * 99_999))"
     )
     done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True)
-    message = f"error: cannot write {path}: No space left on device. {files.FREE_SPACE}\n"
+    message = f"error: cannot write {path}: No space left on device. {errors.FREE_SPACE}\n"
     assert (done.returncode, done.stderr) == (2, message)
     assert path.read_text() == "old" and len(list(disk.folder.iterdir())) == 1
 
@@ -136,7 +136,7 @@ def test_poems_that_go_to_a_full_disk_give_one_message():
         done = subprocess.run(
             [sys.executable, "-c", program], cwd=ROOT, stdout=full, stderr=subprocess.PIPE
         )
-    message = f"error: cannot write a file: No space left on device. {files.FREE_SPACE}\n"
+    message = f"error: cannot write a file: No space left on device. {errors.FREE_SPACE}\n"
     assert (done.returncode, done.stderr.decode()) == (2, message)
 
 

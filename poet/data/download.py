@@ -37,7 +37,7 @@ TIMEOUT = 5  # seconds; a blocked network must not delay the second source for l
 _WAITS = (1, 4)  # seconds before the second and the third try
 _LONGEST_WAIT = 30  # seconds; a server may ask for hours
 _TEMPORARY = {408, 425, 429, 500, 502, 503, 504}  # answers after which another try may succeed
-_OTHER_CACHE = "Set POET_CACHE to a folder with room to write."
+_OTHER_CACHE = "Set POET_CACHE to another folder."
 
 
 class WrongChecksum(UserError):

@@ -72,7 +72,7 @@ def check_usable(source: Source, count: int) -> None:
     read = count + source.dropped.total()
     if source.shape == POEMS:
         if not count:
-            refuse_unusable(source.name, read, source.dropped)
+            refuse_unusable(source.name, source.dropped)
     elif count < 2:
         reasons = "".join(f", {n} {reason}" for reason, n in source.dropped.most_common())
         raise UserError(

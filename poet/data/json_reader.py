@@ -74,10 +74,8 @@ def _decode(raw: bytes, path: Path, line: int) -> str:
                 f"{path}, line {line}: the file ends inside a character, so it is cut. "
                 "Copy it again, or remove its last line."
             ) from error
-        guess, encoding = _guess_encoding(raw)
         raise UserError(
-            f"{path}, line {line}: not UTF-8 (byte 0x{raw[error.start]:02x}). "
-            f"If the file is {guess}, convert it with `iconv -f {encoding} -t UTF-8`."
+            f"{path}, line {line}: not UTF-8 (byte 0x{raw[error.start]:02x}). {_conversion(raw)}"
         ) from error
     if "\0" in text:
         line += text.count("\n", 0, text.index("\0"))
@@ -88,13 +86,13 @@ def _decode(raw: bytes, path: Path, line: int) -> str:
     return text
 
 
-def _guess_encoding(raw: bytes) -> tuple[str, str]:
-    """Returns the likely encoding of a row in words, and its name for `iconv`."""
+def _conversion(raw: bytes) -> str:
+    """Returns how to convert a row to UTF-8, from the encoding that it most likely has."""
     if raw[:2] in (b"\xff\xfe", b"\xfe\xff"):
-        return "UTF-16", "UTF-16"
+        return "Convert it with `iconv -f UTF-16 -t UTF-8`."
     if sum(byte > 0x7F for byte in raw[:10_000]) < 0.3 * len(raw[:10_000]):
-        return "Western European", "CP1252"
-    return "GB18030 or BIG5", "GB18030"
+        return "If the file is Western European, convert it with `iconv -f CP1252 -t UTF-8`."
+    return "Convert it with `iconv -f GB18030 -t UTF-8`, or with -f BIG5."
 
 
 def read_json(path: Path) -> Records:

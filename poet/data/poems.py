@@ -14,6 +14,13 @@ from typing import Any, NoReturn
 
 from poet.errors import UserError
 
+_NO_COUPLETS = "without couplets"
+_HALF_A_CHARACTER = "with half a character (a lone surrogate)"
+_ADVICE = {  # for the reasons that no option changes
+    _NO_COUPLETS: "Check the columns and the layout of the file.",
+    _HALF_A_CHARACTER: "Correct these characters.",
+}
+
 
 @dataclass(frozen=True, slots=True)
 class Poem:
@@ -75,7 +82,7 @@ def read_corpus(
     poems = list(usable_poems(fields, dropped, min_couplets, equal_couplets, forbidden))
     read = len(poems) + dropped.total()
     if not poems:
-        refuse_unusable(source, read, dropped)
+        refuse_unusable(source, dropped)
     return Corpus(poems, read, dict(dropped.most_common()), found.notes())
 
 
@@ -96,12 +103,13 @@ def usable_poems(
             yield poem
 
 
-def refuse_unusable(source: str, read: int, dropped: Counter[str]) -> NoReturn:
-    """Raises the UserError for a corpus without a usable poem."""
+def refuse_unusable(source: str, dropped: Counter[str]) -> NoReturn:
+    """Raises the UserError for a corpus without a usable poem, with advice for the main reason."""
     reasons = ", ".join(f"{count} {reason}" for reason, count in dropped.most_common())
+    main = max(dropped, key=lambda reason: dropped[reason], default=_NO_COUPLETS)
+    relax = "Try --min_couplets 1 --equal_couplets false --forbidden '', or check the columns."
     raise UserError(
-        f"{source}: none of its {read} poems is usable ({reasons}). "
-        "Relax --min_couplets, --equal_couplets or --forbidden, or check the columns."
+        f"{source} has no usable poem. Dropped: {reasons or 'none'}. {_ADVICE.get(main, relax)}"
     )
 
 
@@ -109,7 +117,7 @@ def _reason_to_drop(
     poem: Poem, min_couplets: int, equal_couplets: bool, forbidden: str
 ) -> str | None:
     if not poem.couplets:
-        return "without couplets"
+        return _NO_COUPLETS
     if len(poem.couplets) < min_couplets:
         return f"with fewer than {min_couplets} couplets"
     if equal_couplets and len(set(map(len, poem.couplets))) > 1:
@@ -119,7 +127,7 @@ def _reason_to_drop(
         if character in characters:
             return f"with {character}"
     if re.search("[\ud800-\udfff]", characters):  # JSON can hold one as "\ud840"; UTF-8 cannot
-        return "with half a character (a lone surrogate)"
+        return _HALF_A_CHARACTER
     return None
 
 

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from poet.errors import FREE_SPACE, UserError, disk_error
+from poet.errors import UserError, cannot_write, disk_error
 from poet.files import (
     is_partial,
     make_folder,
@@ -89,8 +89,12 @@ def refuse_another(folder: Path, record: dict) -> None:
     if not folder.is_dir():
         return
     is_a_run = (folder / _ARGUMENTS).is_file()
-    if not is_a_run and not all(map(_is_left_over, folder.iterdir())):
-        raise UserError(f"{folder} holds files of something else. Pass another --output_dir.")
+    foreign = [path.name for path in folder.iterdir() if not _is_left_over(path)]
+    if not is_a_run and foreign:
+        raise UserError(
+            f"{folder} holds {min(foreign)}, which this project did not make. "
+            "Pass another --output_dir."
+        )
     if is_a_run and has_result(folder) and (text := explain(arguments_of(folder), record)):
         raise UserError(f"{folder} holds another run {text}")
 
@@ -176,8 +180,7 @@ def writing(folder: Path) -> Iterator[None]:
     try:
         yield
     except Exception as error:
-        reason = error.strerror if isinstance(error, PermissionError) else disk_error(error)
-        if reason is None:
+        if not isinstance(error, PermissionError) and not disk_error(error):
             raise
         shutil.rmtree(folder / UNFINISHED, ignore_errors=True)
-        raise UserError(f"cannot write {folder}: {reason}. {FREE_SPACE}") from error
+        raise UserError(cannot_write(folder, error)) from error

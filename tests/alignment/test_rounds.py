@@ -52,5 +52,5 @@ def test_rounds_before_a_finished_last_round_are_not_repeated(tmp_path):
 def test_a_run_with_another_number_of_rounds_is_refused(tmp_path):
     finish(tmp_path / "dpo")
     (tmp_path / "dpo" / "_arguments.json").write_text('{"rounds": 2}', encoding="utf-8")
-    with pytest.raises(UserError, match="rounds 2 there, 3 now"):
+    with pytest.raises(UserError, match="rounds was 2, is 3"):
         list(rounds(Options(), training(tmp_path / "dpo")))

@@ -63,7 +63,7 @@ def test_without_rules_nothing_is_dropped(tmp_path):
 def test_no_usable_poem_is_an_error_with_the_reasons(tmp_path):
     with pytest.raises(
         UserError,
-        match="none of its 2 poems is usable .2 with fewer than 9 couplets.*--min_couplets",
+        match="has no usable poem. Dropped: 2 with fewer than 9 couplets. Try --min_couplets 1 ",
     ):
         read_corpus(write(tmp_path / "a.json", [RECORD, RECORD]), min_couplets=9)
 

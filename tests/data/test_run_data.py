@@ -192,11 +192,9 @@ def test_a_copy_of_the_corpus_is_the_same_run(tmp_path, corpus):
 def test_data_of_another_run_are_refused_and_kept(tmp_path, corpus):
     build_datasets(arguments("tang", corpus=corpus(60)), tmp_path)
     before = (tmp_path / "data" / "summary.json").read_bytes()
-    with pytest.raises(
-        UserError, match=r"holds another run \(seed 2024 there, 7 now\).*--output_dir"
-    ):
+    with pytest.raises(UserError, match=r"holds another run \(seed was 2024, is 7\).*--output_dir"):
         build_datasets(arguments("tang", corpus=corpus(60), seed=7), tmp_path)
-    with pytest.raises(UserError, match=r"holds another run \(fingerprint .*--output_dir"):
+    with pytest.raises(UserError, match=r"run \(it was made from other texts\).*--output_dir"):
         build_datasets(arguments("tang", corpus=corpus(61)), tmp_path)
     assert (tmp_path / "data" / "summary.json").read_bytes() == before
 
@@ -209,7 +207,7 @@ def test_data_from_before_an_option_existed_are_taken(tmp_path, corpus):
     del summary["made_from"]["author_column"], summary["made_from"]["copies_together"]
     path.write_text(json.dumps(summary), encoding="utf-8")
     assert build_datasets(args, tmp_path) == summary
-    with pytest.raises(UserError, match=r"\(copies_together None there, True now\)"):
+    with pytest.raises(UserError, match=r"\(copies_together was None, is True\)"):
         build_datasets(arguments("tang", corpus=corpus(60), copies_together=True), tmp_path)
 
 

@@ -19,7 +19,7 @@ def test_a_command_that_was_killed_before_its_record_was_whole_goes_on(tmp_path)
 def test_files_of_something_else_are_kept(tmp_path):
     (tmp_path / "notes.txt").write_text("mine", encoding="utf-8")
     (tmp_path / "._arguments.json.4711.part").touch()
-    with pytest.raises(UserError, match="holds files of something else"):
+    with pytest.raises(UserError, match=r"holds notes\.txt, which this project did not make"):
         claim(tmp_path, {"seed": 1})
     assert len(list(tmp_path.iterdir())) == 2
 
@@ -34,7 +34,7 @@ def test_a_run_without_a_checkpoint_has_nothing_to_lose(tmp_path):
     claim(folder, {"seed": 2})
     (folder / "checkpoint-2").mkdir()
     for refuse in (refuse_another, claim):
-        with pytest.raises(UserError, match=r"another run \(seed 2 there, 3 now\)"):
+        with pytest.raises(UserError, match=r"another run \(seed was 2, is 3\)"):
             refuse(folder, {"seed": 3})
 
 

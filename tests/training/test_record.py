@@ -28,10 +28,10 @@ def test_the_same_command_goes_on():
 @pytest.mark.parametrize(
     ("option", "there"),
     [
-        ("--seed 1", "seed 0 there, 1 now"),
-        ("--n_layer 2", "n_layer 4 there, 2 now"),
-        ("--learning_rate 0.5", "learning_rate 5e-05 there, 0.5 now"),
-        ("--no_average_tokens_across_devices", "average_tokens_across_devices True there"),
+        ("--seed 1", "seed was 0, is 1"),
+        ("--n_layer 2", "n_layer was 4, is 2"),
+        ("--learning_rate 0.5", "learning_rate was 5e-05, is 0.5"),
+        ("--no_average_tokens_across_devices", "average_tokens_across_devices was True"),
     ],
 )
 def test_options_that_change_the_result_are_named(option, there):
@@ -75,7 +75,7 @@ def test_a_default_that_an_upgrade_changed_is_named_with_a_way_to_go_on():
     now = record()
     earlier = before(now, optim="adamw_torch", lr_scheduler_type="linear")
     text = explain(earlier, now)
-    assert "optim adamw_torch there, adamw_torch_fused now" in text
+    assert "optim was adamw_torch, is adamw_torch_fused" in text
     assert "The default changed with transformers 5.17.0 -> " in text
     assert "add `--optim adamw_torch`" in text
     assert explain(earlier, record("--optim", "adamw_torch")) == ""
@@ -86,7 +86,7 @@ def test_an_option_that_was_given_is_no_matter_of_an_upgrade():
     assert "Pass another --output_dir" in explain(earlier, record())
     earlier = before(record())
     del earlier["weight_decay"]
-    assert "weight_decay None there, 0.1 now" in explain(earlier, record("--weight_decay", "0.1"))
+    assert "weight_decay was None, is 0.1" in explain(earlier, record("--weight_decay", "0.1"))
 
 
 def test_a_run_of_before_a_new_option_goes_on_without_it():
@@ -102,6 +102,13 @@ def test_records_without_versions_still_count():
         del earlier[key]
     earlier["data"] = {"corpus": "elsewhere", "fingerprint": "a"}
     assert explain(earlier, record()) == "" and upgrades(earlier) == ""
-    assert "seed 0 there, 7 now" in explain(earlier, record("--seed", "7"))
+    assert "seed was 0, is 7" in explain(earlier, record("--seed", "7"))
     earlier["data"] = {"fingerprint": "b"}
-    assert "(fingerprint b there, a now)" in explain(earlier, record())
+    assert "(it was made from other texts)" in explain(earlier, record())
+
+
+def test_another_model_or_reward_is_named_in_words():
+    there, now = ({"model": sum_, "rules:spring": sum_} for sum_ in ("8c1", "1f2"))
+    assert explain(there, now).startswith(
+        "(it started from another model; its reward rules:spring had other code)"
+    )
