@@ -323,7 +323,7 @@ def _nearest(word: str, known: Iterable[str]) -> str:
 
 def _check_seed(seed: int | None) -> None:
     if seed is not None and not 0 <= seed < 2**63:
-        raise UserError(f"--seed is a number from 0 to 2**63 - 1, not {seed}")
+        raise UserError(f"--seed must be a number from 0 to 2**63 - 1, not {seed}")
 
 
 def _quiet() -> None:
@@ -400,9 +400,10 @@ def _check_chinese(options: argparse.Namespace, folder: str, vocabulary: Iterabl
     """
     given = [f"--{name}" for name in ("form", "theme") if getattr(options, name)]
     if given and not any(map(HAN.fullmatch, vocabulary)):
+        advice = "Leave --form out." if options.form else "Give a title instead."
         raise UserError(
             f"the model {folder} knows no Chinese characters, and {given[0]} is for Chinese poems. "
-            "Give a title without it."
+            f"{advice}"
         )
 
 
@@ -534,7 +535,9 @@ def _evaluate(options: argparse.Namespace) -> None:
         try:
             figures.draw_rates(rows, figure)
         except OSError as error:
-            raise UserError(f"cannot write the figure {figure}: {error.strerror}") from error
+            raise UserError(
+                f"cannot write the figure {figure}: {error.strerror}. Pass another --figure."
+            ) from error
 
 
 def _data_options(options: argparse.Namespace) -> "DataOptions | None":

@@ -127,9 +127,7 @@ def check_world_size(world_size: int) -> None:
     if requested > 1:
         raise UserError(
             f"accelerate launch was asked for {requested} processes and started one. "
-            "On a machine without GPUs, use "
-            f"`accelerate launch --multi_gpu --num_processes {requested} …` "
-            f"or `torchrun --nproc_per_node {requested} …`."
+            f"Without GPUs, use `torchrun --nproc_per_node {requested} …`."
         )
 
 

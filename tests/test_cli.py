@@ -119,7 +119,7 @@ def test_the_version_is_printed(poet):
     [
         (["wrote", "春"], "there is no command wrote. Did you mean write?"),
         (["write", "春", "--sed", "3"], "there is no option --sed. Did you mean --seed?"),
-        (["evaluate", "runs", "--seed", str(2**70)], "--seed is a number from 0 to"),
+        (["evaluate", "runs", "--seed", str(2**70)], "--seed must be a number from 0 to"),
         (["evaluate", "x", "--jsn"], "there is no option --jsn. Did you mean --json?"),
         (["write", "春", "夜"], "夜 is one word too many"),
         (["write"], "title"),

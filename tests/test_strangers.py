@@ -148,7 +148,7 @@ def test_no_code_that_a_checkpoint_names_is_executed(checkpoint, canary, monkeyp
         except UserError as error:
             assert "code" in str(error)
     change(checkpoint / "config.json", model_type="own")
-    with pytest.raises(UserError, match="code of its own"):
+    with pytest.raises(UserError, match="needs its own code"):
         load(checkpoint)
     assert not canary.exists()
 

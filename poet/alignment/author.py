@@ -71,15 +71,15 @@ def find_author(run: Path, name: str) -> AuthorSplit:
     split = _split_again(run, made_from, summary.get("split"))
     counts = Counter(poem.author for poem in chain(*split.parts) if poem.author)
     author = name.strip() if name.strip() in counts else script.to_traditional(name.strip())
+    if not counts:
+        raise UserError(f"{corpus} names no authors. Use another corpus.")
     if author not in counts:
-        nearest = _nearest_authors(author, counts)
-        hint = (
-            f"the nearest are {', '.join(nearest)}" if nearest else "its poems do not name authors"
-        )
-        raise UserError(f"there is no poem by {author} in {corpus}; {hint}")
+        similar = ", ".join(_similar_authors(author, counts))
+        raise UserError(f"no poem by {author} in {corpus}. Similar names: {similar}.")
     if counts[author] < MIN_POEMS:
+        poems = f"{counts[author]} poem{'s' if counts[author] > 1 else ''}"
         raise UserError(
-            f"{author} has {counts[author]} poems in {corpus}, and an adapter needs {MIN_POEMS}"
+            f"{author} has {poems} in {corpus}. Choose an author with at least {MIN_POEMS}."
         )
 
     fraction = made_from["held_out"]
@@ -100,14 +100,13 @@ def find_author(run: Path, name: str) -> AuthorSplit:
     )
     if not author_split.training or not author_split.held_out:
         raise UserError(
-            f"of the {counts[author]} poems by {author}, {len(author_split.training)} train and "
-            f"{len(author_split.held_out)} are held out; both are needed. "
-            "Choose an author with more poems"
+            f"{author} has {len(author_split.training)} poems to train on and "
+            f"{len(author_split.held_out)} held out. Choose an author with more poems."
         )
     return author_split
 
 
-def _nearest_authors(name: str, counts: Counter[str]) -> list[str]:
+def _similar_authors(name: str, counts: Counter[str]) -> list[str]:
     """Returns up to three names most similar to `name`; of equals, those with more poems first."""
 
     def similarity(other: str) -> tuple[float, int]:
@@ -120,13 +119,14 @@ def _split_again(run: Path, made_from: dict[str, Any], ratio: list[int] | None) 
     names = {field.name for field in fields(DataOptions)}
     arguments = DataOptions(**{key: made_from[key] for key in names & made_from.keys()})
     try:
-        if build.fingerprint_of(arguments) != made_from["fingerprint"]:
-            raise UserError("it has changed since")
-        return split_corpus(arguments, ratio)
+        if build.fingerprint_of(arguments) == made_from["fingerprint"]:
+            return split_corpus(arguments, ratio)
     except UserError as error:
-        raise UserError(
-            f"{run} was made from {arguments.corpus}, which names the authors: {error}"
-        ) from error
+        raise UserError(f"cannot read the authors of the poems in {run}: {error}") from error
+    raise UserError(
+        f"cannot read the authors from {arguments.corpus}: it has changed since {run} was made. "
+        "Make the data again in another folder."
+    )
 
 
 def find_author_of(adapter: Path) -> AuthorSplit | None:

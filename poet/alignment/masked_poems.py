@@ -51,9 +51,8 @@ def in_regulated_forms(rows: Dataset, max_lines: int = MAX_LINES) -> list[Poem]:
     ]
     if not regulated:
         raise UserError(
-            f"none of the {len(poems)} poems has the length of regulated verse. It has 5 or 7 "
-            f"characters per line, and 4, 8, 10 or more lines, here at most {max_lines}. "
-            "Distillation takes titles and forms from such poems. Use another corpus"
+            f"none of the {len(poems)} poems has 5 or 7 characters per line and 4, 8 or 10 to "
+            f"{max_lines} lines. Distillation needs such poems. Use another corpus."
         )
     return regulated
 

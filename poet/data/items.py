@@ -100,8 +100,7 @@ def _rows(source: Source, records: Records, options: DataOptions) -> Iterator[sh
     for place, record in records:
         if shapes.shape_of(record) != source.shape:
             raise UserError(
-                f"{place} does not have the columns of the first row. "
-                "All rows of a source must have one shape."
+                f"{place} has other columns than the first row. Use the same columns in all rows."
             )
         try:
             yield make_row(record, place)

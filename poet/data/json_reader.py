@@ -19,7 +19,7 @@ _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 _BINARY = {  # the first bytes of files that are often renamed
     b"\x1f\x8b": "a gzip file. Unpack it with `gunzip`.",
     b"PK\x03\x04": "a zip archive, as .xlsx and .docx are. Unpack it, or save it as .csv or .txt.",
-    b"PAR1": "a Parquet file. Let its name end in .parquet.",
+    b"PAR1": "a Parquet file. Rename it to .parquet.",
     b"%PDF": "a PDF file. Save its text as .txt.",
     b"\xd0\xcf\x11\xe0": "an old Office file. Save it as .csv or .txt.",
 }
@@ -115,7 +115,7 @@ def read_json(path: Path) -> Records:
     data = _parse(text, path, 1)
     records = _records_in(data) if isinstance(data, dict) else data
     if not isinstance(records, list):
-        raise UserError(f"{path} holds {describe(records)}. A corpus is a list of poems.")
+        raise UserError(f"{path} holds {describe(records)}. It must hold a list of poems.")
     for number, record in enumerate(records, 1):
         yield f"{path}, poem {number}", record
 

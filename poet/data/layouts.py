@@ -5,7 +5,7 @@ A text file has one layout. Its first rows decide. These layouts are tried in th
     # 春曉                              poems under headings with #
     春眠不覺曉，處處聞啼鳥。
 
-    春曉:春眠不覺曉，處處聞啼鳥。       title and text in one row, parted by a tab, |, : or comma
+    春曉:春眠不覺曉，處處聞啼鳥。       title and text in one row, separated by a tab, |, : or comma
     春曉|孟浩然|春眠不覺曉，處處聞啼鳥。
 
     1. 春曉                             numbered poems: also 001, 一、, 第一首, 其一, IV, Sonnet 18
@@ -18,17 +18,17 @@ A text file has one layout. Its first rows decide. These layouts are tried in th
     孟浩然
     春眠不覺曉，處處聞啼鳥。
 
-    春曉                                poems parted by blank rows: with a title, with a blank row
-    春眠不覺曉，處處聞啼鳥。            after the title, or without titles
+    春曉                                poems separated by blank rows, with or without titles
+    春眠不覺曉，處處聞啼鳥。
 
     登鸛雀樓
     白日依山盡，黃河入海流。
 
-Other texts hold documents. Each paragraph is one, without a title.
+A blank row may follow a title. Other texts hold documents. Each paragraph is one, without a title.
 
 Chinese lines end in marks or have 4 to 7 characters, so titles can be told from them. In other
-languages the titles are shorter than the lines, or alone have capitals. It knows rows of text. It
-does not know files or columns.
+languages the titles are shorter than the lines, or only the titles have capitals. It knows rows of
+text. It does not know files or columns.
 """
 
 import itertools
@@ -153,7 +153,7 @@ def _unmarked_length(row: str) -> int:
 
 
 def _holds_poem(row: str) -> bool:
-    """Returns whether one row holds several sentences of verse, or lines parted by | or spaces."""
+    """Returns whether a row holds several sentences of verse, or lines with | or spaces between."""
     if is_line_of_poem(row) and len(re.findall("[。！？；.!?;]", row)) > 1:
         return True
     return row.count("|") > 1 or (4 <= _unmarked_length(row) <= 7 and len(row.split()) > 3)
@@ -393,7 +393,7 @@ class _Cells(NamedTuple):
         names = ["number"] * self.has_number + names + ["text"]
         separators = {"\t": "tabs", " ": "spaces", "\u3000": "spaces", ",": "commas"}
         separator = separators.get(self.separator, self.separator)
-        return f"a row per poem: {', '.join(names)}, parted by {separator}"
+        return f"a row per poem: {', '.join(names)}, separated by {separator}"
 
     def read(self, rows: Iterable[Row]) -> Records:
         for place, (row, *_) in _groups(rows, begins=bool):
@@ -478,7 +478,7 @@ def _are_titles_between(rows: list[str], is_line: IsLine) -> bool:
         return begins_and_ends_well
     if not begins_and_ends_well or any(length % 2 for length in poems):
         raise UserError(
-            "the titles cannot be told from the lines, which have no marks. "
+            "titles and lines look alike, because the lines have no marks. "
             "Put a blank line before each title."
         )
     return True
@@ -505,9 +505,9 @@ def _chinese_layout(head: list[str], is_line: IsLine) -> Layout:
     if not _has_title(blocks[0], is_line):
         lone = _share(lambda block: len(block) == 1, blocks) > 0.5
         if lone and statistics.mean(len(row) for block in blocks for row in block) > 40:
-            return Layout("documents, parted by blank rows", _read_documents)
+            return Layout("documents, separated by blank rows", _read_documents)
         return Layout(
-            "poems without titles, parted by blank rows",
+            "poems without titles, separated by blank rows",
             lambda rows: ((place, {"lines": block}) for place, block in _groups(rows, 1)),
         )
     headings = sum(_is_heading(block, is_line) for block in blocks)
@@ -516,7 +516,7 @@ def _chinese_layout(head: list[str], is_line: IsLine) -> Layout:
         name = "poems below a title and a blank row"
         return Layout(name, lambda rows: _read_below_headings(rows, is_line, stanzas))
     return Layout(
-        "poems that begin with a title, parted by blank rows",
+        "poems that begin with a title, separated by blank rows",
         lambda rows: _read_chinese_blocks(rows, is_line),
     )
 
@@ -560,13 +560,13 @@ def _other_layout(head: list[str]) -> Layout:
     blocks = _blocks_of(head)
     verse = [block for block in blocks if len(block) > 1]
     if not verse or _is_wrapped(verse):
-        return Layout("documents, parted by blank rows", _read_documents)
+        return Layout("documents, separated by blank rows", _read_documents)
     lone = [block for block in blocks if len(block) == 1]
     if len(blocks[0]) == 1 and _looks_like_title(blocks[0][0]) and len(lone) <= 2 * len(verse):
         name = "poems below a title and a blank row"
         return Layout(name, lambda rows: _read_below_titles(rows))
     if len(lone) > len(verse):
-        return Layout("documents, parted by blank rows", _read_documents)
+        return Layout("documents, separated by blank rows", _read_documents)
     gaps = [len(list(run)) for is_blank, run in itertools.groupby(head, lambda row: not row)
             if is_blank][: len(blocks) - 1]  # fmt: skip
     blanks, between = 1, "blank rows"
@@ -575,11 +575,11 @@ def _other_layout(head: list[str]) -> Layout:
         verse = [[row for row in block if row] for block in _blocks_of(head, 2)]
     if not _have_titles(verse):
         return Layout(
-            f"poems without titles, parted by {between}",
+            f"poems without titles, separated by {between}",
             lambda rows: ((place, {"lines": block}) for place, block in _groups(rows, blanks)),
         )
     return Layout(
-        f"poems that begin with a title, parted by {between}",
+        f"poems that begin with a title, separated by {between}",
         lambda rows: (
             (place, _titled(block, _never) if len(block) > 1 else {"lines": block})
             for place, block in _groups(rows, blanks)

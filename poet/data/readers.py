@@ -82,7 +82,7 @@ def read_hub(name: str) -> Records:
         splits = datasets.load_dataset(name)
     except Exception as error:  # the library has many kinds of errors, online and offline
         raise UserError(
-            f"{name} is neither a path here nor a data set that the Hub gives "
+            f"{name} is no path here, and the Hub did not give it "
             f"({shorten(first_line(error))}). Check the name and the connection, "
             "or download the data set and pass the file."
         ) from error
@@ -106,11 +106,11 @@ def _refuse_other_formats(row: str, path: Path) -> None:
     """Refuses a file whose first row shows that it is no plain text."""
     likely = ""
     if re.match(r'\{\s*"|\[\s*(\{|$)', row):
-        likely = "JSON. Let its name end in .jsonl if it has one object per line, else in .json"
+        likely = "JSON. Rename it to .jsonl if it has one object per line, else to .json"
     elif re.match("<(!doctype|html|\\?xml)", row, re.IGNORECASE):
         likely = "a web page. Save its text without the tags"
     names = re.split("[,;\t|]", row)
     if any(is_usual(n, "lines") for n in names) and any(is_usual(n, "title") for n in names):
-        likely = "a table. Let its name end in .csv"
+        likely = "a table. Rename it to .csv"
     if likely:
         raise UserError(f"{path} is not plain text. It looks like {likely}.")

@@ -41,14 +41,15 @@ def load_summary(output_dir: str | Path) -> dict[str, Any]:
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
-        raise UserError(
-            f"no data in {output_dir}. "
-            f"Run `python run.py --recipe R --stages data --output_dir {output_dir}`."
-        ) from error
+        raise UserError(f"no data in {output_dir}. {_how_to_make(output_dir)}") from error
     except ValueError as error:
         raise UserError(
-            f"{path} is broken ({error}). Remove {path.parent} and make it again."
+            f"{path} is broken ({error}). Remove {path.parent}. {_how_to_make(output_dir)}"
         ) from error
+
+
+def _how_to_make(run: str | Path) -> str:
+    return f"Run `python run.py --recipe RECIPE --stages data --output_dir {run}`."
 
 
 def left_out(output_dir: str | Path) -> dict[str, str]:
@@ -92,8 +93,9 @@ def _refuse_broken(folder: Path) -> Iterator[None]:
     try:
         yield
     except (OSError, pyarrow.ArrowException) as error:
+        data = folder.parent
         raise UserError(
-            f"{folder} is broken ({error}). Remove {folder.parent} and make it again."
+            f"{folder} is broken ({error}). Remove {data}. {_how_to_make(data.parent)}"
         ) from error
 
 

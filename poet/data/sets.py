@@ -90,7 +90,8 @@ def _use_whole(stage: str, source: Source, options: DataOptions, sets: Sets) -> 
             return sets.leave_out(stage, reason)
     if len(items) < 2:
         raise UserError(
-            f"{source.name}: {len(items)} usable text is too few: one more is held out."
+            f"{source.name}: {len(items)} usable text. "
+            "At least 2 are needed, because one is held out."
         )
     if (stage, source.shape) not in ROW:
         return sets.leave_out(stage, MISSING[stage])
@@ -232,7 +233,7 @@ def _pairs(
     if len(pairs) >= 2:
         return pairs, ""
     if all_pairs := len(pairs) + sets.identical_pairs:
-        found = f"{len(pairs)} of {all_pairs} pairs have two different poems"
+        found = f"{'only 1' if pairs else 'none'} of {all_pairs} pairs has two different poems"
     elif any(map(prefers, poems)):
         found = f"all poems are {sets.preference}"
     else:
@@ -257,4 +258,4 @@ def form_pairs(
 def no_pairs(found: str) -> str:
     """Returns the reason why alignment is left out."""
     names = ", ".join(preferences.PREFERENCES)
-    return f"no pair can be formed: {found}. Choose another --preference: {names}."
+    return f"too few pairs can be formed: {found}. Choose another --preference: {names}."

@@ -110,7 +110,7 @@ def _messages(value: Any, role: str, place: str) -> list[Message]:
     if isinstance(value, str):
         return [{"role": role, "content": value.strip()}]
     if not isinstance(value, list) or not all(isinstance(message, dict) for message in value):
-        raise UserError(f"{place}: a prompt or an answer is a text or a list of messages.")
+        raise UserError(f"{place}: a prompt and an answer must each be text or a list of messages.")
     return [_message(message, place) for message in value]
 
 

@@ -119,7 +119,7 @@ def read_records(source: str, found: Found | None = None) -> Records:
             if not isinstance(record, dict):
                 raise UserError(
                     f"{place} is {describe(record)}. "
-                    "A record is an object with keys, like title and text."
+                    "It must be an object with keys, like title and text."
                 )
             yield place, record
         if is_empty:

@@ -52,7 +52,7 @@ def write_sets(options: DataOptions, folder: Path) -> Sets:
         UserError: A source cannot be read, or it has too few items for a stage.
     """
     if options.preference == "novel":
-        raise UserError("the preference novel holds all poems in memory. Leave streaming out.")
+        raise UserError("--preference novel keeps all poems in memory. Leave streaming out.")
     sources = {key: open_source(name, options) for key, name in options.sources().items()}
     sets = Sets(sources, rows={stage: ([], []) for stage in STAGES})
     common = common_source(sources)
@@ -176,7 +176,8 @@ def _write_stage(
                 f"{source.name}: {len(source.items)} {source.shape} are too few to stream. "
                 "Leave streaming out."
             )
-        sets.leave_out(stage, no_pairs(f"too few poems are or are not {sets.preference}"))
+        found = f"too few poems are {sets.preference}, or too few are not"
+        sets.leave_out(stage, no_pairs(found))
 
 
 def _rows_of(path: Path, stage: str, shape: str, preference: str, seed: int) -> list[Row]:

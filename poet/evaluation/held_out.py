@@ -111,8 +111,9 @@ def find_held_out(corpus: DataOptions | None, checkpoints: Sequence[str | Path])
     for checkpoint, run in zip(checkpoints, runs, strict=True):
         if _has_data(run) and _data_identity(run) != identity:
             raise UserError(
-                f"{checkpoints[0]} and {checkpoint} were trained on different data, so a poem "
-                "held out from one may have trained the other. Evaluate them in two commands."
+                f"{checkpoints[0]} and {checkpoint} were trained on different data, so the "
+                "held-out poems of one may be training poems of the other. "
+                "Evaluate them in two commands."
             )
     return load_from_run(runs[0])
 
@@ -135,8 +136,8 @@ def read_poems(path: str) -> tuple[list[str], Kind]:
         return poems, Kind(POEMS, found.code, found.name, found.script, verse=False)
     if not any(map(LINE_END.search, poems)):
         raise UserError(
-            f"{path}: no line ends in ， or 。 or another mark, so no line can be found. "
-            "Add the marks at the ends of lines."
+            f"{path}: the text has no marks, such as ， or 。, so its lines cannot be found. "
+            "Add the marks."
         )
     return [_one_couplet_per_row(poem) for poem in poems], Kind(script=found.script)
 

@@ -128,8 +128,8 @@ def refuse_code(path: str | Path, error: Exception) -> None:
     """Raises a UserError if transformers would only load `path` with the code that is in it."""
     if "trust_remote_code" in str(error):
         raise UserError(
-            f"{path} names code of its own. This project never executes such code. Give a model "
-            "and a tokenizer that transformers knows."
+            f"{path} needs its own code. This project never runs such code. Give a model and a "
+            "tokenizer that transformers knows."
         ) from error
 
 
@@ -167,7 +167,7 @@ def generation_defaults(
     """
     check_sampling(temperature, top_k, top_p)
     if tokenizer.eos_token_id is None:
-        raise UserError("the tokenizer has no end mark (eos_token). A poem needs one to end.")
+        raise UserError("the tokenizer has no end mark (eos_token). Use a tokenizer that has it.")
     tags = {id for token, id in tokenizer.get_vocab().items() if token in SPECIAL_TOKENS}
     tags -= {tokenizer.eos_token_id}
     return GenerationConfig(

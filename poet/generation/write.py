@@ -140,8 +140,8 @@ def write_ids(
         if len(prompt) >= positions:
             text = title if isinstance(title, str) else title[-1]["content"]
             raise UserError(
-                f"the title {text[:20]}… is too long: its prompt takes {len(prompt)} tokens of "
-                f"the {positions} that the model holds. Shorten it, so that a poem has room."
+                f"the title {text[:20]}… is too long: its prompt takes {len(prompt)} tokens, and "
+                f"the model holds {positions}. Shorten it, so that a poem has room."
             )
     # Prompts of similar length share a batch, which saves padding.
     order = sorted(range(len(titles)), key=lambda i: len(prompts[i]))

@@ -54,10 +54,13 @@ RULES = {
         _WANG_LI + "2.2 律詩的韻",
     ),
     "仄收": ("an odd line after the first ends level", _WANG_LI + "2.3 律詩的平仄"),
-    "失替": ("the strict places do not alternate within the line", _WANG_LI + "2.3 律詩的平仄"),
+    "失替": (
+        "the tones at the even places of the line do not alternate",
+        _WANG_LI + "2.3 律詩的平仄",
+    ),
     "失對": ("the two lines of a couplet do not oppose each other", _WANG_LI + "2.3(3) 粘對"),
     "失黏": (
-        "the tones of the couplet before do not carry over to this one",
+        "the tone at place 2 differs from that of the line before",
         _WANG_LI + "2.3(3) 粘對",
     ),
     "孤平": (
@@ -78,8 +81,8 @@ RULES = {
         _WANG_LI + "2.3(6) 拗救",
     ),
     "拗不救": (
-        "the tone is oblique instead of level, and the next line is not level at the third place "
-        "from its end, which would rescue it",
+        "the tone is oblique instead of level, and no level tone at the third place from the end "
+        "of the next line rescues it",
         _WANG_LI + "2.3(6) 拗救",
     ),
     "小拗": (

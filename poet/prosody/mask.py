@@ -105,7 +105,8 @@ class FormLogitsProcessor(LogitsProcessor):
         for mark in (_COMMA, _STOPS[0], "\n"):
             if mark not in self.ids:
                 raise UserError(
-                    f"{request.label} needs the mark {mark!r}, which the model's vocabulary lacks"
+                    f"{request.label} needs the mark {mark!r}, which the model's vocabulary lacks. "
+                    "Use another model."
                 )
         for part, characters in (
             ("acrostic", request.acrostic),
@@ -219,7 +220,7 @@ class FormLogitsProcessor(LogitsProcessor):
         if not (self.readings & self.certain[:, None]).any(0).all():
             raise UserError(
                 f"{request.label} needs level and oblique characters, but the model's vocabulary "
-                "lacks one of the two"
+                "lacks one of the two. Use another model."
             )
         first_line_tones = read_tones(request.first_line)
         if first_line_tones and first_line_tones[-1] == LEVEL and not request.rhyme:

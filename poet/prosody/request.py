@@ -169,7 +169,7 @@ def _read_lines(form: Form, number: int | None) -> int:
         )
     if number < form.min_lines or number % 2:
         raise UserError(
-            f"{form.label} has an even number of lines, at least {form.min_lines}, not {number}"
+            f"{form.label} needs an even number of lines, at least {form.min_lines}, not {number}"
         )
     return number
 

@@ -18,7 +18,7 @@ def check_version(library: str, tested: str) -> None:
     """Raises `CannotPatch` if the installed version is outside `tested`, such as ">=1.16,<1.17"."""
     installed = str(importlib.import_module(library).__version__)
     if not SpecifierSet(tested).contains(installed, prereleases=True):
-        raise CannotPatch(f"{library} {installed} is untested, tested is {tested}")
+        raise CannotPatch(f"{library} {installed} is not tested, only {tested} is")
 
 
 def check_names(owner: object, *names: str) -> None:

@@ -58,7 +58,7 @@ def check_options(options: Options, args: TrainingArguments) -> None:
     if options.muon_learning_rate is not None:
         for name in ("optim", "optim_args"):
             if getattr(args, name) != _default(args, name):
-                raise UserError(f"--{name} and --muon_learning_rate both choose an optimizer")
+                raise UserError(f"give --{name} or --muon_learning_rate, not both")
     if isinstance(options, SFTOptions):
         _check_author(options)
     if isinstance(options, PretrainOptions):
@@ -74,14 +74,11 @@ def check_options(options: Options, args: TrainingArguments) -> None:
 def _check_author(options: SFTOptions) -> None:
     if bool(options.author) != (options.lora_r > 0):
         raise UserError(
-            "--author and lora_r above 0 go together: python train_sft.py "
+            "--author and --lora_r above 0 need each other: python train_sft.py "
             "--config configs/tang/author.yaml --author 李白"
         )
     if options.author and options.muon_learning_rate is not None:
-        raise UserError(
-            "--muon_learning_rate does not work with --author: Muon trains whole matrices, and an "
-            "adapter holds two factors of each matrix"
-        )
+        raise UserError("--muon_learning_rate does not work with --author. Leave it out.")
 
 
 def check_shape(options: PretrainOptions) -> None:
@@ -94,7 +91,7 @@ def check_shape(options: PretrainOptions) -> None:
         )
     for row in options.shapes:
         if not isinstance(row, dict) or not isinstance(row.get("teraflop"), (int, float)):
-            raise UserError(f"shapes: {row} must be a table of options with a number `teraflop`")
+            raise UserError(f"shapes: {row} must hold options and a number teraflop")
 
 
 def _check_ranges(holder: Any) -> None:
@@ -109,10 +106,10 @@ def _check_ranges(holder: Any) -> None:
         if value(name) == math.inf:
             raise UserError(f"{name} must be a finite number, not {value(name)}")
         if (number := value(name)) is not None and not number >= least:
-            raise UserError(f"{name} is at least {least}, not {number}")
+            raise UserError(f"{name} must be at least {least}, not {number}")
     for name, most in _AT_MOST.items():
         if (number := value(name)) is not None and number > most:
-            raise UserError(f"{name} is at most {most}, not {number}")
+            raise UserError(f"{name} must be at most {most}, not {number}")
     for name, bound in _BELOW.items():
         if (number := value(name)) is not None and number >= bound:
             raise UserError(f"{name} must be below {bound}, not {number}")
@@ -124,8 +121,8 @@ def _check_ranges(holder: Any) -> None:
 def _check_library_options(stage: str, args: TrainingArguments) -> None:
     if args.hub_strategy != "end":
         raise UserError(
-            f"hub_strategy {args.hub_strategy.value} is not supported: only a finished stage is "
-            "pushed, which is `end`"
+            f"hub_strategy {args.hub_strategy.value} is not supported. "
+            "Use end: only a finished stage is pushed."
         )
     if args.save_only_model:
         raise UserError(
@@ -146,7 +143,7 @@ def _check_library_options(stage: str, args: TrainingArguments) -> None:
         )
     if args.train_sampling_strategy == "group_by_length" and stage in ("pretrain", "grpo"):
         raise UserError(
-            f"train_sampling_strategy group_by_length: the rows of {stage} have no lengths"
+            f"train_sampling_strategy group_by_length does not work for {stage}. Leave it out."
         )
     if getattr(args, "padding_free", False):
         raise UserError(
@@ -161,8 +158,8 @@ def _check_minutes(options: Options, args: TrainingArguments) -> None:
         raise UserError(f"minutes must be above 0, not {options.minutes}")
     if args.lr_scheduler_type in ("reduce_lr_on_plateau", "greedy"):
         raise UserError(
-            f"--minutes does not work with lr_scheduler_type {args.lr_scheduler_type.value}: it "
-            "has to plan the learning rate to the end"
+            f"--minutes does not work with lr_scheduler_type {args.lr_scheduler_type.value}. "
+            "Choose another, such as linear."
         )
     for name in ("logging_steps", "eval_steps", "save_steps"):
         if 0 < (getattr(args, name) or 0) < 1:
@@ -181,10 +178,10 @@ def _check_distillation(args: TrainingArguments) -> None:
     ):
         if getattr(args, name) != _default(args, name):
             raise UserError(
-                f"{name} {getattr(args, name)} has no effect: distillation has a loss of its own"
+                f"{name} {getattr(args, name)} does nothing in distillation. Leave it out."
             )
     if args.completion_only_loss is False:
-        raise UserError("completion_only_loss false: the teacher scores only the poem")
+        raise UserError("completion_only_loss must be true in distillation")
 
 
 def _default(args: TrainingArguments, name: str) -> Any:

@@ -54,7 +54,7 @@ def choose_shape(options: PretrainOptions, args: TrainingArguments) -> None:
         if holder is None:
             raise UserError(f"shapes: there is no option {name}")
         if not isinstance(row[name], (int, float)):
-            raise UserError(f"shapes: {name} is a number, not {row[name]}")
+            raise UserError(f"shapes: {name} must be a number, not {row[name]}")
         setattr(holder, name, row[name])
     try:
         checks.check_shape(options)

@@ -215,7 +215,7 @@ def _as_on_the_command_line(key: str, value: Any, kind: str, path: Path) -> Any:
     is_whole = kind in ("<class 'int'>", "int", "int | None", "typing.Optional[int]")
     if isinstance(value, float) and is_whole:
         if not value.is_integer():
-            raise UserError(f"{path}: {key} is a whole number, not {shorten(value)}")
+            raise UserError(f"{path}: {key} must be a whole number, not {shorten(value)}")
         return int(value)
     if kind.startswith("list[") and value is not None and not isinstance(value, (list, dict)):
         return [value]
@@ -233,4 +233,4 @@ def _expand_home(holder: Any) -> None:
 
 def _nearest(name: str, known: Iterable[str], prefix: str = "") -> str:
     near = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
-    return f"; the nearest is {prefix}{near[0]}" if near else ""
+    return f"; the nearest is {prefix}{near[0]}" if near else "; see --help"

@@ -64,7 +64,8 @@ class Stage:
         summary = run_data.load_summary(self.run_folder)
         self.data = summary["made_from"]
         if options.stage in summary.get("left_out", {}):
-            raise UserError(f"{self.run_folder} has no data: {summary['left_out'][options.stage]}")
+            reason = summary["left_out"][options.stage]
+            raise UserError(f"{self.run_folder} has no data for this stage. {reason}")
         self.sample_title = run_data.sample_title(self.run_folder)
         self.inputs: dict[str, Any] = {"data": self.data}  # the result depends on them
         self.record: dict[str, Any] = {}  # what the folder is claimed with
@@ -127,14 +128,14 @@ class Stage:
         ]
         if len(prompt) >= model.config.n_positions:
             raise UserError(
-                f"the prompt {shorten(self.sample_title)} leaves no room for an answer in the "
-                f"model's {model.config.n_positions} positions"
+                f"the prompt {shorten(self.sample_title)} fills the model's "
+                f"{model.config.n_positions} positions. Shorten it, or train with a larger "
+                "n_positions."
             )
         weights = path / "model.safetensors"
         if not weights.is_file():
             raise UserError(
-                f"{path} has its weights in several files. Training starts from one "
-                "model.safetensors."
+                f"{path} has its weights in several files. Save them as one model.safetensors."
             )
         with weights.open("rb") as file:
             self.inputs["model"] = hashlib.file_digest(file, "sha256").hexdigest()
@@ -294,7 +295,10 @@ class Stage:
         if stop.requested:
             raise KeyboardInterrupt
         if not trainer.state.global_step:
-            raise UserError("no step was trained: the set has fewer rows than a batch")
+            raise UserError(
+                "no step was trained: the set has fewer rows than a batch. "
+                "Add rows, or lower per_device_train_batch_size."
+            )
         publishing.evaluate_last_weights(trainer)
         with checkpoints.writing(self.folder):
             publishing.publish(self, trainer)

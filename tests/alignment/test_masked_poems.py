@@ -61,7 +61,7 @@ def test_poems_with_the_length_of_a_regulated_form_are_found():
     rows = rows_of(QUATRAIN, TWO_LINES, FOUR_CHARACTERS, EIGHT_LINES)
     assert in_regulated_forms(rows, max_lines=8) == [QUATRAIN, EIGHT_LINES]
     assert in_regulated_forms(rows, max_lines=4) == [QUATRAIN]
-    with pytest.raises(UserError, match="none of the 2 poems has the length of regulated verse"):
+    with pytest.raises(UserError, match="none of the 2 poems has 5 or 7 characters per line"):
         in_regulated_forms(rows_of(TWO_LINES, FOUR_CHARACTERS), max_lines=8)
 
 

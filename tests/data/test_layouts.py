@@ -365,7 +365,7 @@ def test_titles_that_look_like_lines_are_refused_or_counted():
     }
     close = "\n".join(f"{title}\n" + "\n".join(lines) for title, lines in rows.items())
     for text in (f"夏\n{close}\n秋\n" + "\n".join(bare(TEMPLE)), f"{close}\n{close}"):
-        with pytest.raises(UserError, match="line 1: the titles cannot be told .* blank line"):
+        with pytest.raises(UserError, match="line 1: titles and lines look alike, .* blank line"):
             read(text)
     apart = "\n\n".join(f"{title}\n某人\n" + "\n".join(lines) for title, lines in rows.items())
     assert [poem[:2] for poem in read(apart)[1]] == [("五字的題目", "某人"), ("春", "某人")]

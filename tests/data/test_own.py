@@ -115,7 +115,7 @@ def test_a_stage_uses_the_rows_of_a_later_one_without_a_corpus(tmp_path, texts):
 
 def test_rows_of_two_shapes_in_one_file_are_refused(tmp_path):
     rows = [*make_texts.records("questions", 3), *make_texts.records("pairs", 1)]
-    with pytest.raises(UserError, match=r"mixed\.jsonl, line 4 does not have the columns"):
+    with pytest.raises(UserError, match=r"mixed\.jsonl, line 4 has other columns"):
         make(tmp_path, "--corpus", write(tmp_path, "mixed", rows))
 
 

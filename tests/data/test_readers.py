@@ -229,7 +229,7 @@ def test_the_columns_of_tables_are_noted_beside_layouts(tmp_path):
     write(tmp_path / "a.txt", TEXT)
     write(tmp_path / "b.csv", CSV.replace("title,author,lines", "題目,作者,內容"))
     assert read_corpus(str(tmp_path)).notes == [
-        "1 file holds poems that begin with a title, parted by blank rows.",
+        "1 file holds poems that begin with a title, separated by blank rows.",
         "Columns: title from 題目 (1); lines from 內容 (1); author from 作者 (1).",
     ]
 
@@ -312,8 +312,8 @@ CUT_JSON = json.dumps([RECORD] * 3, ensure_ascii=False, indent=1)[:-60]
             ["a.json has no usable poem", "lone surrogate). Correct these characters."],
         ),
         ("a.docx", b"x", ["a.docx", ".jsonl", ".txt"]),
-        ("a.txt", "\n" + JSON, ["a.txt", "JSON", "end in .jsonl"]),
-        ("a.txt", "Title;Author;Text\n春;無名;一，二。", ["a.txt", "a table", "end in .csv"]),
+        ("a.txt", "\n" + JSON, ["a.txt", "JSON", "Rename it to .jsonl"]),
+        ("a.txt", "Title;Author;Text\n春;無名;一，二。", ["a.txt", "a table", "Rename it to .csv"]),
         ("a.md", "<html>\n一，二。", ["a.md", "a web page"]),
         ("a.txt", TEXT.encode("gb18030"), ["a.txt, line 1", "not UTF-8", "iconv -f GB18030"]),
         ("a.txt", b"ok\n" + TEXT.encode("big5"), ["a.txt, line 2", "not UTF-8", "or with -f BIG5"]),
@@ -337,7 +337,7 @@ def test_an_error_names_file_line_and_cause(tmp_path, name, content, words):
     [
         ("nowhere.json", ["no corpus at nowhere.json", "tang"]),
         ("tangs", ["no corpus at tangs", "sample, tang, song"]),
-        ("nowhere/poems", ["nowhere/poems", "neither a path here nor a data set", "Hub"]),
+        ("nowhere/poems", ["nowhere/poems", "no path here", "Hub"]),
         ("", ["no poems in the folder"]),
     ],
 )

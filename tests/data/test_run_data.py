@@ -257,7 +257,7 @@ def test_rows_never_come_from_a_cache(tmp_path, corpus):
 
 def test_missing_data_are_an_error_with_the_command(tmp_path):
     for read in (load_summary, characters, lambda run: load_stage(run, "dpo")):
-        with pytest.raises(UserError, match="python run.py --recipe R --stages data"):
+        with pytest.raises(UserError, match="python run.py --recipe RECIPE --stages data"):
             read(tmp_path)
 
 
@@ -304,7 +304,7 @@ def test_a_corpus_of_one_form_is_split_between_the_other_stages(tmp_path, invent
     summary = build_datasets(arguments("sample", corpus=str(path)), tmp_path)
     assert summary["parts"] == {"pretrain": 25, "sft": 15, "dpo": 0}
     assert summary["left_out"]["dpo"].startswith(
-        "Alignment is left out: no pair can be formed: all poems are five-character. "
+        "Alignment is left out: too few pairs can be formed: all poems are five-character. "
         "Choose another --preference: five-character, "
     )
     assert summary["left_out"]["dpo"] in format_summary(summary)
@@ -334,7 +334,9 @@ def test_identical_pairs_alone_leave_alignment_out(tmp_path, invented):
         encoding="utf-8",
     )
     options = arguments("tutorial", corpus=str(path), preference="helpers:title_is_odd")
-    assert "0 of 6 pairs have two different" in build_datasets(options, tmp_path)["left_out"]["dpo"]
+    assert (
+        "none of 6 pairs has two different" in build_datasets(options, tmp_path)["left_out"]["dpo"]
+    )
 
 
 @pytest.mark.parametrize(

@@ -86,7 +86,7 @@ def test_rows_of_other_shapes_are_used_by_each_stage(tmp_path):
 
 def test_a_stage_without_data_is_left_out(tmp_path, invented):
     summary = make(tmp_path, invented(200)[::2])
-    assert "no pair can be formed" in summary["left_out"]["dpo"]
+    assert "too few pairs can be formed" in summary["left_out"]["dpo"]
     summary = make(tmp_path, [{"text": f"Once there were {k} ships."} for k in range(200)], "prose")
     assert set(summary["left_out"]) == {"sft", "dpo"}
     assert [len(rows) for rows in load_stage(tmp_path / "prose", "sft").values()] == [0, 0]

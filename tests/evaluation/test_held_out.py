@@ -72,7 +72,7 @@ def test_rows_and_the_width_of_marks_do_not_matter(comma, stop, tmp_path):
 
 def test_a_file_without_poems_is_refused_by_name(tmp_path):
     (tmp_path / "prose.txt").write_text("登樓\n石徑幽泉細細流\n松窗夜雨聲", encoding="utf-8")
-    with pytest.raises(UserError, match="no line ends in"):
+    with pytest.raises(UserError, match="its lines cannot be found"):
         read_poems(str(tmp_path / "prose.txt"))
     (tmp_path / "gbk.txt").write_bytes(FIVE.encode("gbk"))
     (tmp_path / "empty.txt").write_text("\n \n")

@@ -70,7 +70,7 @@ def test_positions_of_rhyme_words_and_marks():
         ({"form": "五言絕句", "first_line": BASE}, "has 4 lines. Give only the first one"),
         (
             {"form": "五言絕句", "first_line": "水風風風水"},
-            "breaks the rules of 五言絕句 .*Line 1, place 4: the strict places do not alternate",
+            "breaks the rules of 五言絕句 .*Line 1, place 4: the tones at the even places",
         ),
         (
             {"form": "五言絕句", "first_line": "石徑幽泉細", "acrostic": "春風"},

@@ -38,12 +38,13 @@ def test_a_recipe_is_read_as_utf_8_whatever_the_machine_prefers(monkeypatch, spe
     [
         ("n_layer:\n", "the key n_layer has no value"),
         ("n_layers: 2\n", "there is no key n_layers; the nearest is n_layer"),
+        ("zzz: 2\n", "there is no key zzz; see --help"),
         ("- n_layer\n", "must hold lines of `key: value`"),
         ("n_layer: 'a\n", "is not YAML"),
         ("n_layer: [2, 3]\n", "n_layer takes one value"),
-        ("n_layer: 2.5\n", "n_layer is a whole number"),
+        ("n_layer: 2.5\n", "n_layer must be a whole number"),
         ("dropout: 1.0\n", "dropout must be below 1"),
-        ("muon_learning_rate: -0.1\n", "muon_learning_rate is at least 0"),
+        ("muon_learning_rate: -0.1\n", "muon_learning_rate must be at least 0"),
     ],
 )
 def test_a_broken_recipe_is_refused_in_one_sentence(tmp_path, text, sentence):
