@@ -1,4 +1,4 @@
-"""Runs the whole journey in five narrated stages, from poems to an aligned model.
+"""Runs all five stages and explains them, from poems to an aligned model.
 
     python run.py --recipe sample
     python run.py --recipe tang --corpus PATH --output_dir runs/mine --stages data,pretrain
@@ -78,7 +78,8 @@ def parse_options() -> tuple[argparse.Namespace, list[str]]:
     )
     parser.add_argument(
         "--stages",
-        help=f"stages to run, of {','.join(STAGES)}, with commas; default: all of the recipe",
+        help=f"stages to run, separated by commas, of {','.join(STAGES)}; "
+        "default: all of the recipe",
     )
     parser.add_argument("--minutes", type=float, help="train for this many minutes in total")
     parser.add_argument(

@@ -133,7 +133,7 @@ def _add_write(commands: Any) -> argparse.ArgumentParser:
         type=int,
         default=1,
         metavar="N",
-        help="the number of poems (default: %(default)s); the model's likeliest comes first",
+        help="the number of poems, most likely first (default: %(default)s)",
     )
     parser.add_argument(
         "--seed", type=int, metavar="K", help="a number; the same seed gives the same poems"
@@ -155,14 +155,14 @@ def _add_write(commands: Any) -> argparse.ArgumentParser:
         "--temperature",
         type=float,
         metavar="T",
-        help="below 1 likelier characters, above 1 rarer ones (default: the checkpoint's own)",
+        help="below 1: more common characters; above 1: rarer ones (default: the checkpoint's)",
     )
     parser.add_argument(
         "--guidance",
         type=float,
         metavar="G",
         dest="guidance_scale",
-        help="above 1 the poem keeps closer to the title or theme and takes twice the time "
+        help="above 1, the poem stays closer to the title or theme, and takes twice the time "
         "(default: 2 with --theme, else 1)",
     )
     form = parser.add_argument_group(
@@ -276,8 +276,7 @@ def _add_data_options(parser: argparse.ArgumentParser) -> None:
     """Adds every key of data.yaml that says which texts a run is made from, and how."""
     group = parser.add_argument_group(
         "the data",
-        "With a corpus, the keys of a recipe's data.yaml hold out the same texts as a run of that\n"
-        "recipe does.",
+        "With the values of a recipe's data.yaml, the same texts are held out as in its runs.",
     )
     for field in _data_fields():
         if field.name == "corpus":
@@ -366,8 +365,8 @@ def _write(options: argparse.Namespace) -> None:
     _check_chinese(options, folder, tokenizer.get_vocab())
     if checkpoint_kind(folder) == "continues text":
         _note(
-            f"{folder} is pretrained only: it continues text and has learned no titles. "
-            "A checkpoint sft or dpo of its run, if there is one, answers titles or prompts."
+            f"{folder} is only pretrained: it continues text and does not answer titles. "
+            "Use the folder sft or dpo of the same run."
         )
     vocabulary = tokenizer.get_vocab()
     title = script.to_script_of(vocabulary, title)
@@ -450,7 +449,7 @@ def _default_model(request: "FormRequest | None") -> str:
         if Path(folder, "config.json").is_file():
             _note(
                 f"the model is {folder}"
-                + (". The aligned model prefers lines of five characters." if seven else "")
+                + (", because the aligned one prefers lines of five characters" if seven else "")
             )
             return folder
     raise UserError(

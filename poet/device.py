@@ -165,7 +165,7 @@ def unused_gpus() -> str:
     count = torch.cuda.device_count()
     if count < 2 or "WORLD_SIZE" in os.environ:
         return ""
-    return f"; one of {count} GPUs: `accelerate launch` uses all, see configs/accelerate/"
+    return f"; uses 1 of {count} GPUs. For all, use accelerate launch"
 
 
 def describe(bf16: bool) -> str:

@@ -95,7 +95,7 @@ def _on_signal(number: int, frame: object) -> None:
     if _State.held is None:
         raise KeyboardInterrupt
     with contextlib.suppress(RuntimeError, OSError):  # the program may be printing right now
-        print(f"\n{_State.held} (once more: at once)", flush=True)
+        print(f"\n{_State.held} (Ctrl-C ends at once)", flush=True)
     _alarm_in(HOLD)
 
 

@@ -33,7 +33,7 @@ def test_held_work_is_finished_first(interruptible, capsys, number):
         send(number)
         done.append("work")
     assert done == ["work"]
-    assert capsys.readouterr().out == "\nstopping after this (once more: at once)\n"
+    assert capsys.readouterr().out == "\nstopping after this (Ctrl-C ends at once)\n"
 
 
 def test_held_work_that_takes_too_long_is_given_up(interruptible, monkeypatch):

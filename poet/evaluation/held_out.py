@@ -128,9 +128,9 @@ def read_poems(path: str) -> tuple[list[str], Kind]:
     """
     corpus = read_corpus(path)
     poems = [poem.text for poem in corpus.poems]
-    if corpus.dropped:  # the rates below are shares of the other poems only
-        reasons = ", ".join(f"{count} {reason}" for reason, count in corpus.dropped.items())
-        print(f"{path}: not judged: {reasons}", file=sys.stderr, flush=True)
+    for reason, count in corpus.dropped.items():  # the rates are shares of the other poems only
+        noun = "poem" if count == 1 else "poems"
+        print(f"{path}: left out {count} {noun} {reason}", file=sys.stderr, flush=True)
     found = language.detect(poems)
     if found.code != "zh":
         return poems, Kind(POEMS, found.code, found.name, found.script, verse=False)

@@ -52,8 +52,8 @@ You need no Chinese to see that the model learns. Count the characters up to eac
 well-formed poem every line has five characters, or every line has seven. Each row has two lines: \
 the first ends in ， and the second in 。"""
 _RISING_LOSS = """\
-A rising loss of all poems is expected: alignment makes the poems that it does not prefer less \
-likely. It is a failure if the loss of the preferred poems rises as much."""
+The loss of all poems may rise: alignment makes other poems less likely. If the loss of the \
+preferred poems rises as much, alignment has failed."""
 _TIME = """\
 The time includes evaluations and samples. Time before an interruption and earlier rounds \
 count too."""

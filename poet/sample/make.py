@@ -49,10 +49,10 @@ def main() -> None:
     parser = errors.Parser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--model", default="runs/tang/sft")
+    parser.add_argument("--model", default="runs/tang/sft", help="the folder of the model")
     parser.add_argument("--corpus", default="tang", help="poems whose lines must not be repeated")
-    parser.add_argument("--poems", type=int, default=4200)
-    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--poems", type=int, default=4200, help="the number of poems")
+    parser.add_argument("--seed", type=int, default=0, help="the same seed gives the same poems")
     options = parser.parse_args()
     known_lines = {
         line for poem in read_corpus(options.corpus).poems for line in poem_lines(poem.text)

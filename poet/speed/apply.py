@@ -14,7 +14,7 @@ from poet.speed import compile_cache, gelu, hardware, scoring
 from poet.speed.sampled_softmax import CannotSample, SampledVocabulary
 from poet.speed.versions import CannotPatch
 
-NO_COMPILER = "no working compiler with Python's headers; with one, training is a third faster"
+NO_COMPILER = "no working compiler with Python's headers. With one, training is a third faster"
 
 
 @dataclass(frozen=True)
@@ -35,8 +35,8 @@ class SpeedUps:
 
     def describe(self) -> str:
         """Returns one line for the log and the model card."""
-        line = f"faster by {', '.join(self.on) or 'nothing'}"
-        return f"{line}; not switched on: {'; '.join(self.off)}" if self.off else line
+        line = f"speed-ups: {', '.join(self.on) or 'none'}"
+        return f"{line}; off: {'; '.join(self.off)}" if self.off else line
 
     def compile(self, function: Callable) -> Callable:
         """Returns a loss function compiled, or unchanged if scoring is not compiled."""

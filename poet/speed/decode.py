@@ -60,7 +60,7 @@ def custom_generate() -> Callable[..., Tensor] | None:
         check_version("transformers", TESTED_TRANSFORMERS)
         check_names(DynamicLayer, "lazy_initialization", "get_seq_length")
     except CannotPatch as reason:
-        logging.getLogger(__name__).warning("poems are sampled by transformers' loop: %s", reason)
+        logging.getLogger(__name__).warning("poems are sampled more slowly: %s", reason)
         return None
     return sample_loop
 

@@ -149,8 +149,9 @@ def kept(folder: Path) -> str:
     if is_finished(folder):
         return f"{folder} is finished."
     checkpoint = last_checkpoint(folder)
-    found = f"Kept {checkpoint}" if checkpoint else f"{folder} has no checkpoint yet"
-    return f"{found}. Run the same command to resume."
+    if checkpoint is None:
+        return f"{folder} has no checkpoint yet. Run the same command to start again."
+    return f"Kept {checkpoint}. Run the same command to resume."
 
 
 def _has_part(folder: Path, pattern: str) -> bool:

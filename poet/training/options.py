@@ -88,8 +88,8 @@ class DPOOptions:
     )
     corruptions: int = option(
         0,
-        "Above 0: pairs are a regulated poem by the model and a copy with this many characters "
-        "that break a rule. They replace the pairs of the corpus.",
+        "Above 0: the pairs are the model's own regulated poems and copies with this many wrong "
+        "characters. They replace the pairs of the corpus.",
     )
     temperature: float = option(0.8, _TEMPERATURE)
     muon_learning_rate: float | None = option(None, _MUON)
@@ -121,10 +121,10 @@ class DistillOptions:
     rounds: int = option(
         1, "Number of rounds. Each starts from the model of the round before and writes new poems."
     )
-    later_steps: int = option(0, "max_steps of all rounds but the first. 0: the same.")
+    later_steps: int = option(0, "max_steps of the later rounds. 0: as in the first.")
     samples_per_round: int = option(1000, "Poems that the model writes under the mask per round.")
     old_style_poems: int = option(
-        0, "Poems in old style from the corpus per round, so that old style is not unlearned."
+        0, "Poems in old style from the corpus per round, so that the model keeps old style."
     )
     rule_weight: float = option(0.0, "Weight of the loss on forbidden characters.")
     ending_weight: float = option(0.0, "Extra weight of that loss at the ends of lines.")

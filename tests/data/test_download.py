@@ -179,7 +179,7 @@ def test_npm_replaces_github(npm, cache, capfd):
     assert {path.name: path.read_bytes() for path in cache.iterdir()} == FILES
     output = capfd.readouterr()
     assert output.out == ""
-    assert output.err.splitlines()[0].startswith("tang did not come from GitHub (")
+    assert output.err.splitlines()[0].startswith("cannot get tang from GitHub (")
     assert "Trying npm pack chinese-poetry@2.0.1" in output.err
 
 

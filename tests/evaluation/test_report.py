@@ -208,13 +208,13 @@ def test_the_numbers_that_matter_are_the_form_and_the_preference(run_dir: Path) 
     assert "| five-character poems, which alignment prefers | 50 % | 85 % | 45 % |" in numbers
     assert "the loss of poems from 4.17 to 5.98" in numbers
     assert "the loss of five-character poems from 4.10 to 4.00" in numbers
-    assert "A rising loss of all poems is expected" in numbers
+    assert "The loss of all poems may rise" in numbers
 
 
 def test_a_falling_loss_needs_no_excuse(run_dir: Path) -> None:
     rates = {**RATES, "dpo": Row(poem_loss=estimate(4.0), forms={})}
     text = write_report(run_dir, rates).read_text(encoding="utf-8")
-    assert "the loss of poems from 4.17 to 4.00" in text and "rising loss" not in text
+    assert "the loss of poems from 4.17 to 4.00" in text and "may rise" not in text
 
 
 def test_all_measures_are_in_the_table_with_their_direction(run_dir: Path) -> None:

@@ -158,6 +158,8 @@ def test_an_interrupt_while_torch_compiles_ends_at_once_and_harms_no_kernel(fold
     process.send_signal(signal.SIGINT)
     errors = process.communicate(timeout=120)[1]
     assert process.returncode == 130, errors
-    assert errors.endswith(f"{folder} has no checkpoint yet. Run the same command to resume.\n")
+    assert errors.endswith(
+        f"{folder} has no checkpoint yet. Run the same command to start again.\n"
+    )
     again = subprocess.run(words, cwd=ROOT, env=environment, capture_output=True, text=True)
     assert again.returncode == 0 and history(folder)[-1]["step"] == 2, again.stderr
