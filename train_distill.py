@@ -1,9 +1,9 @@
-"""Distils the rules of regulated verse into the model from its own poems under a mask.
+"""Teaches the model the rules of regulated verse. Its teacher is itself under a mask.
 
     python train_distill.py --config configs/tang-regulated/distill.yaml
     accelerate launch train_distill.py --config configs/tang-regulated/distill.yaml --rounds 2
 
-Starts from output_dir/../sft, which is also the teacher, and the titles of the data next to it.
+The model and the teacher are output_dir/../sft. The titles are those of output_dir/../data.
 With --rounds, each round starts from the model of the round before and writes new poems.
 Options: `DistillOptions` (poet/training/options.py) and TRL's `SFTConfig`.
 """

@@ -3,7 +3,8 @@
     python train_dpo.py --config configs/tang/dpo.yaml
     accelerate launch train_dpo.py --config configs/tang/dpo.yaml --beta 0.2
 
-Starts from output_dir/../sft, which is also the reference model, and the data next to it.
+The model is output_dir/../sft, which is also the reference model. The pairs are those of
+output_dir/../data.
 Options: `DPOOptions` (poet/training/options.py) and TRL's `DPOConfig`.
 """
 

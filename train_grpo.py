@@ -3,7 +3,7 @@
     python train_grpo.py --config configs/tang-regulated/grpo.yaml
     accelerate launch train_grpo.py --config configs/tang-regulated/grpo.yaml --num_generations 16
 
-Starts from output_dir/../sft and the titles of the data next to it.
+The model is output_dir/../sft. The titles are those of output_dir/../data.
 Options: `GRPOOptions` (poet/training/options.py) and TRL's `GRPOConfig`.
 """
 

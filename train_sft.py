@@ -4,8 +4,8 @@
     accelerate launch train_sft.py --config configs/tang/sft.yaml --num_train_epochs 3
     python train_sft.py --config configs/tang/author.yaml --author 李白
 
-Starts from output_dir/../pretrain and the data next to it. With --author, starts from
-output_dir/../sft and trains an adapter on the poems of that author.
+The model is output_dir/../pretrain. The titles and poems are those of output_dir/../data. With
+--author, the model is output_dir/../sft. An adapter is then trained on the poems of that author.
 Options: `SFTOptions` (poet/training/options.py) and TRL's `SFTConfig`.
 """
 

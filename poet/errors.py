@@ -1,4 +1,4 @@
-"""Ends every command in the same way, and names the mistakes of a user.
+"""Ends every command in the same way, and reports the mistakes of a user.
 
 It knows exit codes and messages. It does not know poems, models or files.
 """

@@ -1,7 +1,7 @@
-"""Files of a run: written whole or not at all, by one command at a time, and of one run.
+"""Writes the files of a run as a whole or not at all. One command at a time may write them.
 
-Every file and folder that others read is written through this module. After a power cut, a name
-that is there stands for whole contents: first the contents are synced, then they get the name.
+Every file and folder that others read is written through this module. After a power cut, every file
+that has its name is complete: its contents are synced before it gets the name.
 
 It knows files and folders. It does not know what is in them.
 """

@@ -3,7 +3,7 @@
 A pair of the corpus compares two poems that this model would rarely write. A pair of its own poems
 compares two poems that it does write (on-policy pairs: Tajwar et al., arXiv:2404.14367).
 
-It knows how to write and how to ask a preference. It does not train.
+It knows how to write poems and how to apply a preference. It does not train.
 """
 
 from collections import Counter

@@ -1,4 +1,4 @@
-"""Turns a model's logits into the scores that `generate` samples from.
+"""Applies a generation config to a model's logits, as `generate` does before it samples.
 
 It knows generation configs. It does not know poems.
 """

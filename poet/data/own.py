@@ -1,7 +1,7 @@
 """Chooses the numbers of a recipe from texts, for `run.py --recipe own`.
 
-The recipe is configs/own/ with these numbers instead of its own. It goes to the run's folder, so
-that it can be read, changed and used again.
+It copies configs/own/ and puts in the chosen numbers. The copy goes to the run's folder, so that it
+can be read, changed and used again.
 
 It knows the data of a run and the files of a recipe. It does not know models or training.
 """

@@ -1,7 +1,7 @@
 """Forms the three data sets of a run from the sources that data.yaml names.
 
-A corpus of poems is split among the stages. Rows and documents go whole to every stage that can
-use them. The same rows are then held out from every stage.
+A corpus of poems is split among the stages. All rows and documents go to every stage that can use
+them. Every stage holds out the same rows.
 
 It knows sources, shapes and rows. It does not know files or tokens. build.py writes the sets.
 """

@@ -4,7 +4,8 @@
     documents   {"text"} without titles
     answers     {"prompt", "completion"}, {"question", "answer"}, {"instruction", "output"},
                 {"messages": [{"role", "content"}, …]} or {"conversations": [{"from", "value"}, …]}
-    pairs       {"prompt", "chosen", "rejected"}, or the last two with the prompt in both
+    pairs       {"prompt", "chosen", "rejected"}, or chosen and rejected alone, if both begin with
+                the prompt
 
 A prompt or an answer is a text or a list of messages, as in `trl`. This module knows records and
 rows. It does not know files, poems or tokens.

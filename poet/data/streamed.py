@@ -1,7 +1,7 @@
 """Makes the data sets of a corpus that is larger than memory: `streaming: true` in data.yaml.
 
-A hash of its text decides the stage of a poem, and whether it is held out. Copies of a poem thus
-stay together. Items go to files of a bounded size first. Each file is then shuffled in memory, and
+The hash of a poem's text decides its stage, and whether it is held out. Copies of a poem thus stay
+together. Items go to files of a bounded size first. Each file is then shuffled in memory, and
 becomes one Parquet file.
 
 It knows sources, shapes and rows. It does not know tokens. build.py calls it.

@@ -1,4 +1,4 @@
-"""Measures checkpoints, and the held-out poems or other texts, with one row for each.
+"""Measures checkpoints and held-out texts. Each gets one row.
 
 It knows how to load checkpoints and to let them write. It does not train.
 """

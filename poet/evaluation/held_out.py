@@ -111,9 +111,8 @@ def find_held_out(corpus: DataOptions | None, checkpoints: Sequence[str | Path])
     for checkpoint, run in zip(checkpoints, runs, strict=True):
         if _has_data(run) and _data_identity(run) != identity:
             raise UserError(
-                f"{checkpoints[0]} and {checkpoint} were trained on different data, so the "
-                "held-out poems of one may be training poems of the other. "
-                "Evaluate them in two commands."
+                f"{checkpoints[0]} and {checkpoint} were trained on different data. The held-out "
+                "poems of one may be training poems of the other. Evaluate them in two commands."
             )
     return load_from_run(runs[0])
 

@@ -1,4 +1,4 @@
-"""Cuts texts into the lines, and the characters or words, that rates of repetition count.
+"""Cuts texts into lines, and into characters or words, to count repetitions.
 
 It knows texts. It does not know models.
 """

@@ -81,8 +81,8 @@ RULES = {
         _WANG_LI + "2.3(6) 拗救",
     ),
     "拗不救": (
-        "the tone is oblique instead of level, and no level tone at the third place from the end "
-        "of the next line rescues it",
+        "the oblique tone is a fault, because the next line is not level at the third place from "
+        "its end",
         _WANG_LI + "2.3(6) 拗救",
     ),
     "小拗": (

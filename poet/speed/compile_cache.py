@@ -1,8 +1,8 @@
 """Repairs torch's cache of compiled kernels after a run was killed while it compiled.
 
-It knows the files of that cache. It does not know what is compiled. torch takes a kernel that
-exists for a whole one. A killed compiler leaves a part of one, and every later run that needs it
-would end with a traceback. The same holds for the header that torch compiles once for all kernels.
+It knows the files of that cache. It does not know what is compiled. torch trusts every kernel file
+that exists. A killed compiler leaves half a file. Every later run that needs it ends with a
+traceback. The same holds for the header that torch compiles once for all kernels.
 """
 
 import functools

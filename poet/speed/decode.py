@@ -10,7 +10,8 @@ poems or tokenizers. It differs from `generate` in five ways:
 5. A large batch multiplies in bfloat16 if the hardware has it. A very large one also stores keys
    and values in bfloat16, and reads them with compiled attention.
 
-A single row takes the same random numbers as in `generate`. The same seed gives the same poem.
+A single row, not a batch, takes the same random numbers as `generate`. So the same seed gives the
+same poem.
 """
 
 import copy

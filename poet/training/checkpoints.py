@@ -1,4 +1,4 @@
-"""Keeps the folder of a stage: whose it is, where its training stopped, whether it is finished.
+"""Manages the folder of a stage: which run it belongs to, its last checkpoint, whether it is done.
 
 It knows names of files, not their contents. A checkpoint is written under `unfinished/` and then
 renamed. A finished stage gets `trainer_state.json` as its last file.

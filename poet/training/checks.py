@@ -1,6 +1,6 @@
 """Refuses options that cannot work, before anything is read or written.
 
-All refusals of options are in this file. Each is one message that says what to change.
+Most refusals of options are in this file. Each is one message that says what to change.
 """
 
 import math

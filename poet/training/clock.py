@@ -1,4 +1,4 @@
-"""Trains for a number of minutes: picks a model size, estimates the steps, ends at a rate of zero.
+"""Trains for a number of minutes: picks a model size, ends with a learning rate of zero.
 
 It knows Trainer's events and its scheduler. The number of steps follows from the speed of the run
 and is corrected again and again, so evaluations and other programs count too. Two such runs never

@@ -1,7 +1,7 @@
 """Reads the command line of a training script: `--config RECIPE.yaml` and options after it.
 
-It knows dataclasses, YAML and argparse. It does not know the effect of an option. The dataclasses
-are the command line, as in TRL's own scripts.
+It knows dataclasses, YAML and argparse. It does not know the effect of an option. Each field of a
+dataclass is an option, as in TRL's own scripts.
 """
 
 import difflib

@@ -4,7 +4,7 @@ Muon: K. Jordan et al., https://kellerjordan.github.io/posts/muon/. It makes the
 orthogonal, so that every direction of the matrix learns at the same rate.
 AdamW: https://arxiv.org/abs/1711.05101.
 
-docs/speed.md says why `torch.optim.Muon` does not serve.
+docs/speed.md says why `torch.optim.Muon` cannot be used here.
 """
 
 from collections.abc import Callable

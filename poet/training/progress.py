@@ -1,4 +1,4 @@
-"""Shows a training: one bar with loss, speed and time left, and no other output of the libraries.
+"""Shows a training in one bar with loss, speed and time left. Hides the libraries' own output.
 
 On a terminal the bar moves. Elsewhere a plain line appears after each tenth of the steps.
 """

@@ -1,7 +1,7 @@
 """Records what a stage was started with, and compares it when the stage resumes.
 
-Only options that change the result are compared. A library may be upgraded between the two halves
-of a run. It then has other options and other defaults, and nobody gave those.
+Only options that change the result are compared. An upgraded library may have new options and
+defaults. An option that only one record has counts only if the user gives it now.
 It knows options and versions. It does not know folders.
 """
 

@@ -1,7 +1,8 @@
-"""Turns what a library refuses into one message. A mistake of this project keeps its traceback.
+"""Turns a library's refusal of an option into one message.
 
-Libraries refuse options when a trainer, its optimizer and its schedule are built. They refuse some
-options only in the first step. It knows tracebacks. It does not know options.
+A mistake of this project keeps its traceback. Libraries refuse options when a trainer, its
+optimizer and its schedule are built. They refuse some options only in the first step. This module
+knows tracebacks. It does not know options.
 """
 
 import copy

@@ -1,4 +1,4 @@
-"""Saves whole checkpoints: a kill, a full disk or Ctrl-C leaves no half of one.
+"""Saves whole checkpoints: a kill, a full disk or Ctrl-C never leaves half a checkpoint.
 
 It knows the files of a checkpoint and the moments at which one can be saved. It does not know
 losses or optimizers.

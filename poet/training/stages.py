@@ -1,7 +1,7 @@
 """Describes the stages that train, for run.py, reports, figures and model cards.
 
-A stage is train_<stage>.py with the numbers of configs/<recipe>/<stage>.yaml. A new way of
-alignment is these two files and an entry here.
+A stage is train_<stage>.py with the numbers of configs/<recipe>/<stage>.yaml. To add a way of
+alignment, write these two files and an entry here.
 """
 
 from dataclasses import dataclass, field, replace
@@ -23,7 +23,7 @@ class StageInfo:
     Attributes:
         name: Its name in reports and figures.
         card: Text for the model card: the use of its model, and how it was trained.
-        number: Its number among the five narrated stages, or 0.
+        number: Its number among the five stages, or 0.
         heading: The heading that run.py prints.
         share: Its share of --minutes, among the stages that are run.
         curve: The logged value to draw, and the label of its axis.

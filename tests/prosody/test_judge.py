@@ -397,7 +397,7 @@ def test_an_unknown_character_fits_everywhere_and_is_counted():
 def test_every_rule_has_a_source_and_every_verdict_names_its_place():
     assert all("詩詞格律" in source for _, source in RULES.values())
     assert str(changed("石徑幽泉細", "石徑幽水細").faults[0]).startswith(
-        "line 1, place 4: the tone is oblique"
+        "line 1, place 4: the oblique tone is a fault"
     )
 
 

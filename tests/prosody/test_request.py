@@ -113,7 +113,7 @@ def test_the_regulated_form_of_a_poem_follows_from_its_line_length_and_number_of
         ),
         ("對寒城", "對寒聲", ["Line 4, place 5: 聲 already ends line 2."]),
         ("松窗夜", "石窗夜", ["Line 2, place 1: the line ends level with the tones 仄平仄仄平"]),
-        ("泉細，松", "水細，松", ["Line 1, place 4: the tone is oblique instead of level"]),
+        ("泉細，松", "水細，松", ["Line 1, place 4: the oblique tone is a fault, because"]),
         ("孤燈", "孤灯", ["Line 3, place 2: 灯 is simplified. Write 燈 instead."]),
         ("孤燈", "孤\U00030000", ["Line 3, place 2: the tone of \U00030000 is unknown."]),
         ("細，", "細。", ["Line 1 ends with 。 instead of ，."]),
