@@ -62,7 +62,7 @@ def encodings() -> Iterator[Odd]:
     yield "GB18030", "a.txt", TEXT.encode("gb18030")
     yield "Big5", "a.csv", CSV.encode("big5")
     yield "Windows-1252", "a.txt", "Café\nThe café is closed.\n".encode("cp1252")
-    yield "one byte that is not UTF-8", "a.txt", TEXT.encode() + b"\n\xe6\x98"
+    yield "a character that is cut off at the end", "a.txt", TEXT.encode() + b"\n\xe6\x98"
     yield "a zero byte", "a.txt", TEXT + "\0\n"
     yield "nothing but zero bytes, as after a power cut", "a.json", bytes(4096)
     yield (
