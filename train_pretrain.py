@@ -44,7 +44,7 @@ def main() -> None:
     # Data: all poems as one long text, cut into blocks of `length` tokens.
     rows = load_stage(stage.run_folder, "pretrain", streaming=options.streaming)
     if options.streaming:
-        ids = blocks.encode_rows(rows["train"].take(1000), tokenizer)  # a sample of the text
+        ids = blocks.encode_rows(rows["train"].take(10_000), tokenizer)  # for frequencies
         train_blocks = blocks.stream_blocks(rows["train"], tokenizer, length)
     else:
         ids = blocks.encode_rows(rows["train"], tokenizer)
