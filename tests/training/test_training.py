@@ -508,7 +508,7 @@ def test_the_clock_takes_the_row_that_its_budget_is_enough_for(
     ("row", "sentence"),
     [
         ({"n_layers": 2}, "shapes: there is no option n_layers"),
-        ({"n_layer": "two"}, "shapes: n_layer is a number, not two"),
+        ({"n_layer": "two"}, "shapes: n_layer must be a number, not two"),
         ({"n_embd": 30, "n_head": 4}, "shapes: n_embd 30 is not a multiple of n_head 4"),
     ],
 )
