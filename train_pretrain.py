@@ -44,8 +44,9 @@ def main() -> None:
     # Data: all poems as one long text, cut into blocks of `length` tokens.
     rows = load_stage(stage.run_folder, "pretrain", streaming=options.streaming)
     if options.streaming:
-        ids = blocks.encode_rows(rows["train"].take(10_000), tokenizer)  # for frequencies
         train_blocks = blocks.stream_blocks(rows["train"], tokenizer, length)
+        first = rows["train"].take(10_000 if options.sampled_vocabulary else 0)
+        ids = blocks.encode_rows(first, tokenizer)  # for the frequencies of characters
     else:
         ids = blocks.encode_rows(rows["train"], tokenizer)
         batch = args.train_batch_size * args.world_size if args.dataloader_drop_last else 1

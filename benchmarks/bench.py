@@ -26,7 +26,7 @@ from table import row
 
 Row = dict[str, Any]
 
-# The model and the steps with which three seeds of `tang` reach the target loss.
+# The model and the steps with which three seeds of `tang` should reach the target loss.
 TO_TARGET = ("--max_steps", "810", "--n_layer", "2")
 WHOLE = ("--sampled_vocabulary", "0")  # rows that compare steps score all characters
 TARGET_LOSS = 4.68

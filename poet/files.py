@@ -173,6 +173,19 @@ def difference(name: str, there: Any, now: Any) -> str:
     return _OTHER_SUMS.get(name, f"{name} was {shorten(there, 100)}, is {shorten(now, 100)}")
 
 
+def refuse_foreign(folder: Path, names: list[str]) -> None:
+    """Refuses a folder that holds files with these names, which this project did not make.
+
+    Raises:
+        UserError: There is such a file.
+    """
+    if names:
+        raise UserError(
+            f"{folder} holds {min(names)}, which this project did not make. "
+            "Pass another --output_dir."
+        )
+
+
 def refuse_another(folder: Path, there: dict, now: dict) -> None:
     """Refuses a folder whose run was made with other arguments.
 

@@ -14,11 +14,12 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-HOLD = 10.0  # seconds that held work may go on after a signal
-END = 60.0  # seconds after which the process ends, even if a library hangs
-EXIT = 3.0  # seconds for what libraries do at the exit: torch would wait for its compilers
+# In seconds after a signal:
+HOLD = 10.0  # held work may go on for so long
+END = 60.0  # then the process ends, even if a library hangs
+EXIT = 3.0  # time for the libraries at the exit, where torch would wait for its compilers
 EXIT_CODE = 130  # 128 + SIGINT, as shells count it
-_ONE_SIGNAL = 0.5  # seconds within which some launchers send the same signal twice
+_ONE_SIGNAL = 0.5  # some launchers send the same signal twice within this time
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 

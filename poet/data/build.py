@@ -20,7 +20,7 @@ from poet.data.sets import Sets, make_sets
 from poet.data.shapes import POEMS
 from poet.errors import UserError
 from poet.extension import describe
-from poet.files import lock, refuse_another, refuse_disk_errors, replacing_folder
+from poet.files import lock, refuse_another, refuse_disk_errors, refuse_foreign, replacing_folder
 from poet.text import visible
 
 _JUDGED = 1000  # rows that decide whether the texts are verse
@@ -48,11 +48,8 @@ def build_datasets(options: DataOptions, output_dir: str | Path) -> dict[str, An
         there = {**defaults, **summary["made_from"]}
         refuse_another(folder, _without_path(there), _without_path(made_from))
         return summary
-    if folder.exists() and (foreign := {path.name for path in folder.iterdir()} - set(STAGES)):
-        raise UserError(
-            f"{folder} holds {min(foreign)}, which this project did not make. "
-            "Pass another --output_dir."
-        )
+    if folder.exists():
+        refuse_foreign(folder, [p.name for p in folder.iterdir() if p.name not in STAGES])
 
     # Bad texts are refused before anything is written. Streamed ones are read while they are.
     sets = None if options.streaming else make_sets(options)

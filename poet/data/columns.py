@@ -48,10 +48,10 @@ def fields_of(
     A value of null or NaN is a missing one. So are true and false.
 
     Args:
-        columns: Names of the columns "title", "lines" and "author", or None for a usual name.
+        columns: For "title", "lines" and "author", the name of the column. None: a usual name.
         place: The file and the line, for messages.
-        used: Counts the pairs of field and column.
-        verbatim: Keeps the lines and marks of the record as they are.
+        used: Counts which column gave which field.
+        verbatim: Whether the lines and marks stay as they are.
 
     Raises:
         UserError: A named column or the lines are missing, or a value is of the wrong kind.

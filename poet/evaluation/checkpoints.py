@@ -36,11 +36,11 @@ from poet.training.checkpoints import is_finished
 from poet.training.stages import ALIGNED
 from poet_tokenizer import Message, ask
 
-TITLES = 500  # poems that each checkpoint writes
-THEMES = 100  # poems that it writes for theme words
-START, CONTINUATION = 24, 200  # characters that a pretrained model is given, and that it writes
-_BATCH = 128  # continuations that are written at the same time
-MAX_TITLE = 40  # characters; a longer title is a preface
+TITLES = 500  # the number of poems that each checkpoint writes
+THEMES = 100  # the number of poems for theme words
+START, CONTINUATION = 24, 200  # characters that a pretrained model gets, and that it then writes
+_BATCH = 128  # the number of continuations in a batch
+MAX_TITLE = 40  # characters. A longer title is a preface.
 
 
 @dataclass

@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
+from torch import Tensor
 from transformers import PreTrainedModel, TrainingArguments
 
 from poet.speed import compile_cache, gelu, hardware, scoring
@@ -23,7 +24,7 @@ class SpeedUps:
 
     Attributes:
         on: the speed-ups that were really switched on.
-        off: the speed-ups that could not be switched on, each with its reason.
+        off: the speed-ups that are not on, each with its reason.
         compiles_scoring: whether the loss over the vocabulary is compiled.
         sampled: draws the characters that a step of pretraining scores.
     """
@@ -50,7 +51,7 @@ def apply_speedups(
     stage: str,
     compile_scoring: bool = False,
     sampled_vocabulary: int = 0,
-    ids: Sequence[int] = (),
+    ids: Sequence[int] | Tensor = (),
 ) -> SpeedUps:
     """Switches on the speed-ups of a stage, and returns what is really on.
 
@@ -61,7 +62,7 @@ def apply_speedups(
         stage: pretrain, sft, author, dpo, grpo or distill.
         compile_scoring: whether the loss over the vocabulary should be compiled.
         sampled_vocabulary: the number of characters that a step of pretraining scores. 0: all.
-        ids: the text that gives their frequencies.
+        ids: the training text as token ids. The frequencies of the characters come from it.
     """
     on: list[str] = []
     off: list[str] = []
@@ -81,7 +82,8 @@ def apply_speedups(
             off.append(f"torch.compile ({NO_COMPILER})")
     compiled, sampled = False, None
     if stage == "pretrain":
-        if _speed_up_pretraining(model, args, on, off) and sampled_vocabulary:
+        _speed_up_pretraining(model, args, on, off)
+        if sampled_vocabulary and scoring.returns_loss(model):
             sampled = _sample_vocabulary(model, args, ids, sampled_vocabulary, on, off)
     elif on_cpu:
         compiled = compile_scoring and _can_compile_scoring(args, off)
@@ -103,8 +105,7 @@ def choose_attention(model: PreTrainedModel, args: TrainingArguments) -> bool:
 
 def _speed_up_pretraining(
     model: PreTrainedModel, args: TrainingArguments, on: list[str], off: list[str]
-) -> bool:
-    """Returns whether the model computes its own loss."""
+) -> None:
     tiles = f"tiles of {scoring.TOKENS_PER_TILE} tokens"
     in_tiles = not args.bf16  # in bfloat16 the whole product is faster than tiles
     if in_tiles:
@@ -114,12 +115,10 @@ def _speed_up_pretraining(
             in_tiles = False
             off.append(f"loss in {tiles} ({reason})")
     name = f"loss without logits in {tiles}" if in_tiles else "loss without logits"
-    patched = True
     try:
         scoring.patch_forward_to_return_loss(model, in_tiles)
         on.append(name)
     except CannotPatch as reason:
-        patched = False
         off.append(f"{name} ({reason})")
     if args.torch_compile and args.use_cpu:  # uncompiled, it would take six kernels instead of one
         try:
@@ -127,13 +126,12 @@ def _speed_up_pretraining(
             on.append("GELU by a sigmoid")
         except CannotPatch as reason:
             off.append(f"GELU by a sigmoid ({reason})")
-    return patched
 
 
 def _sample_vocabulary(
     model: PreTrainedModel,
     args: TrainingArguments,
-    ids: Sequence[int],
+    ids: Sequence[int] | Tensor,
     size: int,
     on: list[str],
     off: list[str],

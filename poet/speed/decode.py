@@ -43,12 +43,10 @@ from poet.speed.versions import CannotPatch, check_names, check_version
 
 TESTED_TRANSFORMERS = ">=5.17,<5.25"
 
-# Fewer rows are faster with a transposed weight in the last layer.
-TRANSPOSED_BELOW = 8  # rows
-# With fewer rows, products take little of the time.
-BFLOAT16_FROM = 16  # rows
-# Fewer rows are finished before compiled attention is loaded, which takes 1 to 2 s.
-COMPILED_FROM = 200  # rows
+# Numbers of rows in a batch:
+TRANSPOSED_BELOW = 8  # below it, a transposed weight in the last layer is faster
+BFLOAT16_FROM = 16  # below it, products take little of the time
+COMPILED_FROM = 200  # below it, a batch ends before compiled attention is loaded (1 to 2 s)
 
 
 @functools.cache

@@ -34,7 +34,7 @@ class SampledVocabulary:
     candidates, also with several processes or workers.
 
     Args:
-        ids: the training text, or a part of it, as token ids. It gives the frequencies.
+        ids: the training text, or a part of it, as token ids. The frequencies come from it.
         vocabulary: the number of tokens of the model.
         size: the number of candidates of a step.
         tokens: the number of tokens of a batch.

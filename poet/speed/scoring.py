@@ -96,6 +96,11 @@ def patch_forward_to_return_loss(
     model.forward = forward
 
 
+def returns_loss(model: PreTrainedModel) -> bool:
+    """Returns whether `patch_forward_to_return_loss` patched the model."""
+    return hasattr(model.forward, "unpatched")
+
+
 def patch_trl_scoring(compiled: bool = False) -> None:
     """Makes trl's trainers score faster on a CPU, for all models of this process.
 

@@ -16,6 +16,7 @@ from poet.files import (
     is_partial,
     make_folder,
     publish_files,
+    refuse_foreign,
     sync,
     write_text,
 )
@@ -89,12 +90,8 @@ def refuse_another(folder: Path, record: dict) -> None:
     if not folder.is_dir():
         return
     is_a_run = (folder / _ARGUMENTS).is_file()
-    foreign = [path.name for path in folder.iterdir() if not _is_left_over(path)]
-    if not is_a_run and foreign:
-        raise UserError(
-            f"{folder} holds {min(foreign)}, which this project did not make. "
-            "Pass another --output_dir."
-        )
+    if not is_a_run:
+        refuse_foreign(folder, [path.name for path in folder.iterdir() if not _is_left_over(path)])
     if is_a_run and has_result(folder) and (text := explain(arguments_of(folder), record)):
         raise UserError(f"{folder} holds another run {text}")
 

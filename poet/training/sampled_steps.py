@@ -21,12 +21,16 @@ class SampledSteps:
         self._is_last_part |= step >= self._last_part()
         self._log_is_sampled |= self.is_sampled
         if self.is_sampled:
-            inputs = self.stage.speedups.sampled.sample(inputs, step)
+            inputs = self._vocabulary.sample(inputs, step)
         return super().training_step(model, inputs, *args, **kwargs)
+
+    @property
+    def _vocabulary(self):
+        return self.stage.speedups and self.stage.speedups.sampled
 
     def _samples(self, step):
         """Returns whether the step after `step` is sampled."""
-        if not (self.stage.speedups and self.stage.speedups.sampled):
+        if not self._vocabulary:
             return False
         return self.first_sampled <= step < self._last_part() and not self._is_last_part
 
@@ -44,6 +48,6 @@ class SampledSteps:
         if "loss" in logs and self._log_is_sampled:
             logs["sampled_loss"] = logs.pop("loss")
             self._log_is_sampled = False
-        if self.stage.speedups and self.stage.speedups.sampled:
+        if self._vocabulary:
             logs.pop("train_loss", None)  # Trainer's mean over all steps of both kinds
         super().log(logs, *args, **kwargs)

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from datasets import DatasetDict
+from torch import Tensor
 from transformers import (
     AutoTokenizer,
     PreTrainedModel,
@@ -146,11 +147,11 @@ class Stage:
         self,
         model: PreTrainedModel,
         tokenizer: PreTrainedTokenizerBase,
-        ids: Sequence[int] = (),
+        ids: Sequence[int] | Tensor = (),
     ) -> None:
         """Gives the model its generation defaults and, unless --plain, the speed-ups.
 
-        `ids` is the text of pretraining, or a part of it.
+        `ids` is the text of pretraining, or a part of it, as token ids.
 
         A reference model is a copy of a prepared model: both then round in the same way.
         """
