@@ -9,13 +9,13 @@ help:  ## show this list
 # Without the mark `ready`, the last set-up was interrupted, and the environment is made again.
 .venv/ready: pyproject.toml constraints.txt
 	@python3 -c 'import sys; v = sys.version.split()[0]; \
-		sys.exit(sys.version_info < (3, 11) and \
-		f"python3 is version {v}. Install Python 3.11 or newer.")'
+		sys.exit(sys.version_info < (3, 11, 5) and \
+		f"python3 is version {v}. Install Python 3.11.5 or newer.")'
 	python3 -m venv $(if $(wildcard .venv/ready),,--clear) .venv
 	.venv/bin/pip install -q -c constraints.txt -e ".[dev]"
 	touch .venv/ready
 
-run: .venv/ready  ## set up, then train all stages on the embedded poems (3 minutes)
+run: .venv/ready  ## set up, then train all stages on the embedded poems (4 minutes)
 	$(PYTHON) run.py --recipe sample
 
 test: .venv/ready  ## set up, then run the tests, ruff and mypy
