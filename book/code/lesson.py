@@ -1,0 +1,47 @@
+"""Options, headings and recorded numbers, for the script of each chapter."""
+
+import argparse
+import json
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(ROOT))  # so that `poet` and the training scripts are found
+
+_numbers: dict[str, float] = {}
+
+
+def options(description: str | None, **defaults: int) -> argparse.Namespace:
+    """Returns the options of a chapter's script.
+
+    Every script has `run` (a folder that `make run` leaves), `seed` and `record` (a file for the
+    numbers). `defaults` adds whole numbers that a reader may change, such as `steps=300`.
+    """
+    parser = argparse.ArgumentParser(
+        description=description, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--run", type=Path, default=Path("runs/sample"), help="folder of a run")
+    parser.add_argument("--seed", type=int, default=42, help="default: %(default)s")
+    parser.add_argument("--record", type=Path, help="write the numbers into this JSON file")
+    for name, default in defaults.items():
+        parser.add_argument(f"--{name}", type=int, default=default, help="default: %(default)s")
+    chosen = parser.parse_args()
+    if not (chosen.run / "data" / "summary.json").is_file():
+        parser.error(f"there is no run in {chosen.run}. Type `make run` first, or pass --run.")
+    return chosen
+
+
+def part(name: str) -> None:
+    """Prints the heading of a part of the output. The book shows parts by name."""
+    print(f"\n== {name}\n", flush=True)
+
+
+def keep(**numbers: float) -> None:
+    """Keeps numbers that the book's prose uses."""
+    _numbers.update({name: float(number) for name, number in numbers.items()})
+
+
+def end(chosen: argparse.Namespace) -> None:
+    """Writes the numbers, if a file was named."""
+    if chosen.record:
+        chosen.record.write_text(json.dumps(_numbers, indent=1) + "\n", encoding="utf-8")

@@ -1,0 +1,121 @@
+"""Runs the scripts of the chapters with three seeds, and writes book/results/.
+
+    python book/measure.py          # all chapters: trains the recipe `sample` three times first
+    python book/measure.py 04 09    # two chapters
+    python book/measure.py 04 --draft    # one seed, with the run in runs/sample
+
+`make book` reads these results. The runs are in runs/book/SEED, and are kept for the next time.
+"""
+
+import argparse
+import json
+import re
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+BOOK = Path(__file__).resolve().parent
+ROOT = BOOK.parent
+SEEDS = (42, 43, 44)  # 42 is the seed of Trainer, and of the chapters' scripts
+STAGES = ("pretrain", "sft", "dpo")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("chapters", nargs="*", help="numbers of chapters, such as 04; default: all")
+    parser.add_argument("--draft", action="store_true", help="one seed, for writing a chapter")
+    options = parser.parse_args()
+    runs = {seed: f"runs/book/{seed}" for seed in SEEDS}
+    if options.draft:
+        runs = {SEEDS[0]: "runs/sample"}
+    scripts = sorted(BOOK.glob("code/ch[0-9][0-9]_*.py"))
+    scripts = [s for s in scripts if not options.chapters or s.name[2:4] in options.chapters]
+    for seed, run in runs.items():
+        train(seed, run)
+    for script in scripts:
+        path = BOOK / "results" / f"{script.name[2:4]}.json"
+        path.parent.mkdir(exist_ok=True)
+        text = json.dumps(measure(script, runs), indent=1, ensure_ascii=False) + "\n"
+        path.write_text(text, encoding="utf-8")
+        print(f"wrote {path.relative_to(ROOT)}", flush=True)
+
+
+def train(seed: int, run: str) -> None:
+    """Trains the recipe `sample` with a seed. A finished run is kept."""
+    if (ROOT / run / "dpo" / "model.safetensors").is_file():
+        return
+    call("run.py", "--recipe", "sample", "--output_dir", run, "--stages", "data")
+    for stage in STAGES:
+        recipe = f"configs/sample/{stage}.yaml"
+        options = ["--config", recipe, "--output_dir", f"{run}/{stage}", "--seed", str(seed)]
+        call(f"train_{stage}.py", *options)
+
+
+def measure(script: Path, runs: dict[int, str]) -> dict:
+    """Runs a script once for each run, and returns its numbers and the output of the first."""
+    name = script.relative_to(ROOT).as_posix()
+    values: dict[str, list[float]] = {}
+    minutes, outputs = [], ""
+    for seed, run in runs.items():
+        with tempfile.TemporaryDirectory() as folder:
+            record = Path(folder) / "numbers.json"
+            options = ["--run", run, "--seed", str(seed), "--record", str(record)]
+            start = time.perf_counter()
+            printed = call(name, *options)
+            minutes.append(round((time.perf_counter() - start) / 60, 3))
+            outputs = outputs or printed
+            for key, number in json.loads(record.read_text(encoding="utf-8")).items():
+                values.setdefault(key, []).append(float(f"{number:.6g}"))
+    return {
+        "command": f"python {name}",
+        "commit": commit(),
+        "machine": machine(),
+        "seeds": list(runs),
+        "values": values | {"minutes": minutes},
+        "outputs": split(outputs),
+    }
+
+
+def call(script: str, *options: str) -> str:
+    """Runs a script in the repository and returns what it printed."""
+    command = [sys.executable, script, *options]
+    print("$", "python", *command[1:], flush=True)
+    done = subprocess.run(command, cwd=ROOT, stdout=subprocess.PIPE, text=True, encoding="utf-8")
+    if done.returncode:
+        sys.exit(f"{script} ended with exit code {done.returncode}.")
+    return done.stdout
+
+
+def split(printed: str) -> dict[str, str]:
+    """Returns the parts of an output by the names in their headings `== NAME`."""
+    pieces = re.split(r"(?m)^== (.*)$", printed)
+    parts = {"": printed}
+    for name, text in zip(pieces[1::2], pieces[2::2], strict=True):
+        parts[name.strip()] = text.strip("\n")
+    return parts
+
+
+def commit() -> str:
+    command = ["git", "rev-parse", "--short", "HEAD"]
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True).stdout.strip()
+
+
+def machine() -> str:
+    """Returns the processor's speed in matrix products, which decides how long a training takes."""
+    sys.path.insert(0, str(ROOT))
+    import os
+
+    import torch
+
+    from poet.speed.hardware import matmul_gflops
+
+    bf16, f32 = matmul_gflops(torch.bfloat16), matmul_gflops(torch.float32)
+    return f"{os.cpu_count()} cores, {f32:,.0f} GFLOP/s in float32 and {bf16:,.0f} in bfloat16"
+
+
+if __name__ == "__main__":
+    main()
