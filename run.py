@@ -37,19 +37,19 @@ def main() -> int:
     run = Path(options.output_dir or f"runs/{options.recipe}")
     if options.save_recipe:
         check_recipe_name(run, options.save_recipe)
-    console.heading(1, 5, "Data: a folder of texts becomes three data sets")
+    console.heading(1, 5, "Data: a folder of texts becomes three data sets", "01-tokenizer")
     texts = data_options(recipe, data_words)
     make_data(texts, run)
     if options.recipe == OWN:
         recipe = choose_recipe(recipe, run, texts, options.save_recipe)
     show_rows(recipe, run)
     stages = with_data(options.stages, run)
-    console.heading(2, 5, "Configuration: the model and its training")
+    console.heading(2, 5, "Configuration: the model and its training", "05-model")
     print(describe_configuration(recipe, run, options.minutes, options.plain), flush=True)
     minutes = split_minutes(options.minutes, stages)
     for stage, info in JOURNEY.items():
         if stage in stages:
-            console.heading(info.number, 5, heading_of(stage, run))
+            console.heading(info.number, 5, heading_of(stage, run), info.chapter)
             code = train(stage, recipe, run, minutes[stage], options.plain)
             if code:
                 return code

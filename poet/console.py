@@ -64,12 +64,13 @@ def status(text: str) -> Iterator[None]:
         yield
 
 
-def heading(number: int, of: int, text: str) -> None:
-    """Prints the heading of a stage."""
+def heading(number: int, of: int, text: str, chapter: str) -> None:
+    """Prints the heading of a stage, and the chapter of the book that explains it."""
     console = stdout()
     console.print()
     if on_terminal():
         console.rule(Text.assemble((f"{number} of {of}", "bold"), f"  {text}"), align="left")
     else:
         console.print(f"== {number} of {of}  {text}")
+    console.print(Text(f"The book explains this stage: book/{chapter}.md", "dim"))
     console.print()

@@ -24,6 +24,7 @@ class StageInfo:
         name: Its name in reports and figures.
         card: Text for the model card: the use of its model, and how it was trained.
         number: Its number among the five stages, or 0.
+        chapter: The chapter of the book that explains it.
         heading: The heading that run.py prints.
         share: Its share of --minutes, among the stages that are run.
         curve: The logged value to draw, and the label of its axis.
@@ -34,6 +35,7 @@ class StageInfo:
     name: str
     card: str
     number: int = 0
+    chapter: str = ""
     heading: str = ""
     share: int = 1
     curve: tuple[str, str] = ("loss", "loss, nats per character")
@@ -51,6 +53,7 @@ STAGES = {
     "pretrain": StageInfo(
         name="pretraining",
         number=3,
+        chapter="06-pretraining",
         heading="Pretraining: the model learns to continue {texts}, character by character",
         share=2,
         card="This model continues {full_name}, one character after the other. It was trained "
@@ -60,6 +63,7 @@ STAGES = {
     "sft": StageInfo(
         name="fine-tuning",
         number=4,
+        chapter="08-fine-tuning",
         heading="Fine-tuning: the model learns to answer {answer}",
         card="This model writes {written}. It was first trained to continue "
         "{read}. It was then fine-tuned on {pairs}, and only the characters of the {texts} "
@@ -68,6 +72,7 @@ STAGES = {
     "dpo": StageInfo(
         name="alignment",
         number=5,
+        chapter="09-preference",
         heading="Alignment: the model learns which {texts} are preferred",
         card="This model writes {written}, {preferred}. It was first trained to "
         "continue {read}, and then fine-tuned on {pairs}. It was then aligned with pairs of a "
@@ -86,6 +91,7 @@ STAGES = {
     "grpo": StageInfo(
         name="reinforcement",
         number=5,
+        chapter="10-reward",
         heading="Alignment by rewards: the model is rewarded for {texts} that keep rules",
         card="This model writes {written}, by rules that it was rewarded for. It "
         "was first trained to continue {read}, and then fine-tuned on {pairs}. It was then "
@@ -98,6 +104,7 @@ STAGES = {
     "distill": StageInfo(
         name="distillation",
         number=5,
+        chapter="10-reward",
         heading="Alignment by distillation: the model learns from its own poems under a mask",
         card="This model writes {written}, mostly in regulated verse. It was "
         "first trained to continue {read}, and then fine-tuned on {pairs}. It then learned to "
