@@ -76,6 +76,11 @@ def apply_speedups(
     if args.torch_compile:
         if compile_cache.ready():
             on.append("torch.compile")
+            try:
+                compile_cache.keep_traces()
+                on.append("traced steps cached")
+            except CannotPatch as reason:
+                off.append(f"traced steps cached ({reason})")
         else:
             args.torch_compile = False
             args.torch_compile_backend = "no"  # accelerate reads only this one

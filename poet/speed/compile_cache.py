@@ -1,4 +1,4 @@
-"""Repairs torch's cache of compiled kernels after a run was killed while it compiled.
+"""Repairs torch's cache of compiled kernels, and lets it keep more.
 
 It knows the files of that cache. It does not know what is compiled. torch trusts every kernel file
 that exists. A killed compiler leaves half a file. Every later run that needs it ends with a
@@ -35,6 +35,27 @@ def ready(plain: bool = False) -> bool:
 
     _repair(Path(codecache.cache_dir()), plain)
     return True
+
+
+def keep_traces() -> None:
+    """Lets torch's cache keep the traced graph of a step in bfloat16, and not only its kernels.
+
+    Trainer switches autocast on and off inside the compiled function. torch does not know whether
+    such a graph may be kept (`AOTAutogradCache`), and traces it again in each process. It may:
+    these two functions only set a mode, and their arguments are part of the cache's key.
+
+    Raises:
+        CannotPatch: torch is untested, or has other names.
+    """
+    import torch
+    from torch._inductor import config
+
+    check_version("torch", TESTED_TORCH)
+    check_names(torch.amp.autocast_mode, "_enter_autocast", "_exit_autocast")
+    check_names(config, "unsafe_marked_cacheable_functions")
+    for name in ("_enter_autocast", "_exit_autocast"):
+        name = f"torch.amp.autocast_mode.{name}"
+        config.unsafe_marked_cacheable_functions[name] = torch.__version__
 
 
 @functools.cache

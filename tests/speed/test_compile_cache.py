@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
 from filelock import FileLock
 from helpers import ROOT
 from transformers import GPT2Config, GPT2LMHeadModel, TrainingArguments
@@ -170,3 +171,33 @@ def test_the_next_process_compiles_again_what_a_killed_one_left(tmp_path):
     assert f"removed 1 broken kernel from {tmp_path / 'cache'}" in said
     assert f"removed {header}: a run was killed" in said
     assert kernel.stat().st_size == whole and "removed" not in run()
+
+
+@needs_compiler
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_a_traced_step_under_autocast_comes_from_the_cache(dtype):
+    from torch._dynamo.utils import counters
+    from torch._inductor.utils import fresh_cache
+
+    def step(x, weight, dtype):
+        with torch.autocast("cpu", dtype=dtype):
+            return (x @ weight).float().square().sum()
+
+    compile_cache.keep_traces()
+    x = torch.ones(4, 8)
+    with fresh_cache():
+        results = []
+        for _ in range(2):  # the second time as in a new process
+            torch._dynamo.reset()
+            counters.clear()
+            weight = torch.full((8, 2), 0.3, requires_grad=True)
+            loss = torch.compile(step)(x, weight, dtype)
+            loss.backward()
+            results.append((loss.item(), weight.grad.tolist()))
+        assert counters["aot_autograd"]["autograd_cache_hit"] == 1
+        assert results[0] == results[1]
+        torch._dynamo.reset()
+        counters.clear()
+        other = torch.float16 if dtype == torch.bfloat16 else torch.bfloat16
+        torch.compile(step)(x, weight, other)  # another mode is another graph
+        assert counters["aot_autograd"]["autograd_cache_hit"] == 0
