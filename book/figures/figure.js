@@ -1,0 +1,39 @@
+// Shared by the figures: the language of the page, and the model with its error message.
+"use strict";
+
+document.documentElement.lang = new URLSearchParams(location.search).get("lang") ?? "en";
+
+// Returns an element with attributes and children. Attributes may be properties such as `onclick`.
+function make(name, attributes = {}, ...children) {
+  const element = Object.assign(document.createElement(name), attributes);
+  element.append(...children);
+  return element;
+}
+
+// Returns a text in both languages. The style shows one of them.
+function both(english, chinese) {
+  const fragment = document.createDocumentFragment();
+  fragment.append(make("span", { className: "en" }, english));
+  fragment.append(make("span", { className: "zh", lang: "zh-Hans" }, chinese));
+  return fragment;
+}
+
+// Returns the model of weights.js. Without the file, the page says how to make it.
+function loadModel() {
+  if (typeof WEIGHTS !== "undefined") return GPT.load(WEIGHTS);
+  const command = "python book/code/export_weights.py runs/sample/dpo book/figures/weights.js";
+  const message = both(
+    "This figure needs the weights of a model: type “make run” and then the following command.",
+    "这张图需要模型的权重：请先运行 make run，再运行下面的命令。",
+  );
+  document.querySelector("main").replaceChildren(
+    make("p", { className: "missing", role: "alert" }, message),
+    make("p", {}, make("code", {}, command)),
+  );
+  throw new Error("weights.js is missing");
+}
+
+const percent = (probability) => {
+  const number = 100 * probability;
+  return number < 0.1 ? "< 0.1 %" : `${number.toFixed(1)} %`;
+};
