@@ -21,15 +21,13 @@ function both(english, chinese) {
 // Returns the model of weights.js. Without the file, the page says how to make it.
 function loadModel() {
   if (typeof WEIGHTS !== "undefined") return GPT.load(WEIGHTS);
-  const command = "python book/code/export_weights.py runs/sample/dpo book/figures/weights.js";
   const message = both(
-    "This figure needs the weights of a model: type “make run” and then the following command.",
-    "这张图需要模型的权重：请先运行 make run，再运行下面的命令。",
+    "This figure needs the weights of a model: type “make run”, then “make book”.",
+    "这张图需要模型的权重：请先运行 make run，再运行 make book。",
   );
-  document.querySelector("main").replaceChildren(
-    make("p", { className: "missing", role: "alert" }, message),
-    make("p", {}, make("code", {}, command)),
-  );
+  document
+    .querySelector("main")
+    .replaceChildren(make("p", { className: "missing", role: "alert" }, message));
   throw new Error("weights.js is missing");
 }
 

@@ -39,7 +39,7 @@ def main() -> None:
     if browser is None:
         sys.exit(f"no browser found. Install one of: {', '.join(BROWSERS)}.")
     if not (FOLDER / "weights.js").is_file():
-        sys.exit("book/figures/weights.js is missing. See book/code/export_weights.py.")
+        sys.exit("book/figures/weights.js is missing. Type `make run`, then `make book`.")
     for name in names:
         with tempfile.TemporaryDirectory() as scratch:
             shot = take(browser, FOLDER / f"{name}.html", Path(scratch), WIDTH, HEIGHT)
