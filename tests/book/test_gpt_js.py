@@ -68,7 +68,8 @@ def test_logits_and_attention_equal_those_of_pytorch(answer, checkpoint):
             for head, rows in enumerate(heads):
                 for position, row in enumerate(rows):
                     weights = expected.attentions[layer][0, head, position, : position + 1]
-                    torch.testing.assert_close(torch.tensor(row), weights, rtol=0, atol=1e-5)
+                    found_row = torch.tensor(row, dtype=torch.float32)
+                    torch.testing.assert_close(found_row, weights, rtol=0, atol=1e-5)
 
 
 def test_texts_become_the_ids_of_the_tokenizer(answer, checkpoint):
