@@ -76,6 +76,8 @@ def apply_speedups(
     if args.torch_compile:
         if compile_cache.ready():
             on.append("torch.compile")
+            if on_cpu:
+                hardware.add_in_one_order()
             try:
                 compile_cache.keep_traces()
                 on.append("traced steps cached")

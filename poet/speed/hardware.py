@@ -67,3 +67,16 @@ def keep_memory() -> bool:
         return bool(mallopt(_M_MMAP_MAX, 0) and mallopt(_M_TRIM_THRESHOLD, 2**31 - 1))
     except (AttributeError, OSError, TypeError):
         return False
+
+
+def add_in_one_order() -> None:
+    """Makes the same command give the same weights, when it trains compiled code on a CPU.
+
+    The gradient of the embedding is a sum over all places of a token. Compiled code otherwise adds
+    them from all threads at once, in any order, and rounds differently each time. One order takes
+    no longer. Operations that have no such form only warn.
+    """
+    import torch
+
+    torch.use_deterministic_algorithms(True, warn_only=True)
+    torch.utils.deterministic.fill_uninitialized_memory = False  # it would cost time

@@ -9,7 +9,7 @@ from trl import SFTConfig
 from trl.trainer import utils
 
 from poet import device
-from poet.speed import compile_cache, scoring
+from poet.speed import compile_cache, hardware, scoring
 from poet.speed.apply import apply_speedups
 from poet.speed.gelu import GeluBySigmoid
 
@@ -159,3 +159,29 @@ def test_options_that_need_other_values_are_not_compiled(model, tmp_path):
     args.entropy_coef = 0.1
     speedups = apply_speedups(model, args, stage="grpo", compile_scoring=True)
     assert not speedups.compiles_scoring and "the entropy needs a gradient" in speedups.describe()
+
+
+@pytest.fixture
+def any_order():
+    yield
+    torch.use_deterministic_algorithms(False)
+    torch._dynamo.reset()
+
+
+@pytest.mark.skipif(not compile_cache.ready(), reason="there is no compiler")
+@pytest.mark.skipif(torch.get_num_threads() < 2, reason="one thread has one order")
+def test_compiled_gradients_of_an_embedding_are_the_same_each_time(any_order):
+    def gradient(step) -> torch.Tensor:
+        weight.grad = None
+        step(weight, ids, noise).backward()
+        return weight.grad.clone()
+
+    def step(weight, ids, noise):
+        return (torch.nn.functional.embedding(ids, weight) * noise).sum()
+
+    weight = torch.ones(5, 64, requires_grad=True)
+    ids, noise = torch.randint(5, (20_000,)), torch.randn(20_000, 64)
+    hardware.add_in_one_order()
+    compiled = torch.compile(step)
+    first = gradient(compiled)
+    assert all(torch.equal(gradient(compiled), first) for _ in range(10))
