@@ -1,0 +1,1 @@
+const PAIRS = {"followed": 121, "pairs": 1169};
