@@ -97,7 +97,7 @@ def outline(text: str) -> list[str]:
     return [re.sub(r"\(\.\./", "(", part).strip() for part in re.findall(shared, text)]
 
 
-@pytest.mark.parametrize("name", [name for folder, name in BOTH if folder])
+@pytest.mark.parametrize("name", sorted(path.name for path in BOOK.glob("zh/*.md")))
 def test_both_languages_have_the_same_parts(name):
     english, chinese = (BOOK / folder / name for folder in ("", "zh"))
     assert outline(chinese.read_text("utf-8")) == outline(english.read_text("utf-8"))
