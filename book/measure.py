@@ -69,7 +69,7 @@ def measure(script: Path, runs: dict[int, str]) -> dict:
             minutes.append(round((time.perf_counter() - start) / 60, 3))
             outputs = outputs or printed
             for key, number in json.loads(record.read_text(encoding="utf-8")).items():
-                values.setdefault(key, []).append(float(f"{number:.6g}"))
+                values.setdefault(key, []).append(float(f"{number:.9g}"))
     return {
         "command": f"python {name}",
         "commit": commit(),
