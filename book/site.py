@@ -200,9 +200,11 @@ def markdown() -> MarkdownIt:
         return fence(tokens, index, options, env)
 
     def line_end(self, tokens, index, options, env):
-        # A browser shows a line end as a space, which Chinese does not have between characters.
+        # A browser shows a line end as a space. Chinese has none between characters, nor after
+        # its punctuation.
         sides = tokens[index - 1].content[-1:] + tokens[index + 1].content[:1]
-        return "" if re.fullmatch(r"[\u3000-\u9fff\uff00-\uffef]{2}", sides) else "\n"
+        chinese = r"[\u3000-\u9fff\uff00-\uffef“”]{2}|[\u3001-\u303f\uff00-\uff1f].?"
+        return "" if re.fullmatch(chinese, sides) else "\n"
 
     def display(self, tokens, index, options, env):
         return f'<span class="math block">{formula(tokens[index].content, DISPLAY)}</span>'

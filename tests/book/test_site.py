@@ -175,6 +175,21 @@ def test_a_function_stands_apart_from_its_neighbours(latex, before, after):
     )
 
 
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("写\n字", "写字"),
+        ("写诗，\n**掩码**", "写诗，<strong>掩码</strong>"),
+        ("写诗。\n“風”", "写诗。“風”"),
+        ("写诗，\nGPT", "写诗，GPT"),
+        ("用\nGPT", "用\nGPT"),
+        ("one,\n*two*", "one,\n<em>two</em>"),
+    ],
+)
+def test_a_line_end_makes_no_gap_in_chinese(text, shown):
+    assert BUILDER.markdown().render(text) == f"<p>{shown}</p>\n"
+
+
 def test_each_page_leads_to_its_twin_and_its_neighbours(small):
     page = (small / "zh/one.html").read_text(encoding="utf-8")
     assert '<a href="../one.html">English</a>' in page and '<html lang="zh">' in page
