@@ -148,7 +148,8 @@ def train(ids: Tensor, test: Tensor, vocabulary: int, rows: int, muon: bool, tok
     """Returns the held-out loss before a training and after each eighth of its `tokens`."""
     model = make_model(vocabulary)
     optimizer = make_optimizer(model, muon)
-    steps, warmup = tokens // (rows * POSITIONS), 10
+    steps = tokens // (rows * POSITIONS)
+    warmup = min(10, steps // 4)
     schedule = torch.optim.lr_scheduler.LambdaLR(
         optimizer, lambda n: min((n + 1) / warmup, (steps - n) / (steps - warmup))
     )
