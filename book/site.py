@@ -174,6 +174,8 @@ def make_page(path: Path, root: Path) -> Page | None:
         links.append(target)
         fragment = re.sub(r"^(L\d+)-L\d+$", r"\1", parts.fragment)  # GitHub's link to some lines
         address = relative(place(target, root), place(path, root))
+        if name.startswith("book/zh/") and target.suffix == ".html":
+            address += "?lang=zh"  # book/figures/figure.js reads it
         return f'{match[1]}{address}{"#" + fragment if fragment else ""}"'
 
     body = re.sub(r'(<[^<>]*\s(?:href|src)=")([^"]*)"', site_link, body)

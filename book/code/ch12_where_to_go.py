@@ -93,7 +93,7 @@ def write_figure(poems: list[dict[str, str]]) -> None:
     chinese = ["\n".join(json.loads(row)["paragraphs"]) for row in sample[:40]]
     german = [poem["text"] for poem in poems[:40]]
     examples = [
-        {"english": "German couplets", "chinese": "德语对句", "text": "\n\n".join(german)},
+        {"english": "German couplets", "chinese": "德语两行诗", "text": "\n\n".join(german)},
         {"english": "Chinese poems", "chinese": "中文诗", "text": "\n\n".join(chinese)},
     ]
     text = f"const RULES = {json.dumps(rules)};\n"

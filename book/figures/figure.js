@@ -3,6 +3,14 @@
 
 document.documentElement.lang = new URLSearchParams(location.search).get("lang") ?? "en";
 
+// Chinese has no space where a line of the source ends.
+for (const part of document.querySelectorAll(".zh")) {
+  for (const node of part.childNodes) {
+    if (node.nodeType !== Node.TEXT_NODE) continue;
+    node.data = node.data.replace(/(?<!\w)\s*\n\s*(?=[^\x00-\xff])/g, "");
+  }
+}
+
 // Returns an element with attributes and children. Attributes may be properties such as `onclick`.
 function make(name, attributes = {}, ...children) {
   const element = Object.assign(document.createElement(name), attributes);

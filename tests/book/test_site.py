@@ -194,6 +194,8 @@ def test_each_page_leads_to_its_twin_and_its_neighbours(small):
     page = (small / "zh/one.html").read_text(encoding="utf-8")
     assert '<a href="../one.html">English</a>' in page and '<html lang="zh">' in page
     assert '<a href="index.html" rel="prev">← 书</a>' in page
+    assert 'href="../figures/one.html?lang=zh"' in page
+    assert 'href="figures/one.html"' in (small / "one.html").read_text(encoding="utf-8")
     assert '<a href="zh/one.html">中文</a>' in (small / "one.html").read_text(encoding="utf-8")
 
 
