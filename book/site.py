@@ -54,7 +54,7 @@ except ModuleNotFoundError as error:
     )
 
 THEME = Path(__file__).resolve().parent / "theme"
-COPIED = {".html", ".js", ".css", ".svg", ".png", ".jpg", ".gif", ".webp"}
+COPIED = {".html", ".js", ".css", ".svg", ".png", ".jpg", ".gif", ".webp", ".ipynb"}
 WORDS = {
     "en": {"search": "Search", "contents": "Contents", "switch": "中文"},
     "zh": {"search": "搜索", "contents": "目录", "switch": "English"},
