@@ -30,9 +30,10 @@ test-slow: .venv/ready  ## the tests that take more than ten seconds each
 tang: .venv/ready  ## train on the Tang poems (11 to 20 minutes; CORPUS=PATH: a local copy)
 	$(PYTHON) run.py --recipe tang $(if $(CORPUS),--corpus $(CORPUS))
 
-book: .venv/ready  ## write the weights of the book's figures, then the pages (after make run)
+book: .venv/ready  ## write the book's numbers, code and site again (after make run)
 	$(PYTHON) book/code/export_weights.py runs/sample/dpo book/figures/weights.js
 	$(PYTHON) book/build.py
+	$(PYTHON) book/site.py
 
 bench: .venv/ready  ## measure the speed (30 minutes; QUICK=1: 3 minutes; CORPUS=PATH)
 	$(PYTHON) benchmarks/bench.py $(if $(QUICK),--quick) $(if $(CORPUS),--corpus $(CORPUS))
