@@ -1,4 +1,4 @@
-"""Rewards the fine-tuned model for its own poems, with GRPO and three rewards.
+"""Rewards the fine-tuned model for its own poems, with GRPO and four rewards.
 
 python book/code/ch10_reward.py
 """
