@@ -57,7 +57,7 @@ def make_model(vocabulary: int) -> GPT2LMHeadModel:
 
 
 def make_optimizer(model: GPT2LMHeadModel, muon: bool) -> torch.optim.Optimizer:
-    if not muon:  # rates from 1e-3 to 1.2e-2 end within 0.05 nats of each other
+    if not muon:  # a rate of 1e-3 ends about 0.1 nats higher
         return torch.optim.AdamW(model.parameters(), lr=3e-3, betas=(0.9, 0.95))
     for block in model.transformer.h:  # blocks then start as the identity
         torch.nn.init.zeros_(block.attn.c_proj.weight)
