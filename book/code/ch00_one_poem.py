@@ -3,7 +3,6 @@
 python book/code/ch00_one_poem.py
 """
 
-import json
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -21,6 +20,7 @@ from transformers import (
 )
 from transformers.utils import logging
 
+from poet import errors
 from poet.data.run_data import load_summary, training_poems
 from poet.text import line_length, poem_lines
 
@@ -31,7 +31,6 @@ MOMENTS = {  # the last training, and the folder of its model in a run
     "fine-tuning": "sft",
     "alignment": "dpo",
 }
-FIGURE = lesson.ROOT / "book" / "figures" / "00-data.js"
 
 
 def load(run: Path, stage: str | None, top_k: int = 0) -> PreTrainedModel:
@@ -113,9 +112,7 @@ def write_figure(tokenizer: PreTrainedTokenizerBase, run: Path, seed: int) -> No
             if len(draws) == 48 and stage is None:
                 break
         poems[moment] = draws[: len(first_poem("".join(token for token, _, _ in draws)))]
-    text = json.dumps(poems, ensure_ascii=False, separators=(",", ":"))
-    command = "// python book/code/ch00_one_poem.py --figure 1"
-    FIGURE.write_text(f"{command}\nconst POEMS = {text};\n", encoding="utf-8")
+    lesson.write_data(__file__, POEMS=poems)
 
 
 def main() -> None:
@@ -174,4 +171,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    errors.run(main)

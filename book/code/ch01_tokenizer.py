@@ -3,7 +3,6 @@
 python book/code/ch01_tokenizer.py
 """
 
-import json
 import random
 import re
 from collections import Counter
@@ -12,11 +11,11 @@ from collections.abc import Iterable
 import lesson
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 
+from poet import errors
 from poet.data.run_data import load_stage, make_tokenizer
 from poet_tokenizer import DEFAULT_INSTRUCTION, SPECIAL_TOKENS, ask
 
 BYTES = [f"<0x{byte:02X}>" for byte in range(256)]  # the names of the byte tokens
-FIGURE = lesson.ROOT / "book" / "figures" / "01-data.js"
 TITLE = "春雨"  # spring rain
 STEPS = (1, 10, 100, 1000)  # vocabularies of so many poems
 MERGED = 5000  # tokens of the vocabulary with merged pieces
@@ -70,9 +69,7 @@ def write_figure(poems: list[str], vocabulary: Iterable[str]) -> None:
     counts = {count: len(set("".join(poems[:count]))) for count in STEPS}
     counts["all"] = len(characters)
     data = {"instruction": DEFAULT_INSTRUCTION, "counts": counts, "characters": characters}
-    text = f"const DATA = {json.dumps(data, ensure_ascii=False)};\n"
-    command = "// python book/code/ch01_tokenizer.py --figure 1"
-    FIGURE.write_text(f"{command}\n{text}", encoding="utf-8")
+    lesson.write_data(__file__, DATA=data)
 
 
 def show(tokens: list[str], ids: list[int], per_row: int = 8) -> None:
@@ -151,4 +148,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    errors.run(main)

@@ -3,7 +3,6 @@
 python book/code/ch03_learning.py
 """
 
-import json
 import math
 from collections.abc import Callable, Iterable
 
@@ -13,6 +12,7 @@ from ch02_next_character import PairNetwork, network_loss
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from poet import errors
 from poet.data import blocks
 from poet.data.run_data import load_stage, make_tokenizer
 
@@ -188,10 +188,9 @@ def main() -> None:
         adam=losses["Adam"][1],
     )
     if chosen.figure:
-        text = f"const PAIRS = {json.dumps({'followed': followed, 'pairs': pairs})};\n"
-        (lesson.ROOT / "book/figures/03-data.js").write_text(text, encoding="utf-8")
+        lesson.write_data(__file__, PAIRS={"followed": followed, "pairs": pairs})
     lesson.end(chosen)
 
 
 if __name__ == "__main__":
-    main()
+    errors.run(main)

@@ -3,7 +3,6 @@
 python book/code/ch04_attention.py
 """
 
-import json
 import math
 import re
 
@@ -14,6 +13,7 @@ from torch.nn import functional as F
 from transformers import AutoModelForCausalLM, AutoTokenizer
 from transformers.utils import logging
 
+from poet import errors
 from poet.data.rows import content
 from poet.data.run_data import load_stage
 from poet_tokenizer import ask
@@ -170,8 +170,7 @@ def write_figure(model: nn.Module, tokenizer) -> None:
         percents = (100 * cells).round().int().tolist()
         rows = [[[row[: i + 2] for i, row in enumerate(h)] for h in layer] for layer in percents]
         data.append({"title": title, "couplet": couplet, "gloss": gloss, "percent": rows})
-    text = "const ATTENTION = " + json.dumps(data, ensure_ascii=False, separators=(",", ":"))
-    (lesson.ROOT / "book/figures/04-data.js").write_text(text + ";\n", encoding="utf-8")
+    lesson.write_data(__file__, ATTENTION=data)
 
 
 @torch.no_grad()
@@ -233,4 +232,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    errors.run(main)

@@ -3,9 +3,7 @@
 python book/code/ch05_model.py
 """
 
-import json
 from collections import Counter
-from pathlib import Path
 
 import lesson
 import model as one_file
@@ -14,6 +12,7 @@ from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 from transformers import GPT2Config, GPT2LMHeadModel
 
+from poet import errors
 from poet.data import blocks
 from poet.data.run_data import load_stage, make_tokenizer
 from poet.training import progress, size
@@ -127,8 +126,7 @@ def write_presets(vocabulary: int) -> None:
         presets.append({**preset, "tied": numbers.get("tie_word_embeddings", True)})
     preset = {"name": "GPT-2 small", "vocabulary": 50257, "width": 768, "layers": 12}
     presets.append({**preset, "context": 1024, "tied": True})
-    text = f"const PRESETS = {json.dumps(presets, indent=1)};\n"
-    Path(lesson.ROOT, "book/figures/05-data.js").write_text(text, encoding="utf-8")
+    lesson.write_data(__file__, PRESETS=presets)
 
 
 def main() -> None:
@@ -181,4 +179,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    errors.run(main)

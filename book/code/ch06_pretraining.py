@@ -24,6 +24,7 @@ from transformers import (
     set_seed,
 )
 
+from poet import errors
 from poet.data import blocks
 from poet.data.run_data import load_stage, make_tokenizer
 from poet.training import progress
@@ -211,4 +212,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    errors.run(main)

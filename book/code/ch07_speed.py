@@ -7,7 +7,6 @@ All times are printed relative to another time. The speed of a machine cancels o
 """
 
 import itertools
-import json
 import os
 import time
 from collections.abc import Callable
@@ -21,6 +20,7 @@ from torch.profiler import ProfilerActivity, profile
 from transformers import GPT2Config, GPT2LMHeadModel
 from transformers.activations import ACT2FN
 
+from poet import errors
 from poet.data.blocks import encode_rows
 from poet.data.run_data import load_stage, make_tokenizer
 from poet.training.optimizer import MuonAdamW
@@ -28,7 +28,6 @@ from poet.training.optimizer import MuonAdamW
 RECIPE = yaml.safe_load((lesson.ROOT / "configs/sample/pretrain.yaml").read_text(encoding="utf-8"))
 POSITIONS, WIDTH, LAYERS = RECIPE["n_positions"], RECIPE["n_embd"], RECIPE["n_layer"]
 PARTS = ("layers, forward", "loss", "gradient of the loss", "gradient of the layers", "optimizer")
-FIGURE = lesson.ROOT / "book/figures/07-data.js"
 
 
 def fastest_in_turn(calls: dict[str, Callable], rounds: int = 10) -> dict[str, list[float]]:
@@ -287,10 +286,9 @@ def main() -> None:
         relative = {n: [round(s / plain, 4) for s in times] for n, times in parts.items()}
         curves = {name: [round(loss, 3) for loss in curve] for name, curve in race.items()}
         data = {"parts": relative, "race": curves, "steps": chosen.tokens // tokens}
-        text = json.dumps(data)
-        FIGURE.write_text(f"window.SPEED = {text};\n", encoding="utf-8")
+        lesson.write_data(__file__, SPEED=data)
     lesson.end(chosen)
 
 
 if __name__ == "__main__":
-    main()
+    errors.run(main)

@@ -3,7 +3,6 @@
 python book/code/ch08_fine_tuning.py
 """
 
-import json
 import tempfile
 
 import lesson
@@ -14,6 +13,7 @@ from transformers import PrinterCallback, set_seed
 from trl import SFTConfig, SFTTrainer
 
 import poet
+from poet import errors
 from poet.data import blocks
 from poet.data.run_data import load_stage
 from poet.generation.write import write_ids
@@ -112,8 +112,7 @@ def write_figure(rows: Dataset, tokenizer, positions: int, poems: dict[str, dict
     ]
     two = {"ends": poems["the poem counts"], "endless": poems["no end mark counts"]}
     data = {"rows": shown, "positions": positions, "poems": {"title": TITLE} | two}
-    text = f"const FINE_TUNING = {json.dumps(data, ensure_ascii=False)};\n"
-    (lesson.ROOT / "book/figures/08-data.js").write_text(text, encoding="utf-8")
+    lesson.write_data(__file__, FINE_TUNING=data)
 
 
 def main() -> None:
@@ -188,4 +187,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    errors.run(main)

@@ -5,7 +5,6 @@ python book/code/ch09_preference.py
 
 import argparse
 import copy
-import json
 from collections import Counter
 
 import lesson
@@ -16,6 +15,7 @@ from torch.nn.utils.rnn import pad_sequence
 from transformers import PrinterCallback
 from trl import DPOConfig, DPOTrainer
 
+from poet import errors
 from poet.data.rows import content
 from poet.data.run_data import load_stage
 from poet.generation.load import load
@@ -24,7 +24,6 @@ from poet.text import line_length
 from poet.training.progress import silence_libraries
 
 BETA = 0.1
-FIGURE = lesson.ROOT / "book" / "figures" / "09-data.js"
 SIDES = ("chosen", "rejected")
 WAYS = {
     "pairs": {"loss_type": ["sigmoid"], "learning_rate": 5e-4},
@@ -111,7 +110,7 @@ def held_out_loss(model, tokenizer, rows, length: int) -> float:
 
 
 def main() -> None:
-    options = lesson.options(__doc__, steps=30, swap=0)
+    options = lesson.options(__doc__, steps=30, swap=0, figure=0)
     silence_libraries()
     pairs = load_stage(options.run, "dpo")
     if options.swap:
@@ -165,10 +164,10 @@ def main() -> None:
         lesson.keep(**{f"{name}_endless": counts[3]})
         lesson.keep(**{f"{name}_loss_{length}": loss for length, loss in losses.items()})
     lesson.end(options)
-    if options.record and options.seed == 42:
+    if options.figure:
         data = {"pair": paths.pop("pair"), "beta": BETA, "paths": paths}
-        FIGURE.write_text(f"const DATA = {json.dumps(data)};\n", encoding="utf-8")
+        lesson.write_data(__file__, DATA=data)
 
 
 if __name__ == "__main__":
-    main()
+    errors.run(main)

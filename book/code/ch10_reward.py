@@ -4,7 +4,6 @@ python book/code/ch10_reward.py
 """
 
 import argparse
-import json
 import logging
 import re
 from statistics import mean
@@ -16,6 +15,7 @@ from torch import Tensor
 from transformers import PrinterCallback
 from trl import GRPOConfig, GRPOTrainer
 
+from poet import errors
 from poet.alignment import masked_poems
 from poet.alignment.distillation import MaskedTeacher
 from poet.alignment.rewards import regulated
@@ -25,8 +25,6 @@ from poet.generation.load import load
 from poet.generation.write import write
 from poet.text import HAN, line_length, poem_lines
 from poet.training.progress import silence_libraries
-
-FIGURE = lesson.ROOT / "book" / "figures" / "10-data.js"
 
 # ---------------------------------------------------------------- rewards: a poem becomes a number
 
@@ -119,7 +117,7 @@ def forbidden(model, tokenizer, row) -> Tensor:
 
 
 def main() -> None:
-    options = lesson.options(__doc__, steps=20, factor=1)
+    options = lesson.options(__doc__, steps=20, factor=1, figure=0)
     silence_libraries()
     logging.getLogger("transformers").setLevel(logging.ERROR)
     rows = load_stage(options.run, "sft")
@@ -166,10 +164,9 @@ def main() -> None:
         print(f"{number:7}  " + "".join(f"{share:6.2f}" for share in couplet))
     lesson.keep(forbidden=shares.mean(), rhyme=couplets[1:, 10].mean())
     lesson.end(options)
-    if options.record and options.seed == 42:
-        data = json.dumps({"title": title, "poems": poems}, ensure_ascii=False)
-        FIGURE.write_text(f"const DATA = {data};\n", encoding="utf-8")
+    if options.figure:
+        lesson.write_data(__file__, DATA={"title": title, "poems": poems})
 
 
 if __name__ == "__main__":
-    main()
+    errors.run(main)

@@ -6,7 +6,6 @@ python book/code/ch11_steering.py --blind FOLDER       # which poem was written 
 """
 
 import argparse
-import json
 import re
 import sys
 from collections.abc import Callable
@@ -19,6 +18,7 @@ from torch import Tensor
 from transformers import GPT2LMHeadModel, PreTrainedTokenizerFast, set_seed
 from transformers.utils import logging
 
+from poet import errors
 from poet.data.rows import content
 from poet.data.run_data import load_stage
 from poet.evaluation.rates import rates_of_form
@@ -31,7 +31,6 @@ from poet_tokenizer import ask
 
 QUATRAIN, LONGER = "五言絕句", "七言絕句"  # four lines of five characters, or of seven
 POEM = "旭日高峰對，秋風動故山。\n青衣看竹影，明月就松間。"  # a model wrote it (docs/verse.md)
-FIGURE = lesson.ROOT / "book/figures/11-data.js"
 WORKS = (  # the poems of the figure: titles, their meanings and rhyme groups
     ("冬日對酒", "Over Wine on a Winter Day", "zhi"),
     ("春日村居", "Living in a Village in Spring", "yang"),
@@ -39,7 +38,10 @@ WORKS = (  # the poems of the figure: titles, their meanings and rhyme groups
 )
 # The glosses of the figures: one sense of each frequent character, in English.
 GLOSSES = dict(
-    re.findall(r"(\S) ([a-zA-Z][a-zA-Z -]*)", FIGURE.with_name("glosses.js").read_text("utf-8"))
+    re.findall(
+        r"(\S) ([a-zA-Z][a-zA-Z -]*)",
+        (lesson.ROOT / "book/figures/glosses.js").read_text(encoding="utf-8"),
+    )
 )
 
 
@@ -203,10 +205,9 @@ def main() -> None:
             for title, meaning, rhyme in WORKS
         ]
         data = {"vocabulary": len(tokenizer), "works": works}
-        text = json.dumps(data, ensure_ascii=False, separators=(",", ":"))
-        FIGURE.write_text(f"window.STEERING = {text};\n", encoding="utf-8")
+        lesson.write_data(__file__, STEERING=data)
     lesson.end(chosen)
 
 
 if __name__ == "__main__":
-    main()
+    errors.run(main)

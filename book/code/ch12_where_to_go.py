@@ -14,6 +14,7 @@ import lesson
 import yaml
 from transformers import pipeline, set_seed
 
+from poet import errors
 from poet.training.progress import silence_libraries
 
 NOUNS = {  # each German noun has one of three articles: der, die, das
@@ -96,9 +97,7 @@ def write_figure(poems: list[dict[str, str]]) -> None:
         {"english": "German couplets", "chinese": "德语两行诗", "text": "\n\n".join(german)},
         {"english": "Chinese poems", "chinese": "中文诗", "text": "\n\n".join(chinese)},
     ]
-    text = f"const RULES = {json.dumps(rules)};\n"
-    text += f"const EXAMPLES = {json.dumps(examples, ensure_ascii=False)};\n"
-    (lesson.ROOT / "book/figures/12-data.js").write_text(text, encoding="utf-8")
+    lesson.write_data(__file__, RULES=rules, EXAMPLES=examples)
 
 
 def main() -> None:
@@ -140,4 +139,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    errors.run(main)

@@ -4,6 +4,7 @@ import argparse
 import json
 import sys
 from pathlib import Path
+from typing import Any
 
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))  # so that `poet` and the training scripts are found
@@ -29,6 +30,22 @@ def options(description: str | None, **defaults: int) -> argparse.Namespace:
     if not (chosen.run / "data" / "summary.json").is_file():
         parser.error(f"there is no run in {chosen.run}. Type `make run` first, or pass --run.")
     return chosen
+
+
+def write_data(script: str, **values: Any) -> None:
+    """Writes the data of a chapter's figure as a script that sets constants.
+
+    A page that was opened from the disk may load a script, but no other file.
+
+    Args:
+        script: The file of the chapter, such as ch03_learning.py.
+    """
+    lines = [f"// python book/code/{Path(script).name} --figure 1"]
+    for name, value in values.items():
+        text = json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+        lines.append(f"const {name} = {text};")
+    file = ROOT / "book" / "figures" / f"{Path(script).name[2:4]}-data.js"
+    file.write_text("\n".join(lines) + "\n", encoding="utf-8")
 
 
 def part(name: str) -> None:

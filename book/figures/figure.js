@@ -18,6 +18,14 @@ function make(name, attributes = {}, ...children) {
   return element;
 }
 
+// Returns an element of a drawing (SVG), with attributes and perhaps a text.
+function svg(name, attributes, text = "") {
+  const element = document.createElementNS("http://www.w3.org/2000/svg", name);
+  for (const [key, value] of Object.entries(attributes)) element.setAttribute(key, value);
+  element.textContent = text;
+  return element;
+}
+
 // Returns a text in both languages. The style shows one of them.
 function both(english, chinese) {
   const fragment = document.createDocumentFragment();
