@@ -25,6 +25,7 @@ from functools import cache
 from pathlib import Path
 
 import yaml
+from mdit_py_plugins.anchors.index import slugify
 
 BOOK = Path(__file__).resolve().parent
 ROOT = BOOK.parent
@@ -158,8 +159,7 @@ def _sections(text: str) -> Iterator[tuple[str, str]]:
     """Yields the anchor of each heading, as GitHub makes it, and the text below it."""
     parts = re.split(r"(?m)^#+ +(.*)$", text)
     for heading, body in zip(parts[1::2], parts[2::2], strict=True):
-        plain = re.sub(r"[^\w\- ]", "", re.sub(r"\[([^]]*)\]\([^)]*\)", r"\1", heading).lower())
-        yield plain.replace(" ", "-"), body
+        yield slugify(re.sub(r"\[([^]]*)\]\([^)]*\)", r"\1", heading)), body
 
 
 def written_like(number: float, example: str) -> str:

@@ -20,6 +20,10 @@ from pathlib import Path
 
 BOOK = Path(__file__).resolve().parent
 ROOT = BOOK.parent
+sys.path[:0] = [str(ROOT), str(ROOT / "benchmarks")]
+
+import table  # noqa: E402
+
 # The seed of the scripts, and the run. Other runs than the first are trained with the same seed.
 RUNS = {42: "runs/sample", 43: "runs/book/43", 44: "runs/book/44"}
 STAGES = ("pretrain", "sft", "dpo")
@@ -34,6 +38,10 @@ def main() -> None:
     options = parser.parse_args()
     runs = dict(list(RUNS.items())[: 1 if options.draft else None])
     scripts = sorted(BOOK.glob("code/ch[0-9][0-9]_*.py"))
+    if unknown := set(options.chapters) - {script.name[2:4] for script in scripts}:
+        parser.error(
+            f"there is no chapter {min(unknown)}. Chapters: 00 to {scripts[-1].name[2:4]}."
+        )
     scripts = [s for s in scripts if not options.chapters or s.name[2:4] in options.chapters]
     for seed, run in runs.items():
         train(seed, run)
@@ -75,7 +83,7 @@ def measure(script: Path, runs: dict[int, str]) -> dict:
                 values.setdefault(key, []).append(float(f"{number:.9g}"))
     return {
         "command": f"python {name}",
-        "commit": commit(),
+        "commit": table.commit_here(),
         "machine": machine(),
         "seeds": list(runs),
         "values": values | {"minutes": minutes},
@@ -102,22 +110,11 @@ def split(printed: str) -> dict[str, str]:
     return parts
 
 
-def commit() -> str:
-    command = ["git", "rev-parse", "--short", "HEAD"]
-    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True).stdout.strip()
-
-
 def machine() -> str:
     """Returns the processor's speed in matrix products, which decides how long a training takes."""
-    sys.path.insert(0, str(ROOT))
-    import os
-
-    import torch
-
-    from poet.speed.hardware import matmul_gflops
-
-    bf16, f32 = matmul_gflops(torch.bfloat16), matmul_gflops(torch.float32)
-    return f"{os.cpu_count()} cores, {f32:,.0f} GFLOP/s in float32 and {bf16:,.0f} in bfloat16"
+    cpu = table.describe_cpu()
+    speeds = (cpu["matmul_float32_gflops"], cpu["matmul_bf16_gflops"])
+    return "{} cores, {:,} GFLOP/s in float32 and {:,} in bfloat16".format(cpu["cores"], *speeds)
 
 
 if __name__ == "__main__":

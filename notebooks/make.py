@@ -8,6 +8,7 @@ the repository, so nothing of an earlier run is used. Nothing is stored that dif
 run without a reason, such as times and random ids.
 """
 
+import argparse
 import os
 import re
 import shutil
@@ -61,6 +62,9 @@ def execute(notebook: NotebookNode, folder: Path) -> None:
 
 
 def main() -> None:
+    argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    ).parse_args()
     notebook = read_source()
     metadata = notebook.metadata.copy()
     with tempfile.TemporaryDirectory() as folder:

@@ -161,19 +161,16 @@ def kill_in_a_save(folder: Path, step: int, words: list[str]) -> None:
 POSITIONS = 64
 
 
-def random_model(tokenizer, positions: int) -> GPT2LMHeadModel:
-    """One layer of sixteen numbers, the same each time."""
+def random_model(tokenizer, positions: int, **sizes) -> GPT2LMHeadModel:
+    """One layer of sixteen numbers, or of other `sizes`, the same each time."""
     torch.manual_seed(0)
     config = GPT2Config(
         vocab_size=len(tokenizer),
         n_positions=positions,
-        n_embd=16,
-        n_layer=1,
-        n_head=2,
         bos_token_id=tokenizer.eos_token_id,
         eos_token_id=tokenizer.eos_token_id,
         pad_token_id=tokenizer.pad_token_id,
-        tie_word_embeddings=False,
+        **{"n_embd": 16, "n_layer": 1, "n_head": 2, "tie_word_embeddings": False, **sizes},
     )
     return GPT2LMHeadModel(config)
 

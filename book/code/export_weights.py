@@ -7,6 +7,7 @@ half-precision numbers (float16) in base64. Beside them are the sizes, the vocab
 of a prompt. The model in book/figures/gpt.js reads the file.
 """
 
+import argparse
 import base64
 import json
 import sys
@@ -18,19 +19,32 @@ from transformers import AutoTokenizer
 
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))
+
+from poet import errors  # noqa: E402
+from poet.errors import UserError  # noqa: E402
+from poet_tokenizer import ask  # noqa: E402
+
 SIZES = ("vocab_size", "n_positions", "n_embd", "n_layer", "n_head", "layer_norm_epsilon")
 
 
 def export(checkpoint: Path, file: Path) -> int:
-    """Writes the file. Returns its size in bytes."""
-    from poet_tokenizer import ask
+    """Writes the file. Returns its size in bytes.
+
+    Raises:
+        UserError: There is no checkpoint, or its output weights are separate.
+    """
+    if not (checkpoint / "config.json").is_file():
+        raise UserError(f"there is no checkpoint in {checkpoint}. Type `make run` first.")
 
     def read(name: str) -> dict:
         return json.loads((checkpoint / name).read_text(encoding="utf-8"))
 
     config = read("config.json")
     if not config.get("tie_word_embeddings", True):
-        raise ValueError(f"{checkpoint} has separate output weights, which gpt.js does not know")
+        raise UserError(
+            f"{checkpoint} has separate output weights, which gpt.js does not know. "
+            "Export a model with tie_word_embeddings."
+        )
     tokenizer = AutoTokenizer.from_pretrained(checkpoint)
     prompt = tokenizer.apply_chat_template(ask("\n"), add_generation_prompt=True)["input_ids"]
     title = prompt.index(tokenizer.convert_tokens_to_ids("\n"))
@@ -59,11 +73,15 @@ def export(checkpoint: Path, file: Path) -> int:
 
 
 def main() -> None:
-    if len(sys.argv) != 3:
-        sys.exit(f"usage: {sys.argv[0]} RUN_STAGE OUT.js, for example runs/sample/dpo weights.js")
-    size = export(Path(sys.argv[1]), Path(sys.argv[2]))
-    print(f"{sys.argv[2]}: {size / 1e6:.1f} MB")
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("checkpoint", type=Path, help="a stage of a run, such as runs/sample/dpo")
+    parser.add_argument("file", type=Path, help="the file to write, such as weights.js")
+    options = parser.parse_args()
+    size = export(options.checkpoint, options.file)
+    print(f"{options.file}: {size / 1e6:.1f} MB")
 
 
 if __name__ == "__main__":
-    main()
+    errors.run(main)

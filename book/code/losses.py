@@ -1,8 +1,8 @@
 """The losses of alignment in plain PyTorch: DPO's loss and GRPO's advantages.
 
 A test compares them with TRL's `DPOTrainer` and `GRPOTrainer` (tests/book/test_losses.py). Comments
-give the shape of each tensor. The letters are: B rows in a batch, T tokens in a row, V tokens in
-the vocabulary, N prompts, G poems per prompt.
+give the shape of each tensor. A batch has B rows of T tokens. V is the size of the vocabulary. In
+GRPO there are N prompts with G poems each.
 """
 
 import torch.nn.functional as F

@@ -1,15 +1,12 @@
 """GPT-2 in one file of plain PyTorch: the model, its loss and one training step.
 
-    python book/code/model.py                      # reads runs/sample/pretrain
-    python book/code/model.py runs/tang/pretrain
+    python book/code/model.py    # reads runs/sample/pretrain; or name another checkpoint
 
 The training scripts build the same model with `GPT2LMHeadModel` from transformers. A test compares
 the two: their logits differ by less than 1e-5 (tests/book/test_model.py).
 
-Comments give the shape of each tensor. The letters are:
-    B  rows in a batch             H  attention heads
-    T  tokens in a row             D  numbers per head, D = C / H
-    C  numbers per token, n_embd   V  tokens in the vocabulary
+Comments give the shape of each tensor. A batch has B rows of T tokens, and each token has C numbers
+(n_embd). There are H heads with D = C / H numbers each. V is the size of the vocabulary.
 
 The design is GPT-2: Radford et al. 2019, "Language Models are Unsupervised Multitask Learners". It
 is the decoder of the Transformer (https://arxiv.org/abs/1706.03762), with each norm moved to the
@@ -176,6 +173,9 @@ def training_step(model: GPT, optimizer: torch.optim.Optimizer, ids: Tensor) -> 
 
 def main() -> None:
     folder = Path(sys.argv[1]) if len(sys.argv) > 1 else ROOT / "runs" / "sample" / "pretrain"
+    if not (folder / "tokenizer.json").is_file():
+        print(f"there is no checkpoint in {folder}. Type `make run` first.", file=sys.stderr)
+        sys.exit(2)
     tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
     rows = (ROOT / "poet" / "sample" / "poems.jsonl").read_text(encoding="utf-8").splitlines()
     poems = ["\n".join([row["title"], *row["paragraphs"]]) for row in map(json.loads, rows)]

@@ -6,9 +6,9 @@ A stage keeps its samples in samples.jsonl. The glosses are in book/figures/06-g
 each part of a line. A new run writes new poems. The command names the parts that have no gloss.
 """
 
+import argparse
 import json
 import re
-import sys
 from pathlib import Path
 
 FIGURES = Path(__file__).resolve().parents[1] / "figures"
@@ -31,7 +31,13 @@ def read(stage: Path) -> list[dict]:
 
 
 def main() -> None:
-    stage = Path(sys.argv[1]) / "pretrain"
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("run", type=Path, help="a finished run, such as runs/sample")
+    stage = parser.parse_args().run / "pretrain"
+    if not (stage / "trainer_state.json").is_file():
+        parser.error(f"there is no finished pretraining in {stage}. Type `make run` first.")
     state = json.loads((stage / "trainer_state.json").read_text(encoding="utf-8"))
     log = state["log_history"]
     data = {

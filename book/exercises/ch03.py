@@ -14,7 +14,7 @@ def descend(
     """Returns the weight after some steps of gradient descent with momentum.
 
     Args:
-        slope: Returns the slope of the loss at a weight.
+        slope: A function that takes a weight, and returns the slope of the loss there.
         start: The weight before the first step.
         rate: The learning rate.
         beta: How much of the last velocity is kept. With 0 there is no momentum.
