@@ -144,7 +144,7 @@ def main() -> None:
     )
     lesson.end(chosen)
     if chosen.figure:
-        write_figure(poems, (token for token in tokenizer.get_vocab() if len(token) == 1))
+        write_figure(poems, sorted(token for token in tokenizer.get_vocab() if len(token) == 1))
 
 
 if __name__ == "__main__":
