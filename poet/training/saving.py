@@ -70,6 +70,11 @@ class WholeCheckpoints(Trainer):
         try:
             super()._save_checkpoint(model, trial)
             self.accelerator.wait_for_everyone()
+        except (OSError, RuntimeError):
+            # The first process removes the folder if it cannot save. It ends, and so ends the wait.
+            if not self.args.should_save and not unfinished.is_dir():
+                self.accelerator.wait_for_everyone()
+            raise
         finally:
             self.args.output_dir = str(folder)
         name = f"checkpoint-{self.state.global_step}"

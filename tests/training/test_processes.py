@@ -3,7 +3,9 @@
 import errno
 import io
 import json
+import time
 from contextlib import redirect_stderr
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -66,9 +68,18 @@ def test_processes_with_different_numbers_of_batches_are_refused(tmp_path):
     assert all("even_batches false is not supported" in text for text in in_processes(2, check))
 
 
-def test_a_failed_save_of_the_first_process_ends_the_others(tmp_path):
+@pytest.mark.parametrize("is_late", [False, True])
+def test_a_failed_save_of_the_first_process_ends_the_others(is_late, tmp_path):
+    has_failed = tmp_path / "has_failed"
+
     def fail(*_):
+        has_failed.touch()
         raise OSError(errno.ENOSPC, "No space left on device")
+
+    def save_late(folder):
+        while not has_failed.exists() or Path(folder).exists():  # until it is removed
+            time.sleep(0.01)
+        torch.save({}, Path(folder) / "rng_state_1.pth")
 
     class Pretrainer(PoetTrainerMixin, Trainer):
         pass
@@ -81,6 +92,8 @@ def test_a_failed_save_of_the_first_process_ends_the_others(tmp_path):
         trainer = Pretrainer(random_model(tokenizer, 8), args, stage=stage, train_dataset=rows)
         if rank() == 0:
             trainer._save_optimizer_and_scheduler = fail
+        elif is_late:
+            trainer._save_rng_state = save_late
 
         def train() -> None:
             with checkpoints.writing(tmp_path):
