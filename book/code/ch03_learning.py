@@ -44,7 +44,7 @@ def slope_by_hand(weight: Tensor, share: float) -> Tensor:
 
 
 def slope_by_autograd(weight: Tensor, share: float) -> Tensor:
-    """Returns the same slope. PyTorch works it out."""
+    """Returns the slope of `one_weight_loss`, worked out by PyTorch."""
     weight = weight.detach().requires_grad_()
     one_weight_loss(weight, share).backward()
     return weight.grad

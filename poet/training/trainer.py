@@ -88,8 +88,9 @@ class PoetTrainerMixin(WholeCheckpoints):
         loss = super().training_step(model, inputs, *args, **kwargs)
         if "input_ids" in inputs:
             self.tokens_trained += inputs["input_ids"].numel()
-        # On a GPU the gradient norm shows it, without a wait. In float16, gradients overflow now
-        # and then, and Trainer lowers their scale.
+        # On a GPU, reading each loss would make each step wait, so `_check_norms` reads gradient
+        # norms at logs and saves. Not so in float16: there, gradients overflow now and then, and
+        # Trainer lowers their scale.
         if (loss.device.type == "cpu" or self.args.fp16) and not torch.isfinite(loss):
             raise NonFiniteLoss(f"the loss at step {self.state.global_step + 1} is {loss.item()}")
         return loss
