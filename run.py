@@ -59,7 +59,7 @@ def main() -> int:
 
 
 def parse_options() -> tuple[argparse.Namespace, list[str]]:
-    """Returns the options of this command, and the words that are options of the data."""
+    """Returns the options of this command, and the rest of its words: the options of the data."""
     recipes = sorted(path.parent.name for path in ROOT.glob("configs/*/data.yaml"))
     parser = errors.Parser(
         allow_abbrev=False,

@@ -1,4 +1,4 @@
-"""Teaches the model the rules of regulated verse. Its teacher is itself under a mask.
+"""Teaches the model the rules of regulated verse. The teacher is the same model under a mask.
 
     python train_distill.py --config configs/tang-regulated/distill.yaml
     accelerate launch train_distill.py --config configs/tang-regulated/distill.yaml --rounds 2

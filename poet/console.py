@@ -32,7 +32,7 @@ def _console(file: TextIO) -> Console:
 
 
 def bar(console: Console, *columns: str) -> Progress:
-    """Returns a progress bar; `columns` name fields of the task that stand behind the bar."""
+    """Returns a progress bar. `columns` are names of task fields, which it shows after the bar."""
     fields = [TextColumn(f"{{task.fields[{name}]}}") for name in columns]
     return Progress(
         TextColumn("{task.description}"),
@@ -56,7 +56,7 @@ def track(items: Iterable[T], description: str, total: int | None = None) -> Ite
 
 @contextmanager
 def status(text: str) -> Iterator[None]:
-    """Shows on a terminal, on stderr, that the block inside is at work."""
+    """Shows a moving sign and a text on stderr while the block runs, if it is a terminal."""
     if not sys.stderr.isatty():
         yield
         return

@@ -131,7 +131,7 @@ def cannot_write(path: Any, error: BaseException, advice: str = "") -> str:
 
 
 def end_after_disk_error(error: Exception) -> None:
-    """Exits if the disk is full or broken. Only some writers can say what is to be done then."""
+    """Exits if the disk is full or broken. Code that knows better advice raises a `UserError`."""
     if disk_error(error):
         file = getattr(error, "filename", None) or "a file"
         print(f"error: {cannot_write(file, error)}", file=sys.stderr)

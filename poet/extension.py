@@ -54,9 +54,9 @@ def load_function(name: str, kind: str, folder: str | None = None) -> Callable[.
 
 
 def describe(name: str, kind: str, folder: str | None = None) -> dict[str, str]:
-    """Returns the "code" of a function, as a sum, and the "folder" from which it was imported.
+    """Returns a checksum of a function ("code"), and the "folder" from which it was imported.
 
-    The sum changes with the function's body. Its comments and its layout do not count.
+    The checksum changes with the code of the function, but not with its comments or its layout.
     """
     function = load_function(name, kind, folder)
     try:

@@ -131,7 +131,7 @@ def lock(folder: Path) -> None:
 
     The lock is on a file next to the folder. The system drops it together with the process, so a
     killed command leaves no lock behind. Calling this again in the same process is harmless.
-    Nothing else may open that file: the lock ends when the process closes it anywhere.
+    No other code may open that file: if any code of this process closes it, the lock ends.
 
     Raises:
         UserError: Another command writes the folder, or the file cannot be written.
@@ -167,7 +167,7 @@ def lock(folder: Path) -> None:
 
 
 def difference(name: str, there: Any, now: Any) -> str:
-    """Returns the words for an argument that a run was made with and that is another one now."""
+    """Returns a text that says how an argument of a run has changed since the run was made."""
     if ":" in name:  # a reward by the user, known by the sum of its code
         return f"its reward {name} had other code"
     return _OTHER_SUMS.get(name, f"{name} was {shorten(there, 100)}, is {shorten(now, 100)}")

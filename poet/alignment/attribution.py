@@ -25,7 +25,8 @@ class AuthorClassifier:
     the classifier.
 
     Args:
-        split: Poems of the author, and of others. As many of the others train the classifier.
+        split: Poems of the author, and of others. Both train the classifier, with the same number
+            of poems.
         calibration_poems: Number of other authors' poems for the percentile.
     """
 

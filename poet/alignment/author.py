@@ -54,8 +54,8 @@ class AuthorSplit:
 def find_author(run: Path, name: str) -> AuthorSplit:
     """Splits the corpus of a run by author.
 
-    Held out are the poems on which no model of the run was trained. They are the held-out end of
-    each of the three parts, without the poems whose wording also occurs in a training part.
+    A poem is held out if no model of the run was trained on it. These poems are the last ones of
+    each of the three parts, without those whose wording also occurs in a training poem.
 
     Args:
         run: Folder of the run.

@@ -4,8 +4,8 @@ In distillation a student learns to predict the probabilities that a teacher giv
 (Hinton et al., arXiv:1503.02531). Here both start as the same model, and only the teacher has a
 mask. The mask sets the probability of forbidden characters to zero. Where it forbids nothing, the
 two agree, so the student learns the rules and little else. A reward is one number per poem, but the
-teacher shows for each position which characters are allowed. A model that is its own teacher under
-other conditions: Snell et al., arXiv:2209.15189.
+teacher shows for each position which characters are allowed. Snell et al., arXiv:2209.15189, also
+use a model as its own teacher, under other conditions.
 
 `trl.DistillationTrainer` computes the teacher's probabilities inside its loss, and has no place for
 a mask. So train_distill.py gives `trl.SFTTrainer` the loss of this module.
@@ -155,8 +155,8 @@ def distillation_loss(
     second counts only where the teacher has a mask. It is `-log(p)`, where p is the total
     probability that the student gives to allowed characters, times a weight.
 
-    Both terms are least where student and teacher agree. The second measures the rules alone. It
-    does not depend on which of the allowed characters comes next.
+    Both terms have their minimum where student and teacher agree. The second measures the rules
+    alone. It does not depend on which of the allowed characters comes next.
 
     The figures are "divergence" and "forbidden". The first is the Kullback-Leibler divergence in
     nats per token. The second is the probability that the student still gives to forbidden

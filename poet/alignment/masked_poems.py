@@ -82,7 +82,9 @@ def rows_in_forms(
     instruction: str | None = None,
     temperature: float = 1.0,
 ) -> list[Row]:
-    """Writes a new poem for each of `poems` in a regulated form, with its title and its form.
+    """Writes a new poem for each of `poems` that has a regulated form.
+
+    The new poem has the same title and the same form.
 
     Args:
         instruction: The request, if the "titles" are themes (`poet.alignment.themes.instruction`).
@@ -116,9 +118,10 @@ def write_in_forms(
     titles_per_batch: int = TITLES_PER_BATCH,
     **settings: Any,
 ) -> Iterator[tuple[FormLogitsProcessor, list[str], list[list[int]], int]]:
-    """Yields batches of new poems, each batch in one form: its mask, titles, token ids and seed.
+    """Yields batches of new poems: the mask of the form, the titles, the token ids and the seed.
 
-    `poems` give the titles and the forms. Poems in no regulated form give nothing.
+    All poems of a batch have one form. The titles and the forms are those of `poems`. Poems
+    without a regulated form are skipped.
 
     Args:
         settings: Settings for `poet.generation.write.write_ids`.

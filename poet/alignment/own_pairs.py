@@ -31,7 +31,7 @@ _MAX_NEW_TOKENS = 120  # a batch takes the time of its longest poem
 
 @dataclass(frozen=True)
 class SampledPairs:
-    """Pairs of a model's own poems, and counts of the poems that gave none."""
+    """Pairs of a model's own poems, and counts of what was sampled and dropped."""
 
     rows: list[Row]
     """Rows {"prompt", "chosen", "rejected"}, in the format of `poet.data.rows`."""
@@ -53,7 +53,7 @@ def sample_pairs(
 ) -> SampledPairs:
     """Samples `per_title` poems for each title, and pairs the preferred poems with the others.
 
-    Each poem is in one pair at most. Of eight poems, three of them preferred, three pairs are made.
+    Each poem is in one pair at most. If three of eight poems are preferred, there are three pairs.
     The poems are sampled with the generation defaults of the checkpoint. The pairs are in the order
     of the titles. The same seed gives the same pairs.
 

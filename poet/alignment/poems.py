@@ -38,9 +38,9 @@ def batches(
 
 
 def of_first_process(rows: list[Row]) -> list[Row]:
-    """Returns the rows that the first process sampled, in all processes that train together.
+    """Returns the rows of the first process, the same in all processes that train together.
 
-    Rounding may differ between two devices, and then the poems do. With another number of rows, a
-    process would train on fewer batches, and the others would wait for it forever.
+    Rounding may differ between two devices, and so may the poems that they sample. If one process
+    had fewer rows, it would end early, and the others would wait for it forever.
     """
     return broadcast_object_list([rows])[0]

@@ -52,7 +52,8 @@ def regulated(poem: str) -> float:
 def tones(poem: str) -> float:
     """Returns 1 minus the number of broken tone rules per line, at least 0.
 
-    It rises step by step. `regulated` alone gives 0 to nearly all poems at first.
+    With each rule that a poem keeps, this reward rises a little. `regulated` alone gives 0 to
+    nearly all poems at first.
     """
     if line_length(poem) is None:
         return 0.0
@@ -103,7 +104,7 @@ def get_all(
 
 
 def codes(names: list[str]) -> dict[str, str]:
-    """Returns a sum of the code of each function that the user wrote: a run depends on it."""
+    """Returns a checksum of each function that the user wrote. If it changes, the run differs."""
     return {name: describe(name, "reward")["code"] for name in names if name not in REWARDS}
 
 
@@ -142,11 +143,11 @@ def get(name: str, end_id: int) -> TrlReward:
 
 
 def form_baseline(rules: list[tuple[TrlReward, float]], end_id: int) -> TrlReward:
-    """Returns a reward below 0: minus the mean that poems of the same form get from the rules.
+    """Returns a reward below 0: it takes from each poem the mean reward of the poems of its form.
 
-    With this reward, a poem gains only if it keeps the rules better than other poems of its form
-    in the batch. Without it, the model soon writes the shortest form only, because rules are
-    easiest to keep there.
+    The mean is over the poems of the same form in the batch, and over the rewards in `rules`. So a
+    poem gains only if it keeps the rules better than other poems of its form. Without this reward,
+    the model soon writes the shortest form only, because rules are easiest to keep there.
 
     Args:
         rules: Rewards that are easier to get in short forms, and their weights.

@@ -132,7 +132,7 @@ def part_by_theme(
 
 
 def ask_by_theme(rows: Dataset, fraction: float, seed: int) -> Dataset:
-    """Returns the rows, of which a fraction asks for a theme of its poem instead of the title.
+    """Returns the rows. In a fraction of them, the prompt has a theme instead of the title.
 
     Args:
         rows: With the columns "prompt" and "completion".
@@ -161,8 +161,8 @@ def count_used_words(poem: str, theme: str, related: dict[str, set[str]]) -> tup
     """Counts the words of a theme that a poem uses.
 
     Returns:
-        The number of words in the poem, and the number of words of which the word or a related word
-        is in the poem.
+        Two numbers: the theme words that occur in the poem, and the theme words that occur there
+        themselves or through a related word.
     """
     words, text = theme.split(), _text(poem)
     used = [word for word in words if word in text]

@@ -83,7 +83,7 @@ def document_of(record: dict[str, Any], columns: dict[str, str | None], place: s
 
 
 def find_column(record: Iterable[Any], name: str) -> Any:
-    """Returns the key of a record that a name means, or None.
+    """Returns the key of a record that a column's name refers to, or None.
 
     Case, spaces, `_`, `-` and a byte order mark do not matter. `1` also finds the number 1.
     """

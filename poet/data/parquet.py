@@ -23,7 +23,7 @@ def write_rows(rows: Sequence[Row], stage: str, path: Path) -> None:
 
 
 class ParquetRows:
-    """Reads the rows of one half of a stage while they are used."""
+    """Reads the rows of a stage while they are used. `half` is "train" or "test"."""
 
     def __init__(self, folder: Path, half: str):
         self.paths = sorted(folder.glob(f"{half}*.parquet"))

@@ -82,7 +82,7 @@ def read_hub(name: str) -> Records:
         splits = datasets.load_dataset(name)
     except Exception as error:  # the library has many kinds of errors, online and offline
         raise UserError(
-            f"{name} is no path here, and the Hub did not give it "
+            f"{name} is not a path on this machine, and the Hub did not send it "
             f"({shorten(first_line(error))}). Check the name and the connection, "
             "or download the data set and pass the file."
         ) from error

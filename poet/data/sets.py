@@ -72,7 +72,10 @@ def make_sets(options: DataOptions) -> Sets:
 
 
 def common_source(sources: dict[str, Source]) -> Source:
-    """Returns the source of the stages without one of their own: the corpus, else later rows."""
+    """Returns the source of all stages for which data.yaml names none of their own.
+
+    It is the corpus. Without a corpus, it is the first of `sft`, `dpo` and `pretrain` that exists.
+    """
     return next(sources[key] for key in ("corpus", "sft", "dpo", "pretrain") if key in sources)
 
 
@@ -184,7 +187,7 @@ def _split_among(stages: list[str], source: Source, options: DataOptions, sets: 
 
 
 def ratio_of(stages: Sequence[str], options: DataOptions) -> list[int]:
-    """Returns the ratio of the parts of a corpus, which is 0 for all but `stages`."""
+    """Returns the relative sizes of the three parts of a corpus: 0 for a stage not in `stages`."""
     return [n if stage in stages else 0 for stage, n in zip(STAGES, options.split, strict=True)]
 
 

@@ -67,7 +67,7 @@ def answer_row(record: dict[str, Any], place: str) -> Row:
 def pair_row(record: dict[str, Any], place: str) -> Row:
     """Returns {"prompt", "chosen", "rejected"}.
 
-    Without a prompt, it is the messages or the text with which both answers begin.
+    If the record has no prompt, the beginning that both answers share becomes the prompt.
 
     Raises:
         Unusable: A part is empty, or both answers are equal.

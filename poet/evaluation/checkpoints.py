@@ -278,7 +278,7 @@ class ThemeTest:
         return self.rates(poems)
 
     def rates(self, poems: list[str]) -> Row:
-        """Takes one poem per theme."""
+        """Returns the rates of poems, one poem per theme, in the order of the themes."""
         words, words_or_kin = self._words_used(poems)
         words_by_chance, words_or_kin_by_chance = self._words_used(poems[1:] + poems[:1])
         return Row(

@@ -39,9 +39,10 @@ class TrainingPoems:
         self._couplets = {wording for poem in poems for wording in _couplet_wordings(poem)}
 
     def has_seen(self, poem: str, prompt: str = "") -> bool:
-        """Returns whether a held-out poem leaked: a copy or half of its couplets was trained on.
+        """Returns whether the training poems hold a copy, or half of the couplets, of this poem.
 
-        Many prompts share an answer such as "Yes." So an answer leaked only with its prompt.
+        Many prompts share an answer such as "Yes." So an answer counts as seen only if it was
+        trained on together with its prompt.
         """
         if self._has_prompts:
             return _wording(f"{prompt}\n{poem}") in self._rows
@@ -67,10 +68,11 @@ class TrainingPoems:
     def longest_copy(self, poems: Sequence[Sequence[Line]]) -> int:
         """Returns the length of the longest run of characters that is also in a training poem.
 
-        A run may cross the ends of lines. The result is 0 when no run has four characters.
+        A run may cross the ends of lines. The result is 0 if all such runs are shorter than four
+        characters.
 
         Args:
-            poems: poems as their lines.
+            poems: for each poem, its lines.
         """
         texts = [joined(lines, self.kind) for lines in poems]
         training, longest = self._text, 0

@@ -61,7 +61,7 @@ def draw_rates(rows: dict[str, dict[str, Any]], path: Path) -> None:
     """Draws rates and forms of poems, {writer: row of `poet evaluate`} -> PNG, with 95 % intervals.
 
     Rows without poems, such as those of a pretrained model, are left out. The poets are grey.
-    Texts that are no verse have rates and no forms.
+    Texts that are not Chinese verse have rates but no forms.
     """
     rows = {name: row for name, row in rows.items() if row.keys() & {"poems", "forms"}}
     intervals = {name: row.get("interval", {}) for name, row in rows.items()}

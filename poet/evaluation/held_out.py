@@ -77,7 +77,7 @@ def load_from_run(run: Path) -> HeldOut:
 
 
 def load_from_corpus(options: DataOptions) -> HeldOut:
-    """Returns the held-out parts of a corpus, as the data of a run with these options have them.
+    """Returns the held-out parts of a corpus, the same as in a run with these options.
 
     Raises:
         UserError: the corpus cannot be read, or it has too few poems.
@@ -118,9 +118,10 @@ def find_held_out(corpus: DataOptions | None, checkpoints: Sequence[str | Path])
 
 
 def read_poems(path: str) -> tuple[list[str], Kind]:
-    """Returns the poems of a file, with or without titles, and what they are.
+    """Returns the poems of a file, and their kind. The poems may have titles.
 
-    Chinese poems get one couplet per row. The rows and the width of their marks do not matter.
+    Chinese poems are returned with one couplet per row. In the file they may have other rows, and
+    full-width or half-width marks.
 
     Raises:
         UserError: the file cannot be read, has no poem, or Chinese poems have no marks.

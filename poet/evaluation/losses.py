@@ -147,7 +147,7 @@ def text_costs(
 def poem_costs(
     model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, poems: Sequence[Answer]
 ) -> list[Cost]:
-    """Returns the cost of each poem with its end mark, given its title; the count is of tokens.
+    """Returns the cost of each poem and its end mark, given its title. A cost counts tokens here.
 
     Tokens after the last position of the model are left out.
     """

@@ -47,7 +47,7 @@ def table(rows: Mapping[str, Row], kind: Kind | None = None) -> str:
 
 
 def poets_name(kind: Kind, name: str = POETS) -> str:
-    """Returns the name of the column of held-out texts: their poets, where they are poems."""
+    """Returns the name of the column of held-out texts: `name` for poems, else "held out"."""
     return name if kind.shape == POEMS else HELD_OUT
 
 

@@ -116,10 +116,11 @@ def write_ids(
         instruction: An instruction that replaces the one of the chat template.
         plain: Whether `generate` runs its own loop. The default loop is poet/speed/decode.py.
         streamer: A streamer of transformers, for a single title.
-        generation: Settings of `generate` that replace the checkpoint's defaults. The model's
-            positions limit prompt and poem, with `max_new_tokens` too. A `guidance_scale` above 1
-            keeps the poem closer to its title and takes more than twice the time
-            (classifier-free guidance, https://arxiv.org/abs/2306.17806).
+        generation: Settings of `generate` that replace the checkpoint's defaults. Prompt and poem
+            together never have more tokens than the model has positions, also with a larger
+            `max_new_tokens`. A `guidance_scale` above 1 keeps the poem closer to its title and
+            takes more than twice the time (classifier-free guidance,
+            https://arxiv.org/abs/2306.17806).
 
     Raises:
         UserError: If a title is so long that its poem has no room.

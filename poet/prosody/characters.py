@@ -171,7 +171,7 @@ def _usual_writings() -> dict[str, str]:
 def usual_writing(character: str) -> str:
     """Returns one character for all writings of the same word: 峰 for 峰 and 峯.
 
-    A simplified character that stands for several words is its own writing.
+    A simplified character that stands for several words is returned unchanged.
     """
     usual = _usual_writings().get(character, character)
     return character if usual == character else usual_writing(usual)
@@ -221,9 +221,9 @@ def tone(character: str) -> str | None:
 
 
 def usual_tone(character: str) -> str | None:
-    """Returns the tone that poems use, for code that writes: 仄 for 望, where `tone` has 平仄.
+    """Returns the tone that poems almost always use: 仄 for 望, where `tone` returns 平仄.
 
-    It differs from `tone` only for characters that poems almost always read with one tone.
+    Code that writes poems uses this tone. For characters without a usual tone, it is `tone`.
     """
     for usual, characters in _supplement()["常"].items():
         if character in characters:
@@ -232,9 +232,10 @@ def usual_tone(character: str) -> str | None:
 
 
 def read_tones(line: str) -> list[int]:
-    """Returns the tone bits of the characters in one line. Compounds decide their characters.
+    """Returns the tone bits of the characters in one line.
 
-    Unknown characters are EITHER.
+    In a known compound (a word of two characters), the compound decides the tone of a character
+    that has two. Unknown characters are EITHER.
     """
     tones = [tone_bits(character) or EITHER for character in line]
     for place, character in enumerate(line):
@@ -264,7 +265,9 @@ def meanings(character: str) -> tuple[str, ...]:
 
 
 def add_meanings(tones: list[int], line: str) -> list[int]:
-    """Adds the tones of all meanings to those characters of a simplified line that have several.
+    """Adds tones to the characters of a simplified line that have several meanings.
+
+    Such a character gets the tones of all its meanings.
 
     Args:
         tones: The tone bits of the characters in one of their meanings.
@@ -291,5 +294,5 @@ def simplified_only() -> frozenset[str]:
 
 
 def is_simplified(poem: str) -> bool:
-    """Returns whether a poem is in simplified characters. Some of them occur in no other text."""
+    """Returns whether a poem is simplified: it has characters that only simplified text has."""
     return not simplified_only().isdisjoint(poem) and script_of(poem) == SIMPLIFIED

@@ -8,8 +8,8 @@ of the last five. Places 2, 4 (and 6) are *strict*. Their tones alternate within
 each other in each couplet. The next couplet starts with the tone of the line before.
 So the tone at place 2 of the first line determines all others.
 
-The rules follow Wang Li 王力, 詩詞格律 (see `RULES`). Where programs disagree, the Tang poems
-decided.
+The rules follow Wang Li 王力, 詩詞格律 (see `RULES`). Programs that judge poems disagree in some
+points. There, this module follows the practice of the Tang poems.
 """
 
 from collections import Counter
@@ -224,7 +224,8 @@ def judge(text: str) -> Judgment:
       twice, in any writing (峰 and 峯).
     - regulated: The poem is rhymed, and odd lines after the first end oblique. Strict places
       alternate in each line, oppose in each couplet and carry over between couplets. There is no
-      孤平 and no 三平尾. 特拗 and 對句救 are accepted.
+      孤平 (a level tone that is left alone) and no 三平尾 (three level tones at the end). Two
+      exceptions are accepted: 特拗 and 對句救. `RULES` explains both.
 
     A character with several tones fits either one, unless a compound decides (相思 is 平, 鄉思 is
     仄). So there is a fault only if no reading fits.
@@ -285,7 +286,8 @@ def applies(texts: Iterable[str]) -> bool:
     """Returns whether most of these texts are poems that `judge` has rules for.
 
     Such a text has an even number of lines, at least four, all of five or all of seven Chinese
-    characters. So English, Japanese, prose and 詞 (lyrics with lines of unequal length) are none.
+    characters. So texts in English or Japanese, prose, and 詞 (lyrics with lines of unequal length)
+    do not count.
     """
     answers = [_is_verse(text) for text in texts]
     return sum(answers) * 2 > len(answers)

@@ -1,4 +1,4 @@
-"""Names what stands at each position of a poem in tokens: characters, marks, line breaks.
+"""Says which kind of token each position of a poem holds: a character, a mark or a line break.
 
 It knows how couplets are laid out. It does not know rules of tone or rhyme.
 """

@@ -9,10 +9,10 @@ It knows the rules of a form and the ids of a tokenizer. It does not know how a 
 The poems are in the script of the vocabulary, traditional or simplified.
 
 Two checks before the first token make sure that no poem reaches a position where no token fits.
-First, a contradiction in the request is refused. Second, only rhyme groups and tone patterns with
-enough characters for the whole poem are open. Each character that the model writes closes some of
-them, separately for each poem of a batch. At each step a few products of tensors give one boolean
-mask over the vocabulary.
+First, a contradiction in the request is refused. Second, the model may only use rhyme groups and
+tone patterns that have enough characters for the whole poem. Each character that the model writes
+excludes some of these groups and patterns, separately for each poem of a batch. At each step a few
+products of tensors give one boolean mask over the vocabulary.
 """
 
 from collections.abc import Iterable

@@ -232,7 +232,8 @@ def _check_first_line(request: FormRequest) -> None:
     if request.acrostic and line[0] != request.acrostic[0]:
         raise UserError(
             f"the first line begins with {line[0]}, but the acrostic begins with "
-            f"{request.acrostic[0]}. Give one of them, or two that begin alike."
+            f"{request.acrostic[0]}. Give only one of them, or let both begin with the same "
+            "character."
         )
     if not request.regulated:
         return

@@ -42,8 +42,8 @@ TRADITIONAL, SIMPLIFIED = "traditional", "simplified"
 def script_of(characters: Iterable[str]) -> str:
     """Returns the script of a text or of a tokenizer's vocabulary: TRADITIONAL or SIMPLIFIED.
 
-    It counts the characters that belong to one script alone. With as many of one as of the other,
-    or with none of them, the script is TRADITIONAL.
+    It counts the characters that belong to one script alone. If both counts are equal, the script
+    is TRADITIONAL.
     """
     simplified, traditional = _count_scripts(characters)
     return SIMPLIFIED if simplified > traditional else TRADITIONAL

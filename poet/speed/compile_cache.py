@@ -1,4 +1,4 @@
-"""Repairs torch's cache of compiled kernels, and lets it keep more.
+"""Repairs torch's cache of compiled kernels, and lets it keep traced graphs too.
 
 It knows the files of that cache. It does not know what is compiled. torch trusts every kernel file
 that exists. A killed compiler leaves half a file. Every later run that needs it ends with a
@@ -41,8 +41,9 @@ def keep_traces() -> None:
     """Lets torch's cache keep the traced graph of a step in bfloat16, and not only its kernels.
 
     Trainer switches autocast on and off inside the compiled function. torch does not know whether
-    such a graph may be kept (`AOTAutogradCache`), and traces it again in each process. It may:
-    these two functions only set a mode, and their arguments are part of the cache's key.
+    such a graph may be kept (`AOTAutogradCache`), and traces it again in each process. Keeping it
+    is safe: the two functions of autocast only set a mode, and their arguments are part of the
+    cache's key.
 
     Raises:
         CannotPatch: torch is untested, or has other names.

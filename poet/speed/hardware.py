@@ -72,9 +72,10 @@ def keep_memory() -> bool:
 def add_in_one_order() -> None:
     """Makes the same command give the same weights, when it trains compiled code on a CPU.
 
-    The gradient of the embedding is a sum over all places of a token. Compiled code otherwise adds
-    them from all threads at once, in any order, and rounds differently each time. One order takes
-    no longer. Operations that have no such form only warn.
+    The gradient of the embedding is a sum over all places of a token. By default, compiled code
+    adds the terms from all threads at once, in any order, and rounds differently each time. A fixed
+    order takes no longer. If torch has no version of an operation with a fixed order, it only
+    warns.
     """
     import torch
 

@@ -80,7 +80,7 @@ class SampledVocabulary:
         return order.topk(self.size, sorted=False).indices.sort().values
 
     def sample(self, inputs: dict[str, Any], step: int) -> dict[str, Any]:
-        """Returns the inputs of a step with its candidates. `labels` then count candidates."""
+        """Returns the inputs of a step with its candidates. `labels` become places among them."""
         labels = inputs["labels"]
         found = self.candidates(labels, step)
         if found is None:

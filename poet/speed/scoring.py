@@ -106,8 +106,9 @@ def patch_trl_scoring(compiled: bool = False) -> None:
 
     Without Triton, trl scores every position, also the prompt and the padding
     (`add_fused_lm_head` in trl/trainer/utils.py). With this patch it scores only positions that
-    have a label, in tiles of `TOKENS_PER_TILE` tokens. Compiled, it scores all labels at once,
-    which takes three products of the vocabulary's size. Tiles take four.
+    have a label, in tiles of `TOKENS_PER_TILE` tokens. With `compiled`, one compiled function
+    scores all labels at once. It needs three matrix products of the vocabulary's size, and tiles
+    need four.
 
     Calling it again replaces the earlier choice. `unpatch_trl_scoring` restores trl.
 

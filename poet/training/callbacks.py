@@ -100,7 +100,8 @@ def _columns(texts: dict[str, str]) -> list[str]:
 class SetEpoch(TrainerCallback):
     """Sets the epoch of the training set and its sampler, so that each epoch has its own order.
 
-    accelerate looks only one wrapper deep. A resumed loader, or one of several processes, has more.
+    accelerate unwraps a data loader only once. A resumed loader has several wrappers, and so has a
+    loader in one of several processes.
     """
 
     def on_epoch_begin(self, args, state, control, train_dataloader, **kwargs):
@@ -115,8 +116,8 @@ class SetEpoch(TrainerCallback):
 class StopOnSignal(TrainerCallback):
     """Stops at the end of the step after Ctrl-C or SIGTERM, with a checkpoint to resume from.
 
-    The first step compiles and has nothing to save, so it stops at once. An evaluation that is due
-    is left to the run that resumes.
+    A signal during the first step stops training at once, because this step compiles and has
+    nothing to save. If an evaluation is due at the stop, the resumed run does it.
     """
 
     def __init__(self):

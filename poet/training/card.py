@@ -163,7 +163,7 @@ def seconds_trained(log_history: list[dict]) -> float:
 
 
 def of_earlier_rounds(folder: Path) -> tuple[float, int]:
-    """Returns seconds of training and steps of the rounds before `folder`, the last of several."""
+    """Returns the seconds and steps of the earlier rounds, if `folder` is the last of several."""
     seconds, steps = 0.0, 0
     for number in range(1, arguments_of(folder).get("rounds", 1)):
         if history := log_history(round_folder(folder, number)):

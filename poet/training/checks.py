@@ -74,7 +74,7 @@ def check_options(options: Options, args: TrainingArguments) -> None:
 def _check_author(options: SFTOptions) -> None:
     if bool(options.author) != (options.lora_r > 0):
         raise UserError(
-            "--author and --lora_r above 0 need each other: python train_sft.py "
+            "give --author together with --lora_r above 0, as in: python train_sft.py "
             "--config configs/tang/author.yaml --author 李白"
         )
     if options.author and options.muon_learning_rate is not None:
@@ -91,7 +91,7 @@ def check_shape(options: PretrainOptions) -> None:
         )
     for row in options.shapes:
         if not isinstance(row, dict) or not isinstance(row.get("teraflop"), (int, float)):
-            raise UserError(f"shapes: {row} must hold options and a number teraflop")
+            raise UserError(f"shapes: {row} must hold options, and a number under the key teraflop")
 
 
 def _check_ranges(holder: Any) -> None:

@@ -20,8 +20,9 @@ def orthogonalize(matrices: Tensor, steps: int = 5, dtype: torch.dtype = torch.f
     """Moves all singular values of each matrix towards one, (n, rows, columns) -> the same shape.
 
     This is the Newton-Schulz iteration with the coefficients of the Muon post. The singular values
-    end between 0.7 and 1.2. They must start at one or below. The norm of the Gram matrix is a
-    closer bound for the largest than the norm of the matrix, so fewer of them stay small.
+    end between 0.7 and 1.2. They must start at one or below, so the matrix is divided by an upper
+    bound of the largest one. The bound from the norm of the Gram matrix is closer than the norm of
+    the matrix. So fewer singular values stay small.
 
     Args:
         dtype: type of the products. bfloat16 is precise enough.

@@ -70,7 +70,7 @@ def push(folder: Path, trainer: PoetTrainerMixin) -> None:
         checkpoints.remember_hub_id(folder, trainer.hub_model_id)
     except Exception as error:
         raise UserError(
-            f"the push failed ({first_line(error)}). The folder is whole. To push it later: "
+            f"the push failed ({first_line(error)}). The folder is complete. To push it later: "
             f"{push_command(folder)}"
         ) from error
 

@@ -109,7 +109,7 @@ def _refusal(error: Exception, only_raised: bool) -> UserError | None:
     message = first_line(error) if is_raised else f"{type(error).__name__}: {first_line(error)}"
     return UserError(
         f"{file.parts[0]} refuses the options of this training: {message} ({file}, line "
-        f"{place.lineno}). Change the option that this is about, or leave it out."
+        f"{place.lineno}). Change the option that causes this, or leave it out."
     )
 
 

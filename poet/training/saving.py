@@ -36,7 +36,7 @@ class WholeCheckpoints(Trainer):
     """Saves a checkpoint under `unfinished/` and renames it. A killed save leaves no part."""
 
     def restore(self, state: TrainerState, checkpoint: Path) -> None:
-        """Loads the weights of a training that had ended: the best weights where a recipe asks."""
+        """Loads the last weights of an ended training, or the best if the recipe asks for them."""
         best = state.best_model_checkpoint if self.args.load_best_model_at_end else None
         self._load_from_checkpoint(best if best and Path(best).is_dir() else str(checkpoint))
         state.is_local_process_zero = self.is_local_process_zero()

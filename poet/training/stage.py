@@ -234,8 +234,8 @@ class Stage:
     def begin(self) -> bool:
         """Returns False where the stage is already finished. Else keeps other commands out.
 
-        Everything that may be refused cheaply has been refused before. The folder is not made
-        here: what a library refuses when the trainer is built leaves no folder.
+        All checks that take little time come before this call. The folder is not made here. So if
+        a library refuses an option when the trainer is built, no folder is left.
 
         Raises:
             UserError: the folder holds another run, or another command writes it.

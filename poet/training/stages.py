@@ -43,7 +43,7 @@ class StageInfo:
     explained: str = _LOSS
 
     def told_of(self, kind: "Kind") -> "StageInfo":
-        """Returns the stage with texts about one kind of texts."""
+        """Returns the stage with its heading and descriptions worded for one kind of data."""
         words = kind.words()
         texts = {name: getattr(self, name) for name in ("heading", "card", "explained")}
         return replace(self, **{name: text.format(**words) for name, text in texts.items()})

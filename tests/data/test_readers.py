@@ -337,7 +337,7 @@ def test_an_error_names_file_line_and_cause(tmp_path, name, content, words):
     [
         ("nowhere.json", ["no corpus at nowhere.json", "tang"]),
         ("tangs", ["no corpus at tangs", "sample, tang, song"]),
-        ("nowhere/poems", ["nowhere/poems", "no path here", "Hub"]),
+        ("nowhere/poems", ["nowhere/poems", "not a path on this machine", "Hub"]),
         ("", ["no poems in the folder"]),
     ],
 )

@@ -117,7 +117,7 @@ def test_a_failed_push_is_one_message_and_leaves_the_folder(hub, tmp_path, monke
     trainer = SimpleNamespace(
         push_to_hub=lambda: api.upload_folder(folder_path=tmp_path, repo_id="me/poet")
     )
-    with pytest.raises(UserError, match=r"the push failed .*is whole. To push it later: `hf up"):
+    with pytest.raises(UserError, match=r"the push failed .*is complete. To push it later: `hf up"):
         push_folder(tmp_path, trainer)
     assert Hub.commits == (1 if fault == 401 else 6)  # the library tries five times more
     assert [path.name for path in tmp_path.iterdir()] == ["README.md"]
