@@ -35,14 +35,9 @@ def make_trainer(chosen, rows: Dataset, folder: str, **options) -> SFTTrainer:
         "warmup_steps": 10,
         "max_length": model.config.n_positions,
         "activation_checkpointing": False,
-        "bf16": False,
-        "use_cpu": True,
-        "report_to": "none",
-        "save_strategy": "no",
-        "disable_tqdm": True,
         "seed": chosen.seed,
     }
-    args = SFTConfig(**settings | options)
+    args = SFTConfig(**lesson.QUIET | settings | options)  # no reports, no checkpoints
     trainer = SFTTrainer(model, args, train_dataset=rows, processing_class=tokenizer)
     trainer.remove_callback(PrinterCallback)
     return trainer

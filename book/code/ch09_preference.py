@@ -60,13 +60,9 @@ def make_trainer(options: argparse.Namespace, rows, steps: int, **settings) -> D
         max_length=128,
         logging_steps=5,
         logging_first_step=True,
-        save_strategy="no",
-        report_to="none",
-        disable_tqdm=True,
-        bf16=False,
-        use_cpu=True,
         gradient_checkpointing=False,  # it saves memory, which this model does not need
         seed=options.seed,
+        **lesson.QUIET,
         **settings,
     )
     trainer = DPOTrainer(
@@ -138,8 +134,7 @@ def main() -> None:
         paths[name] = [[round(row[f"rewards/{side}"] / BETA, 1) for side in SIDES] for row in log]
         lesson.part(name)
         print_log(log)
-        lesson.keep(**{f"{name}_first": log[0]["loss"], f"{name}_last": log[-1]["loss"]})
-        for row in ("chosen", "rejected", "margins", "accuracies"):
+        for row in ("chosen", "margins", "accuracies"):
             lesson.keep(**{f"{name}_{row}": log[-1][f"rewards/{row}"]})
         lesson.keep(**{f"{name}_nats": -log[-1]["rewards/chosen"] / BETA})
         if name == "pairs":

@@ -71,13 +71,9 @@ def make_trainer(options: argparse.Namespace, titles, reward, steps: int) -> GRP
         learning_rate=3e-4,
         beta=0.0,
         logging_steps=1,
-        save_strategy="no",
-        report_to="none",
-        disable_tqdm=True,
-        bf16=False,
-        use_cpu=True,
         gradient_checkpointing=False,
         seed=options.seed,
+        **lesson.QUIET,  # no reports, no checkpoints
     )
     trainer = GRPOTrainer(
         model, reward_funcs=reward, args=args, train_dataset=titles, processing_class=tokenizer
@@ -147,8 +143,7 @@ def main() -> None:
         print_log(log, every=max(1, steps // 5))
         rewards = [row["reward"] for row in log]
         lesson.keep(**{f"{name}_first": mean(rewards[:3]), f"{name}_last": mean(rewards[-3:])})
-        lesson.keep(**{f"{name}_equal": log[-1]["frac_reward_zero_std"]})
-        if reward.__name__ == "moon":
+        if name == "moon":
             lesson.part("moon poem")
             poem = write(trainer.model, tokenizer, title, seed=options.seed)[0]
             print(HAN.sub(lambda run: re.sub("[^月]", "＿", run[0]), poem))
@@ -162,7 +157,7 @@ def main() -> None:
     print("couplet  " + "".join(f"{place:>6}" for place in [*range(1, 6), ",", *range(1, 6), "."]))
     for number, couplet in enumerate(couplets, 1):
         print(f"{number:7}  " + "".join(f"{share:6.2f}" for share in couplet))
-    lesson.keep(forbidden=shares.mean(), rhyme=couplets[1:, 10].mean())
+    lesson.keep(rhyme=couplets[1:, 10].mean())
     lesson.end(options)
     if options.figure:
         lesson.write_data(__file__, DATA={"title": title, "poems": poems})

@@ -172,16 +172,13 @@ def main() -> None:
 
     asked = (titles * 100)[: chosen.poems]
     mask = [FormLogitsProcessor(tokenizer, request)]
+    masked = {"seed": chosen.seed, "logits_processor": mask}
     untrained = GPT2LMHeadModel(model.config)  # the same shape, with random weights
     untrained.generation_config = model.generation_config
     ways = {
         "without the mask": write_ids(model, tokenizer, asked, seed=chosen.seed),
-        "under the mask": write_ids(
-            model, tokenizer, asked, seed=chosen.seed, logits_processor=mask
-        ),
-        "untrained, masked": write_ids(
-            untrained, tokenizer, asked, seed=chosen.seed, logits_processor=mask
-        ),
+        "under the mask": write_ids(model, tokenizer, asked, **masked),
+        "untrained, masked": write_ids(untrained, tokenizer, asked, **masked),
     }
     lesson.part("rates")
     print("poems               well formed   rhymed   regulated   loss per token")
@@ -194,11 +191,9 @@ def main() -> None:
         loss = -sum(means) / sum(map(len, poems))
         shares = [rates.well_formed.value, rates.rhymed.value, rates.regulated.value]
         print(f"{name:18} {shares[0]:12.2f} {shares[1]:8.2f} {shares[2]:11.2f} {loss:16.2f}")
-        lesson.keep(**{f"{key}_regulated": shares[2], f"{key}_rhymed": shares[1]})
-        lesson.keep(**{f"{key}_well_formed": shares[0], f"{key}_loss": loss})
+        lesson.keep(**{f"{key}_regulated": shares[2], f"{key}_loss": loss})
     lesson.part("nonsense")
     print(with_tones(tokenizer.decode(ways["untrained, masked"][0], skip_special_tokens=True)))
-    lesson.keep(vocabulary=len(tokenizer), poems=len(asked))
     if chosen.figure:
         works = [
             record(model, tokenizer, title, read_form(QUATRAIN, rhyme=rhyme)) | {"meaning": meaning}

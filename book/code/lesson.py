@@ -9,6 +9,15 @@ from typing import Any
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))  # so that `poet` and the training scripts are found
 
+# Options of a trainer that runs on processors, and neither reports, saves nor draws a progress bar.
+QUIET = {
+    "bf16": False,
+    "disable_tqdm": True,
+    "report_to": "none",
+    "save_strategy": "no",
+    "use_cpu": True,
+}
+
 _numbers: dict[str, float] = {}
 
 
