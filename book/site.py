@@ -336,8 +336,10 @@ def search_index(pages: list[Page], root: Path) -> str:
     The map lets the search find a word in both scripts: the poems are traditional.
     """
     rows = [row for page in pages for row in sections(page, place(page.source, root))]
-    characters = sorted({c for row in rows for c in row["text"] + row["heading"] if c > "\u3000"})
-    fold = {c: s for c in characters if (s := to_simplified(c)) != c and len(s) == 1}
+    characters = [chr(code) for code in range(0x3400, 0xA000)]  # all that a reader may type
+    simplified = to_simplified("\n".join(characters)).split("\n")
+    pairs = zip(characters, simplified, strict=True)
+    fold = {c: s for c, s in pairs if s != c and s < "\U00010000"}  # one unit of JavaScript
     return f"const SEARCH = {json.dumps({'fold': fold, 'rows': rows}, ensure_ascii=False)};\n"
 
 
