@@ -225,6 +225,26 @@ def test_a_moving_figure_runs_in_the_site(small, tmp_path):
     assert '<p id="out">moves</p>' in opened(small / "figures/one.html", tmp_path)
 
 
+NAMELESS = """<script>
+for (const control of document.querySelectorAll("input, select, textarea"))
+  control.toggleAttribute("nameless", !control.ariaLabel && !control.labels[0]?.innerText.trim());
+for (const drawing of document.querySelectorAll("svg:not([aria-label], [aria-hidden])"))
+  drawing.toggleAttribute("nameless", true);
+document.documentElement.toggleAttribute("looked", true);
+</script>"""
+
+
+@pytest.mark.skipif(not CHROMIUM, reason="needs Chromium")
+@pytest.mark.parametrize("name", sorted(p.name for p in (ROOT / "book/figures").glob("??-*.html")))
+def test_a_screen_reader_finds_a_name_for_each_control_and_drawing(name, tmp_path):
+    shutil.copytree(ROOT / "book" / "figures", tmp_path, dirs_exist_ok=True)
+    page = tmp_path / name
+    page.write_text(page.read_text(encoding="utf-8") + NAMELESS, encoding="utf-8")
+    dom = opened(page, tmp_path)
+    assert " looked" in dom
+    assert not re.findall(r'<[^<>]* nameless=""[^<>]*>', dom.replace(NAMELESS, ""))
+
+
 def opened(path: Path, profile: Path, query: str = "") -> str:
     """Returns the HTML of a page after its scripts ran in Chromium."""
     flags = "headless no-sandbox disable-gpu disable-quic no-first-run disable-component-update "
