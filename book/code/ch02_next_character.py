@@ -11,8 +11,6 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from poet import errors
-from poet.data import blocks
-from poet.data.run_data import load_stage, make_tokenizer
 
 
 def uniform_loss(vocabulary: int) -> float:
@@ -73,11 +71,8 @@ def network_loss(network: nn.Module, ids: Tensor) -> float:
 def main() -> None:
     chosen = lesson.options(__doc__, steps=300)
     torch.manual_seed(chosen.seed)
-    rows = load_stage(chosen.run, "pretrain")
-    tokenizer = make_tokenizer(chosen.run, 128)
-    train = torch.tensor(blocks.encode_rows(rows["train"], tokenizer))  # (tokens,)
-    test = torch.tensor(blocks.encode_rows(rows["test"], tokenizer))[:20_000]
-    vocabulary = len(tokenizer)
+    tokenizer, train, test = lesson.token_ids(chosen.run)
+    test, vocabulary = test[:20_000], len(tokenizer)
 
     lesson.part("text")
     print(f"{len(train):,} tokens to learn from, {len(test):,} tokens to be tested on")

@@ -13,8 +13,6 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from poet import errors
-from poet.data import blocks
-from poet.data.run_data import load_stage, make_tokenizer
 
 RATES = {"too small": 0.1, "good": 3.0, "too large": 100.0}  # for one weight
 OPTIMIZERS: dict[str, tuple[Callable, list[float]]] = {
@@ -115,11 +113,8 @@ def compare(make: Callable, rates: Iterable[float], ids: Tensor, test: Tensor, c
 
 def main() -> None:
     chosen = lesson.options(__doc__, steps=200, figure=0)
-    rows = load_stage(chosen.run, "pretrain")
-    tokenizer = make_tokenizer(chosen.run, 128)
-    ids = torch.tensor(blocks.encode_rows(rows["train"], tokenizer))  # (tokens,)
-    test = torch.tensor(blocks.encode_rows(rows["test"], tokenizer))[:5000]
-    chosen.vocabulary = len(tokenizer)
+    tokenizer, ids, test = lesson.token_ids(chosen.run)
+    test, chosen.vocabulary = test[:5000], len(tokenizer)
 
     spring, wind = tokenizer.convert_tokens_to_ids(["春", "風"])
     after = ids[1:][ids[:-1] == spring]  # (pairs,): every token that follows 春
@@ -151,13 +146,13 @@ def main() -> None:
     network = PairNetwork(chosen.vocabulary)
     everywhere = torch.arange(len(ids) - 1).split(2500)
     true = sum(len(p) * batch_slope(network, ids, p) for p in everywhere) / (len(ids) - 1)
-    errors = {}
+    noise = {}
     print("pairs in the mini-batch   error of its slope")
     for size in (16, 64, 256, 1024):
         batches = [torch.randint(len(ids) - 1, (size,)) for _ in range(8)]
         misses = [batch_slope(network, ids, b) - true for b in batches]  # 8 times (weights,)
-        errors[size] = (torch.stack(misses).norm(dim=1).mean() / true.norm()).item()
-        print(f"{size:23} {errors[size]:20.2f}")
+        noise[f"noise_{size}"] = error = torch.stack(misses).norm(dim=1).mean() / true.norm()
+        print(f"{size:23} {error:20.2f}")
 
     check_adam()
     losses = {n: compare(m, rates, ids, test, chosen) for n, (m, rates) in OPTIMIZERS.items()}
@@ -177,10 +172,7 @@ def main() -> None:
         small=small,
         good=good,
         parameters=len(true),
-        noise_16=errors[16],
-        noise_64=errors[64],
-        noise_256=errors[256],
-        noise_1024=errors[1024],
+        **noise,
         idle=1 - len(ids[batches[0]].unique()) / chosen.vocabulary,
         frequencies=F.cross_entropy(frequency[: len(test)], test),
         sgd=losses["SGD"][1],

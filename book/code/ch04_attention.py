@@ -64,9 +64,7 @@ def check_heads(model: nn.Module, ids: Tensor) -> int:
     hidden = torch.full((len(ids), len(ids)), -math.inf).triu(1)  # what comes later
     for layer, block in enumerate(model.transformer.h):
         weights = seen.attentions[layer]  # (1, heads, tokens, tokens)
-        x = block.ln_1(
-            seen.hidden_states[layer][0]
-        )  # (tokens, width): the vectors that this layer reads
+        x = block.ln_1(seen.hidden_states[layer][0])  # (tokens, width): what this layer reads
         results = []
         for head in range(model.config.n_head):
             mine, result = one_head(x, block.attn, head)

@@ -13,8 +13,6 @@ from torch.utils.flop_counter import FlopCounterMode
 from transformers import GPT2Config, GPT2LMHeadModel
 
 from poet import errors
-from poet.data import blocks
-from poet.data.run_data import load_stage, make_tokenizer
 from poet.training import progress, size
 from poet.training.command_line import read_yaml
 from poet.training.options import PretrainOptions
@@ -133,7 +131,7 @@ def main() -> None:
     chosen = lesson.options(__doc__, width=128, layers=3, context=128, figure=0)
     progress.silence_libraries()
     torch.manual_seed(chosen.seed)
-    tokenizer = make_tokenizer(chosen.run, chosen.context)
+    tokenizer, _, test = lesson.token_ids(chosen.run)
     vocabulary = len(tokenizer)
     sizes = {"n_embd": chosen.width, "n_layer": chosen.layers, "n_positions": chosen.context}
     options = PretrainOptions(**sizes)
@@ -157,8 +155,7 @@ def main() -> None:
     lesson.part("path")
     show_path(gpt, torch.tensor([encode_text(tokenizer, "春風吹")]))  # (1, T)
 
-    test = load_stage(chosen.run, "pretrain")["test"]
-    ids = torch.tensor(blocks.encode_rows(test, tokenizer)[: 64 * 128]).view(64, 128)  # (B, T)
+    ids = test[: 64 * 128].view(64, 128)  # (B, T)
     lesson.part("guesses")
     show_guesses(gpt, ids)
 

@@ -41,6 +41,18 @@ def options(description: str | None, **defaults: int) -> argparse.Namespace:
     return chosen
 
 
+def token_ids(run: Path) -> tuple:
+    """Returns the tokenizer of a run, and the ids of its poems for pretraining: train, held out."""
+    import torch
+
+    from poet.data import blocks
+    from poet.data.run_data import load_stage, make_tokenizer
+
+    rows, tokenizer = load_stage(run, "pretrain"), make_tokenizer(run, 128)
+    halves = (blocks.encode_rows(rows[half], tokenizer) for half in ("train", "test"))
+    return (tokenizer, *map(torch.tensor, halves))  # the tensors have the shape (tokens,)
+
+
 def write_data(script: str, **values: Any) -> None:
     """Writes the data of a chapter's figure as a script that sets constants.
 
