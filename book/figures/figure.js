@@ -3,6 +3,10 @@
 
 document.documentElement.lang = new URLSearchParams(location.search).get("lang") ?? "en";
 
+if (document.documentElement.lang.startsWith("zh")) {
+  document.title = document.querySelector("h1 .zh")?.textContent.trim() ?? document.title;
+}
+
 // Chinese has no space where a line of the source ends.
 for (const part of document.querySelectorAll(".zh")) {
   for (const node of part.childNodes) {
