@@ -1,13 +1,15 @@
-"""Takes a still picture of each interactive figure: NN-name.html becomes NN-name.png.
+"""Takes stills of each interactive figure: NN-name.html becomes NN-name.png and NN-name.zh.png.
 
     python book/figures/stills.py                           # all figures
     python book/figures/stills.py 02-next-character         # one figure
 
 It needs Chromium or Chrome, and weights.js, which `make book` writes. The pages show the stills in
-the place of the figures, because Markdown cannot run a script.
+the place of the figures, because Markdown cannot run a script. The second still is for the Chinese
+pages.
 """
 
 import argparse
+import itertools
 import shutil
 import subprocess
 import sys
@@ -25,6 +27,7 @@ FLAGS = (
 WIDTH, HEIGHT = 720, 2000  # the picture is cut below the last line of the page
 SCALE = 2  # for screens with small pixels
 MAX_BYTES = 60_000
+LANGUAGES = {"": "", ".zh": "?lang=zh"}  # the end of a still's name, and that of the page's address
 
 
 def main() -> None:
@@ -40,16 +43,17 @@ def main() -> None:
         sys.exit(f"no browser found. Install one of: {', '.join(BROWSERS)}.")
     if not (FOLDER / "weights.js").is_file():
         sys.exit("book/figures/weights.js is missing. Type `make run`, then `make book`.")
-    for name in names:
+    for name, (mark, query) in itertools.product(names, LANGUAGES.items()):
+        address = (FOLDER / f"{name}.html").as_uri() + query
+        still = FOLDER / f"{name}{mark}.png"
         with tempfile.TemporaryDirectory() as scratch:
-            shot = take(browser, FOLDER / f"{name}.html", Path(scratch), WIDTH, HEIGHT)
-            size = save(shot, FOLDER / f"{name}.png")
-        print(f"book/figures/{name}.png: {size / 1000:.0f} kB")
+            size = save(take(browser, address, Path(scratch), WIDTH, HEIGHT), still)
+        print(f"book/figures/{still.name}: {size / 1000:.0f} kB")
         if size > MAX_BYTES:
             sys.exit(f"the picture is larger than {MAX_BYTES / 1000:.0f} kB. Show less.")
 
 
-def take(browser: str, page: Path, scratch: Path, width: int, height: int) -> Image.Image:
+def take(browser: str, address: str, scratch: Path, width: int, height: int) -> Image.Image:
     """Returns a screenshot of a page in the light style."""
     command = [
         browser,
@@ -59,7 +63,7 @@ def take(browser: str, page: Path, scratch: Path, width: int, height: int) -> Im
         f"--force-device-scale-factor={SCALE}",
         f"--screenshot={scratch / 'shot.png'}",
         "--virtual-time-budget=10000",  # until timers and animations have ended
-        page.as_uri(),
+        address,
     ]
     subprocess.run(command, check=True, capture_output=True, timeout=300)
     return Image.open(scratch / "shot.png").convert("RGB")

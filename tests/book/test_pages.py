@@ -83,6 +83,8 @@ def test_a_chapter_has_all_its_parts(folder, name):
     assert len(re.findall(r"<details>", prose)) >= 10, "three answers to three questions, and one"
     assert re.search(rf"\(\.*/*figures/{name[:2]}-[\w-]+\.html\)", text), "no figure that moves"
     assert re.search(r"!\[[^]]{20,}\]", text), "the picture has no description"
+    still = f"figures/{name[:-3]}{'.zh' if folder else ''}.png"
+    assert f"]({'../' if folder else ''}{still})" in text and (BOOK / still).is_file()
     if not folder:
         assert len(re.sub(r"<!--.*?-->", "", prose).split()) <= 2500
 
@@ -94,7 +96,8 @@ def outline(text: str) -> list[str]:
         r"(?ms)^#+$|^```.*?^```|<!--.*?-->|^ {4}\S[^\n#]*|<details>|\$\$.*?\$\$|^\|(?=-)"
         r"|\((?:\.\./)*(?:figures|code|exercises|solutions)/[^)]*\)"
     )
-    return [re.sub(r"\(\.\./", "(", part).strip() for part in re.findall(shared, text)]
+    parts = [re.sub(r"\(\.\./", "(", part).strip() for part in re.findall(shared, text)]
+    return [part.replace(".zh.png", ".png") for part in parts]  # each language has its own stills
 
 
 @pytest.mark.parametrize("name", sorted(path.name for path in BOOK.glob("zh/*.md")))
