@@ -1,10 +1,11 @@
 """Makes the embedded corpus `poems.jsonl` with a checkpoint of the recipe `tang`.
 
-    python -m poet.sample.make --model runs/tang/sft --corpus PATH_OF_THE_TANG_POEMS --poems 4200
+    python -m poet.sample.make
 
-The titles combine words of season, hour and place. The forms are as frequent as those of the Tang
-poets. A mask (poet/prosody) keeps their rules. Regulated verse follows all of them; old style keeps
-its line length and one rhyme. No poem repeats a line of the Tang corpus. No poem occurs twice.
+The model is runs/tang/sft. The titles combine words of season, hour and place. The forms are as
+frequent as those of the Tang poets. A mask (poet/prosody) keeps their rules. Regulated verse
+follows all of them; old style keeps its line length and one rhyme. No poem repeats a line of the
+Tang corpus. No poem occurs twice.
 """
 
 import argparse
@@ -41,37 +42,35 @@ SHARES = {
 }
 # Rhyme groups of all four tones with many characters.
 _OLD_STYLE_RHYMES = "東 支 微 虞 先 陽 庚 尤 紙 語 有 月 屑 陌 職".split()
+MODEL = "runs/tang/sft"
+POEMS = 4200
 _BATCH = 128
+_SEED = 0  # the same seed gives the same poems
 
 
 def main() -> None:
     """Writes poems in all forms until their number is reached, and saves them."""
-    parser = errors.Parser(
+    errors.Parser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--model", default="runs/tang/sft", help="the folder of the model")
-    parser.add_argument("--corpus", default="tang", help="poems whose lines must not be repeated")
-    parser.add_argument("--poems", type=int, default=4200, help="the number of poems")
-    parser.add_argument("--seed", type=int, default=0, help="the same seed gives the same poems")
-    options = parser.parse_args()
-    known_lines = {
-        line for poem in read_corpus(options.corpus).poems for line in poem_lines(poem.text)
-    }
-    model, tokenizer = load(options.model)
-    rng = random.Random(options.seed)
+    ).parse_args()
+    known_lines = {line for poem in read_corpus("tang").poems for line in poem_lines(poem.text)}
+    model, tokenizer = load(MODEL)
+    rng = random.Random(_SEED)
     title_of: dict[str, str] = {}  # poem -> title
     for form, share in SHARES.items():
-        target = len(title_of) + round(options.poems * share / sum(SHARES.values()))
+        target = len(title_of) + round(POEMS * share / sum(SHARES.values()))
         for batch in itertools.count():
             rhyme = rng.choice(_OLD_STYLE_RHYMES) if form.endswith("古體") else None
             request = read_form(form, rhyme=rhyme)
             titles = rng.choices(TITLES, k=_BATCH)
-            settings = {
-                "seed": options.seed + batch,
-                "max_new_tokens": request.tokens,
-                "form": request,
-            }
-            poems = write(model, tokenizer, titles, **settings)
+            poems = write(
+                model,
+                tokenizer,
+                titles,
+                seed=_SEED + batch,
+                max_new_tokens=request.tokens,
+                form=request,
+            )
             for title, poem in zip(titles, poems, strict=True):
                 # A poem in old style can turn out to be regulated verse with faults.
                 has_form = judge(poem).form == form
