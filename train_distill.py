@@ -63,8 +63,8 @@ def distill(
             batch = {name: inputs[name] for name in ("input_ids", "attention_mask")}
             target, kinds = teacher(**batch, labels=inputs["labels"])
             is_label = inputs["labels"][:, 1:] != -100
-            logits = model(**batch).logits[:, :-1][is_label] / options.temperature
-            total, metrics = loss(logits, target, kinds, options.rule_weight, options.ending_weight)
+            logits = model(**batch).logits[:, :-1][is_label] / temperature
+            total, metrics = loss(logits, target, kinds)
             for name, value in metrics.items():
                 self._metrics["train"][name].append(value.item())
             if num_items_in_batch is None:
@@ -73,13 +73,13 @@ def distill(
 
     stage = Stage("distill", options, args, is_last_round=number == options.rounds - 1)
     model, tokenizer = stage.load_model("sft")
-    loss = stage.compile(distillation_loss)
+    loss, temperature = stage.compile(distillation_loss), model.generation_config.temperature
 
     # Data: prompts from poems in a regulated form. A prompt is a title, or words of the poem.
     rows = load_stage(stage.run_folder, "sft")
     seed = args.seed + number
     poems = masked_poems.in_regulated_forms(rows["train"])[: options.samples_per_round]
-    titled, themed = themes.part_by_theme(poems, options.theme_fraction, seed)
+    titled, themed = themes.part_by_theme(poems, masked_poems.THEME_FRACTION, seed)
 
     # Teachers: this model under the mask, and without the mask the model of the first round.
     reference = copy.deepcopy(model).to(args.device)
@@ -98,8 +98,8 @@ def distill(
     samples = masked_poems.rows_in_forms(reference, tokenizer, titled, seed=seed)
     ask = themes.instruction(tokenizer.get_vocab())
     samples += masked_poems.rows_in_forms(reference, tokenizer, themed, seed=seed, instruction=ask)
-    old_style = masked_poems.in_no_form(rows["train"], options.old_style_poems)
-    old_style = themes.ask_by_theme(old_style, options.theme_fraction, seed)
+    old_style = masked_poems.in_no_form(rows["train"], options.samples_per_round)
+    old_style = themes.ask_by_theme(old_style, masked_poems.THEME_FRACTION, seed)
     sampled = Dataset.from_list(samples, features=old_style.features)
     rows["train"] = concatenate_datasets([sampled, old_style])
     rows = stage.drop_long_rows(rows, tokenizer, args.max_length)

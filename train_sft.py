@@ -40,7 +40,7 @@ def main() -> None:
 
         split = author.find_author(stage.run_folder, options.author)
         options.author, rows = split.author, split.rows()
-        adapter = author.adapter_config(rank=options.lora_r, seed=args.seed)
+        adapter = author.adapter_config(args.seed)
     if options.theme_fraction:
         from poet.alignment import themes
 

@@ -48,7 +48,7 @@ OPTIONS = {
     "grpo": "--config configs/tang-regulated/grpo.yaml --num_generations 2 "
     "--per_device_eval_batch_size 64 --max_completion_length 20",
     "distill": "--config configs/tang-regulated/distill.yaml --rounds 1 --samples_per_round 8 "
-    "--old_style_poems 8 --gradient_accumulation_steps 1",
+    "--gradient_accumulation_steps 1",
 }
 CASES = {f"train_{stage}": (stage, 1, 0) for stage in OPTIONS} | {
     f"train_{stage}, two processes, {rank} killed": (stage, 2, number)

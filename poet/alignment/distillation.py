@@ -32,6 +32,9 @@ UNMASKED = 1  # The teacher is the model without a mask.
 MASKED = 2  # The teacher is the model under the mask of the form.
 MASKED_LINE_END = 3  # Like MASKED, at a rhyme word or at the mark of a line end.
 
+_RULE_WEIGHT = 3.0  # with 5, poems in lines of seven characters become rare (benchmarks/LOG.md)
+_ENDING_WEIGHT = 30.0  # rhyme words are the hardest: the same word may not appear twice
+
 
 class MaskedTeacher:
     """Gives the probabilities that the student learns, at each position of a batch of poems.
@@ -147,13 +150,14 @@ def _end_of_first_broken_line(text: str) -> int | None:
 
 
 def distillation_loss(
-    logits: Tensor, target: Tensor, kinds: Tensor, rule_weight: float, ending_weight: float
+    logits: Tensor, target: Tensor, kinds: Tensor
 ) -> tuple[Tensor, dict[str, Tensor]]:
     """Returns the loss, summed over all positions, and two figures to log.
 
     The loss has two terms. The first is the cross-entropy to the teacher's probabilities. The
     second counts only where the teacher has a mask. It is `-log(p)`, where p is the total
-    probability that the student gives to allowed characters, times a weight.
+    probability that the student gives to allowed characters, times a weight. The weight is larger
+    where a line ends.
 
     Both terms have their minimum where student and teacher agree. The second measures the rules
     alone. It does not depend on which of the allowed characters comes next.
@@ -166,14 +170,12 @@ def distillation_loss(
         logits: Logits of the student (labels, vocabulary).
         target: Probabilities from `MaskedTeacher` (labels, vocabulary).
         kinds: Kinds of position from `MaskedTeacher` (labels,).
-        rule_weight: Weight of the second term.
-        ending_weight: Extra weight of the second term where a line ends.
     """
     taught, masked = kinds != IGNORED, kinds >= MASKED
     log_p = logits.float().log_softmax(-1)
     log_allowed = log_p.masked_fill(target == 0, -torch.inf).logsumexp(-1)
     cross_entropy = -(target * log_p).sum(-1)
-    weights = rule_weight * masked + ending_weight * (kinds == MASKED_LINE_END)
+    weights = _RULE_WEIGHT * masked + _ENDING_WEIGHT * (kinds == MASKED_LINE_END)
     with torch.no_grad():
         divergence = cross_entropy - torch.special.entr(target).sum(-1)
         metrics = {

@@ -22,12 +22,13 @@ from poet.training.checkpoints import (
     round_folder,
 )
 
+LATER_STEPS = 0.5  # of max_steps: a later round starts from a model that has learned already
+
 
 class RoundOptions(Protocol):
     """The options that `rounds` reads and changes."""
 
     rounds: int
-    later_steps: int
     minutes: float | None
     model_name_or_path: str | None
 
@@ -65,8 +66,8 @@ def rounds(
         round_options.model_name_or_path = start
         if options.minutes is not None:
             round_options.minutes = options.minutes / options.rounds
-        if number > 0 and options.later_steps:
-            round_args.max_steps = options.later_steps
+        if number > 0 and args.max_steps > 0:
+            round_args.max_steps = max(1, round(LATER_STEPS * args.max_steps))
         if not is_last:
             round_args.output_dir = str(round_folder(output, number + 1))
             round_args.push_to_hub = False

@@ -34,12 +34,7 @@ _AT_LEAST = {
     "corruptions": 0,
     "theme_fraction": 0,
     "rounds": 1,
-    "later_steps": 0,
     "samples_per_round": 1,
-    "old_style_poems": 0,
-    "rule_weight": 0,
-    "ending_weight": 0,
-    "lora_r": 0,
 }
 _AT_MOST = {
     "seed": 2**32 - 1,  # of numpy's generator
@@ -55,7 +50,7 @@ def check_options(options: Options, args: TrainingArguments) -> None:
         _check_ranges(holder)
     _check_library_options(options.stage, args)
     _check_minutes(options, args)
-    if options.muon_learning_rate is not None:
+    if getattr(options, "muon_learning_rate", None) is not None:
         for name in ("optim", "optim_args"):
             if getattr(args, name) != _default(args, name):
                 raise UserError(f"give --{name} or --muon_learning_rate, not both")
@@ -72,13 +67,16 @@ def check_options(options: Options, args: TrainingArguments) -> None:
 
 
 def _check_author(options: SFTOptions) -> None:
-    if bool(options.author) != (options.lora_r > 0):
+    if options.author == "":
         raise UserError(
-            "give --author together with --lora_r above 0, as in: python train_sft.py "
-            "--config configs/tang/author.yaml --author 李白"
+            "give an author, as in: python train_sft.py --config configs/tang/author.yaml "
+            "--author 李白"
         )
     if options.author and options.muon_learning_rate is not None:
-        raise UserError("--muon_learning_rate does not work with --author. Leave it out.")
+        raise UserError(
+            "--muon_learning_rate does not work with --author. Leave it out, or use "
+            "configs/tang/author.yaml."
+        )
 
 
 def check_shape(options: PretrainOptions) -> None:

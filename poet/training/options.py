@@ -15,8 +15,6 @@ _MUON = (
     "learning_rate. Default: AdamW trains all weights."
 )
 _MINUTES = "Train for this many minutes. Sets max_steps, and the learning rate ends at zero."
-_TEMPERATURE = "Sampling temperature that is saved with the checkpoint."
-_THEME = "Fraction of the prompts that are words from the poem instead of its title."
 _SAMPLED = (
     "Number of characters that a step scores, instead of all. The last 15 % of the steps score "
     "all. 0: all steps do."
@@ -54,7 +52,6 @@ class PretrainOptions:
         "For --minutes: options to use from a budget of 10^12 operations (`teraflop`) on. "
         "Options on the command line win.",
     )
-    temperature: float = option(1.0, _TEMPERATURE)
     muon_learning_rate: float | None = option(None, _MUON)
     minutes: float | None = option(None, _MINUTES)
     plain: bool = option(False, _PLAIN)
@@ -66,12 +63,12 @@ class SFTOptions:
 
     stage: ClassVar[str] = "sft"
     model_name_or_path: str | None = option(None, _MODEL)
-    theme_fraction: float = option(0.0, _THEME)
-    author: str | None = option(
-        None, "Train a LoRA adapter on this author's poems instead of the whole model."
+    theme_fraction: float = option(
+        0.0, "Fraction of the prompts that are words from the poem instead of its title."
     )
-    lora_r: int = option(0, "Rank of the --author adapter (LoRA, arXiv:2106.09685). 0: no adapter.")
-    temperature: float = option(0.8, _TEMPERATURE)
+    author: str | None = option(
+        None, "Train an adapter (LoRA) on this author's poems instead of the whole model."
+    )
     muon_learning_rate: float | None = option(None, _MUON)
     minutes: float | None = option(None, _MINUTES)
     plain: bool = option(False, _PLAIN)
@@ -91,8 +88,6 @@ class DPOOptions:
         "Above 0: the pairs are the model's own regulated poems and copies with this many wrong "
         "characters. They replace the pairs of the corpus.",
     )
-    temperature: float = option(0.8, _TEMPERATURE)
-    muon_learning_rate: float | None = option(None, _MUON)
     minutes: float | None = option(None, _MINUTES)
     plain: bool = option(False, _PLAIN)
 
@@ -107,29 +102,22 @@ class GRPOOptions:
         ["well-formed"],
         "Names from poet/alignment/rewards.py, or module:function. Weights: reward_weights.",
     )
-    muon_learning_rate: float | None = option(None, _MUON)
     minutes: float | None = option(None, _MINUTES)
     plain: bool = option(False, _PLAIN)
 
 
 @dataclass
 class DistillOptions:
-    """Options of train_distill.py: the poems of each round, and the weights of the loss."""
+    """Options of train_distill.py: the rounds, and the poems that each of them uses."""
 
     stage: ClassVar[str] = "distill"
     model_name_or_path: str | None = option(None, _MODEL)
     rounds: int = option(
-        1, "Number of rounds. Each starts from the model of the round before and writes new poems."
+        1,
+        "Number of rounds. Each starts from the model of the round before and writes new poems. "
+        "A round after the first takes half of max_steps.",
     )
-    later_steps: int = option(0, "max_steps of the later rounds. 0: as in the first.")
     samples_per_round: int = option(1000, "Poems that the model writes under the mask per round.")
-    old_style_poems: int = option(
-        0, "Poems in old style from the corpus per round, so that the model keeps old style."
-    )
-    rule_weight: float = option(0.0, "Weight of the loss on forbidden characters.")
-    ending_weight: float = option(0.0, "Extra weight of that loss at the ends of lines.")
-    theme_fraction: float = option(0.0, _THEME)
-    temperature: float = option(0.8, _TEMPERATURE)
     muon_learning_rate: float | None = option(None, _MUON)
     minutes: float | None = option(None, _MINUTES)
     plain: bool = option(False, _PLAIN)

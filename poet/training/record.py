@@ -1,7 +1,7 @@
 """Records what a stage was started with, and compares it when the stage resumes.
 
-Only options that change the result are compared. An upgraded library may have new options and
-defaults. An option that only one record has counts only if the user gives it now.
+Only options that change the result are compared. An upgrade may bring new options and defaults, or
+remove an option. An option that only one record has counts only if a user gave it.
 It knows options and versions. It does not know folders.
 """
 
@@ -57,13 +57,15 @@ def explain(there: dict, now: dict) -> str:
     """Returns what differs between two records and what to do, or "" if the result is the same.
 
     An option that only one of the records has does not count, unless it was given. The installed
-    version of the library brought or removed it.
+    version of the library, or of this project, brought or removed it.
     """
     given = set(there.get("given", ())) | set(now.get("given", ()))
     both = (there.keys() & now.keys()) - _FREE_OPTIONS - {"given", "versions"}
     differing = [name for name in both if _differ(there[name], now[name], name in given)]
     added = set(now.get("given", ())) & now.keys() - there.keys() - _FREE_OPTIONS
-    names = sorted([*differing, *(name for name in added if now[name])])  # 0: as it was before
+    removed = set(there.get("given", ())) & there.keys() - now.keys() - _FREE_OPTIONS
+    one_sided = [name for name in added if now[name]] + [name for name in removed if there[name]]
+    names = sorted([*differing, *one_sided])  # 0: as it is without the option
     if not names:
         return ""
     changes = [text for name in names for text in _changes(name, there.get(name), now.get(name))]

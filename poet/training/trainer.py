@@ -114,7 +114,7 @@ class PoetTrainerMixin(WholeCheckpoints):
     # ---------------------------------------------------- optimizer, order of rows
 
     def create_optimizer(self, model=None):
-        muon_learning_rate = self.stage.options.muon_learning_rate
+        muon_learning_rate = getattr(self.stage.options, "muon_learning_rate", None)
         if self.optimizer is None and muon_learning_rate is not None:
             from poet.training.optimizer import MuonAdamW
 

@@ -217,8 +217,8 @@ def test_an_author_without_enough_poems_or_without_the_corpus_is_refused(
 @pytest.mark.parametrize(
     ("recipe", "options", "message"),
     [
-        ("author", [], "give --author together with --lora_r"),
-        ("sft", ["--author", "李白"], "give --author together with --lora_r"),
+        ("author", [], "give an author, as in"),
+        ("sft", ["--author", "李白"], "or use configs/tang/author.yaml"),
         ("author", ["--author", "李白", "--muon_learning_rate", "0.01"], "does not work with"),
     ],
 )

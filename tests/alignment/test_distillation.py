@@ -130,14 +130,14 @@ def test_another_model_may_teach_after_a_broken_rule(poet, batch):
 def test_the_loss_is_least_where_student_and_teacher_agree(poet, batch):
     target, kinds = MaskedTeacher(*poet)(**batch)
     logits = target.clamp(min=1e-30).log().requires_grad_()
-    least, metrics = distillation_loss(logits, target, kinds, 2.0, 10.0)
+    least, metrics = distillation_loss(logits, target, kinds)
     least.backward()
     assert logits.grad.abs().max() < 1e-5
     assert metrics["divergence"] == pytest.approx(0, abs=1e-5)
     assert metrics["forbidden"] == pytest.approx(0, abs=1e-5)
     with torch.no_grad():
         untrained = logits_of_labels(poet[0], batch)
-    loss, metrics = distillation_loss(untrained, target, kinds, 2.0, 10.0)
+    loss, metrics = distillation_loss(untrained, target, kinds)
     assert loss > least and metrics["forbidden"] > 0.3
 
 
@@ -147,11 +147,11 @@ def test_each_kind_of_position_has_its_terms_in_the_loss():
     target[:, 0] = -torch.inf
     target = target.softmax(-1)
     kinds = torch.tensor([IGNORED, UNMASKED, MASKED, MASKED_LINE_END])
-    loss, metrics = distillation_loss(logits, target, kinds, rule_weight=2.0, ending_weight=10.0)
+    loss, metrics = distillation_loss(logits, target, kinds)
     log_p = logits.log_softmax(-1)
     cross_entropy = -(target * log_p).sum(-1)
     log_allowed = log_p[:, 1:].logsumexp(-1)
-    expected = cross_entropy[1:].sum() - 2 * log_allowed[2] - 12 * log_allowed[3]
+    expected = cross_entropy[1:].sum() - 3 * log_allowed[2] - 33 * log_allowed[3]
     assert loss.item() == pytest.approx(expected.item(), rel=1e-5)
     forbidden = (1 - log_allowed[2:].exp()).mean()
     assert metrics["forbidden"].item() == pytest.approx(forbidden.item(), rel=1e-4)
@@ -165,9 +165,7 @@ def test_a_student_learns_the_rules(poet, batch):
     optimizer = torch.optim.AdamW(student.parameters(), lr=1e-2)
     history = []
     for _ in range(60):
-        loss, metrics = distillation_loss(
-            logits_of_labels(student, batch), target, kinds, 2.0, 10.0
-        )
+        loss, metrics = distillation_loss(logits_of_labels(student, batch), target, kinds)
         (loss / len(target)).backward()
         optimizer.step()
         optimizer.zero_grad()

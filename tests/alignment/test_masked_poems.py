@@ -69,7 +69,7 @@ def test_poems_in_old_style_or_with_irregular_lines_are_found():
     sixteen_lines = Poem("長歌", OBLIQUE_RHYME.couplets * 4)
     rows = rows_of(QUATRAIN, OBLIQUE_RHYME, FOUR_CHARACTERS, EIGHT_LINES, sixteen_lines)
     # EIGHT_LINES has the length of a regulated form, but its tones are those of no form.
-    assert titles(in_no_form(rows, max_lines=12, count=9)) == ["古意", "詩", "早行"]
-    assert titles(in_no_form(rows, max_lines=16, count=9)) == ["古意", "詩", "早行", "長歌"]
-    assert titles(in_no_form(rows, max_lines=12, count=2)) == ["古意", "詩"]
-    assert titles(in_no_form(rows, max_lines=12, count=0)) == []
+    assert titles(in_no_form(rows, max_lines=12, written=30)) == ["古意", "詩", "早行"]
+    assert titles(in_no_form(rows, max_lines=16, written=30)) == ["古意", "詩", "早行", "長歌"]
+    assert titles(in_no_form(rows, max_lines=12, written=7)) == ["古意", "詩"]
+    assert titles(in_no_form(rows, max_lines=12, written=1)) == []

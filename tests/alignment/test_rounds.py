@@ -13,7 +13,6 @@ from poet.errors import UserError
 @dataclass
 class Options:
     rounds: int = 3
-    later_steps: int = 0
     minutes: float | None = None
     model_name_or_path: str | None = "sft"
 
@@ -24,12 +23,12 @@ def training(folder: Path) -> TrainingArguments:
 
 def test_each_round_starts_from_the_model_of_the_round_before(tmp_path):
     output = str(tmp_path / "dpo")
-    steps = list(rounds(Options(later_steps=4, minutes=6.0), training(tmp_path / "dpo")))
+    steps = list(rounds(Options(minutes=6.0), training(tmp_path / "dpo")))
     assert [number for _, _, number in steps] == [0, 1, 2]
     folders = [f"{output}-round-1", f"{output}-round-2", output]
     assert [args.output_dir for _, args, _ in steps] == folders
     assert [own.model_name_or_path for own, _, _ in steps] == ["sft", *folders[:2]]
-    assert [args.max_steps for _, args, _ in steps] == [10, 4, 4]
+    assert [args.max_steps for _, args, _ in steps] == [10, 5, 5]
     assert [own.minutes for own, _, _ in steps] == [2.0, 2.0, 2.0]
     assert [args.push_to_hub for _, args, _ in steps] == [False, False, True]
 

@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 from transformers import TrainingArguments
-from trl import SFTConfig
+from trl import DPOConfig, SFTConfig
 
 from poet.data.options import DataOptions
 from poet.errors import UserError
 from poet.training.command_line import parse, recipe_numbers
-from poet.training.options import PretrainOptions, SFTOptions
+from poet.training.options import DPOOptions, PretrainOptions, SFTOptions
 
 CONFIGS = Path(__file__).resolve().parents[2] / "configs"
 
@@ -55,10 +55,11 @@ def test_a_broken_recipe_is_refused_in_one_sentence(tmp_path, text, sentence):
 
 
 def test_numbers_and_lists_of_a_recipe_are_read_as_on_the_command_line(tmp_path):
-    recipe = f"author: 李白\nlora_r: 8.0\nloss_type: nll\noutput_dir: {tmp_path}\n"
-    (tmp_path / "author.yaml").write_text(recipe, encoding="utf-8")
-    options, args = parse(SFTOptions, SFTConfig, argv=["--config", str(tmp_path / "author.yaml")])
-    assert options.lora_r == 8 and isinstance(options.lora_r, int) and args.seed == 0
+    recipe = f"sampled_titles: 8.0\nloss_type: sigmoid\noutput_dir: {tmp_path}\n"
+    (tmp_path / "dpo.yaml").write_text(recipe, encoding="utf-8")
+    options, args = parse(DPOOptions, DPOConfig, argv=["--config", str(tmp_path / "dpo.yaml")])
+    assert options.sampled_titles == 8 and isinstance(options.sampled_titles, int)
+    assert args.loss_type == ["sigmoid"] and args.seed == 0
 
 
 @pytest.mark.parametrize(

@@ -96,6 +96,14 @@ def test_a_run_of_before_a_new_option_goes_on_without_it():
     assert explain(earlier, record("--sampled_vocabulary", "1024"))
 
 
+def test_a_run_with_an_option_that_is_gone_is_refused_if_the_option_was_used():
+    earlier = record() | {"streams": 0}
+    earlier["given"] = ["streams"]
+    assert explain(earlier, record()) == ""
+    earlier["streams"] = 0.3
+    assert explain(earlier, record()).startswith("(streams was 0.3, is None). Pass another")
+
+
 def test_records_without_versions_still_count():
     earlier = record()
     for key in ("versions", "given", "activation_checkpointing"):

@@ -60,7 +60,7 @@ def test_a_mistake_gets_one_sentence_and_exit_code_2(script, options, sentence, 
 @pytest.mark.parametrize(
     ("options", "sentence"),
     [
-        (["--temperature", "0"], "temperature must be a number above 0"),
+        (["--temperature", "0.5"], "there is no option --temperature"),
         (
             ["--tokenizer_name_or_path", "nowhere/at-all"],
             "no tokenizer could be loaded from nowhere/at-all",
@@ -153,14 +153,14 @@ def test_a_mistake_behind_the_command_line_leaves_no_folder(run, options, senten
         (
             "train_distill.py",
             "tang-regulated/distill",
-            ["--old_style_poems", "-1"],
-            "old_style_poems must be at least 0",
+            ["--later_steps", "300"],
+            "there is no option --later_steps",
         ),
         (
-            "train_distill.py",
-            "tang-regulated/distill",
-            ["--later_steps", "-1"],
-            "later_steps must be at least 0",
+            "train_grpo.py",
+            "tang-regulated/grpo",
+            ["--temperature", "0"],
+            "temperature must be a number above 0",
         ),
         (
             "train_distill.py",
