@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedModel, TrainingArguments
 
-from poet.speed import compile_cache, gelu, hardware, scoring
+from poet.speed import compile_cache, dropout, gelu, hardware, scoring
 from poet.speed.sampled_softmax import CannotSample, SampledVocabulary
 from poet.speed.versions import CannotPatch
 
@@ -133,6 +133,11 @@ def _speed_up_pretraining(
             on.append("GELU by a sigmoid")
         except CannotPatch as reason:
             off.append(f"GELU by a sigmoid ({reason})")
+        try:
+            if dropout.patch_dropout(model):
+                on.append("dropout by bytes")
+        except CannotPatch as reason:
+            off.append(f"dropout by bytes ({reason})")
 
 
 def _sample_vocabulary(

@@ -23,6 +23,9 @@ from poet.training.trainer import PoetTrainerMixin
 
 _WARM_UP = 3  # steps that compile
 _EVERY = 10
+# Where bfloat16 is faster than this many times float32, products take little of a step, and their
+# speed says little about it (benchmarks/LOG.md, "The budget of --minutes").
+_MOST_OF_FLOAT32 = 3
 
 
 def choose_shape(options: PretrainOptions, args: TrainingArguments) -> None:
@@ -44,9 +47,10 @@ def choose_shape(options: PretrainOptions, args: TrainingArguments) -> None:
         from poet.speed import hardware
 
         hardware.use_all_cores()
-        dtype = torch.bfloat16 if args.bf16 else torch.float32
-        gflops = args.world_size * hardware.matmul_gflops(dtype)
-        row = row_for(options.shapes, gflops * 60 * options.minutes / 1e3)
+        gflops = hardware.matmul_gflops(torch.float32)
+        if args.bf16:
+            gflops = min(hardware.matmul_gflops(torch.bfloat16), _MOST_OF_FLOAT32 * gflops)
+        row = row_for(options.shapes, args.world_size * gflops * 60 * options.minutes / 1e3)
     # The processes measure different speeds. A slow one may already find the record of the first.
     row = broadcast_object_list([row])[0]
     for name in row.keys() - given():

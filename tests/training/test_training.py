@@ -504,6 +504,18 @@ def test_the_clock_takes_the_row_that_its_budget_is_enough_for(
     assert args.learning_rate == (0.5 if layers == 1 else 1e-2)
 
 
+@pytest.mark.parametrize(("bf16_gflops", "layers"), [(100, 1), (200, 2), (1000, 2)])
+def test_very_fast_products_do_not_mean_a_very_large_budget(
+    tmp_path, monkeypatch, bf16_gflops, layers
+):
+    speeds = {torch.float32: 100, torch.bfloat16: bf16_gflops}
+    monkeypatch.setattr("poet.speed.hardware.matmul_gflops", speeds.get)
+    rows = [{"teraflop": share, "n_layer": n} for share, n in ((0, 1), (10, 2), (30, 3))]
+    options = PretrainOptions(minutes=1.0, shapes=rows)
+    clock.choose_shape(options, TrainingArguments(str(tmp_path), **{**QUIET, "bf16": True}))
+    assert options.n_layer == layers
+
+
 @pytest.mark.parametrize(
     ("row", "sentence"),
     [
