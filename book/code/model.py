@@ -74,8 +74,7 @@ class Attention(nn.Module):
 class MLP(nn.Module):
     """Computes on each token alone: up to four times the width, GELU, and down again.
 
-    GELU is a smooth form of max(x, 0) (https://arxiv.org/abs/1606.08415). GPT-2 uses its
-    approximation by tanh.
+    GELU (https://arxiv.org/abs/1606.08415) is a smooth max(x, 0), here approximated by tanh.
     """
 
     def __init__(self, config: Config):
