@@ -191,17 +191,21 @@ def writing_row(checkpoint: Path, titles: list[str]) -> Row:
 
 def train(stage: str, output: Path, *options: str) -> tuple[Log, float]:
     """Launches a stage, and returns the figures of its log and the seconds of the command."""
-    config = f"configs/tang-gpu/{stage}.yaml"
     start = time.perf_counter()
     call(
         "-m", *LAUNCH, f"train_{stage}.py",
-        "--config", config, "--output_dir", str(output), *options,
+        "--config", config_of(stage), "--output_dir", str(output), *options,
     )  # fmt: skip
     return read_log(output), time.perf_counter() - start
 
 
 def command_of(stage: str) -> str:
-    return f"accelerate launch train_{stage}.py --config configs/tang-gpu/{stage}.yaml"
+    return f"accelerate launch train_{stage}.py --config {config_of(stage)}"
+
+
+def config_of(stage: str) -> str:
+    """Returns the file of a stage. The recipe `tang-gpu` has one for pretraining only."""
+    return f"configs/{'tang-gpu' if stage == 'pretrain' else 'tang'}/{stage}.yaml"
 
 
 def call(*command: str) -> None:
