@@ -9,13 +9,14 @@ import functools
 import importlib.metadata
 import json
 from dataclasses import asdict
-from typing import Any
-
-from transformers import TrainingArguments
+from typing import TYPE_CHECKING, Any
 
 import poet
 from poet.files import ANOTHER_FOLDER, difference
 from poet.training.options import Options
+
+if TYPE_CHECKING:  # run.py imports this file, and should not wait for the library
+    from transformers import TrainingArguments
 
 _LIBRARIES = ("torch", "transformers", "trl", "tokenizers", "datasets", "accelerate", "peft")
 _INPUTS = {"stage", "processes", "data", "model"}
@@ -37,7 +38,7 @@ _FREE_OPTIONS = set(
 
 
 def make_record(
-    stage: str, options: Options, args: TrainingArguments, inputs: dict[str, Any]
+    stage: str, options: Options, args: "TrainingArguments", inputs: dict[str, Any]
 ) -> dict[str, Any]:
     """Returns the options that change the result, with the versions of the libraries.
 
