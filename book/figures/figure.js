@@ -2,8 +2,9 @@
 "use strict";
 
 document.documentElement.lang = new URLSearchParams(location.search).get("lang") ?? "en";
+const isChinese = document.documentElement.lang.startsWith("zh");
 
-if (document.documentElement.lang.startsWith("zh")) {
+if (isChinese) {
   document.title = document.querySelector("h1 .zh")?.textContent.trim() ?? document.title;
 }
 
