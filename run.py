@@ -242,7 +242,7 @@ def start_model(recipe: Path) -> str | None:
 
 
 def read_recipe(path: Path) -> dict:
-    """Returns the numbers of a stage, or {} if the recipe has no such stage."""
+    """Returns the numbers of one stage. Returns {} if the recipe does not have it."""
     from poet.training.command_line import read_yaml
 
     return read_yaml(path) if path.is_file() else {}

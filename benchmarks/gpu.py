@@ -190,7 +190,7 @@ def writing_row(checkpoint: Path, titles: list[str]) -> Row:
 
 
 def train(stage: str, output: Path, *options: str) -> tuple[Log, float]:
-    """Launches a stage, and returns the figures of its log and the seconds of the command."""
+    """Launches one stage. Returns the figures of its log and the seconds of its command."""
     start = time.perf_counter()
     call(
         "-m", *LAUNCH, f"train_{stage}.py",

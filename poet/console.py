@@ -65,7 +65,7 @@ def status(text: str) -> Iterator[None]:
 
 
 def heading(number: int, of: int, text: str, chapter: str) -> None:
-    """Prints the heading of a stage, and the chapter of the book that explains it."""
+    """Prints the heading of one stage and the chapter of the book that explains it."""
     console = stdout()
     console.print()
     if on_terminal():

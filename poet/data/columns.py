@@ -1,4 +1,4 @@
-"""Columns: a record of any file becomes the title, the couplets and the author of a poem.
+"""Columns: finds the title, the couplets and the author in a record of any file.
 
 It knows the usual names of columns and the kinds of values. It does not know files.
 """

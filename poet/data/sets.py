@@ -83,7 +83,7 @@ def common_source(sources: dict[str, Source]) -> Source:
 
 
 def _use_whole(stage: str, source: Source, options: DataOptions, sets: Sets) -> None:
-    """Gives all items of a source to a stage, in an order that the seed decides."""
+    """Gives a stage all items of a source, in an order that the seed decides."""
     rng = random.Random(options.seed)
     items: list[Any] = source.items.copy()
     rng.shuffle(items)

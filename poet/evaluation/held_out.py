@@ -27,7 +27,7 @@ _WIDE_MARKS = str.maketrans(",.?!;", "，。？！；")
 
 
 class Answer(NamedTuple):
-    """A prompt, such as a title, and the text that answers it, such as a poem."""
+    """A prompt and its answer, for example a title and its poem."""
 
     prompt: list[Message]
     text: str

@@ -53,7 +53,7 @@ def apply_speedups(
     sampled_vocabulary: int = 0,
     ids: Sequence[int] | Tensor = (),
 ) -> SpeedUps:
-    """Switches on the speed-ups of a stage, and returns what is really on.
+    """Switches on the speed-ups of one stage. Returns those that are really on.
 
     Call it when the model exists, before the model is copied, before `begin` records the options
     and before the trainer is built. Calling it again is harmless.

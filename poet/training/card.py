@@ -1,4 +1,4 @@
-"""Writes the model card of a stage, the README.md of its checkpoint.
+"""Writes the model card: the README.md of one checkpoint.
 
 It knows the card format of the Hub. A card is read far from this machine, so it holds no path.
 """

@@ -108,7 +108,8 @@ STAGES = {
         heading="Alignment by distillation: the model learns from its own poems under a mask",
         card="This model writes {written}, mostly in regulated verse. It was "
         "first trained to continue {read}, and then fine-tuned on {pairs}. It then learned to "
-        "write without a mask what it had written under a mask that keeps the rules (distillation, https://arxiv.org/abs/1503.02531).",
+        "write without a mask what it had written under a mask that keeps the rules (distillation, "
+        "https://arxiv.org/abs/1503.02531).",
         curve=("loss", "loss, weighted in training"),
     ),
     "author": StageInfo(
