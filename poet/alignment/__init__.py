@@ -1,1 +1,4 @@
-"""Teaches a model which poems are preferred: sampled pairs, rewards, distillation, authors."""
+"""Teaches a model which poems are preferred: by sampled pairs, by rewards or by distillation.
+
+It also makes adapters for single authors, and prompts with themes.
+"""

@@ -2,7 +2,8 @@
 
 An adapter is a small set of extra weights (LoRA, arXiv:2106.09685). It trains while the weights of
 the model stay as they are. The data sets of a run do not name authors, so the corpus is read again.
-It knows the split of a run and PEFT's adapters. It does not train.
+
+This module knows the split of a run and PEFT's adapters. It does not train.
 """
 
 from collections import Counter
@@ -55,8 +56,9 @@ class AuthorSplit:
 def find_author(run: Path, name: str) -> AuthorSplit:
     """Splits the corpus of a run by author.
 
-    A poem is held out if no model of the run was trained on it. These poems are the last ones of
-    each of the three parts, without those whose wording also occurs in a training poem.
+    A poem is held out if no model of the run was trained on it. Pretraining, fine-tuning and
+    alignment each hold out the last poems of their part of the corpus. Held-out poems with the
+    same wording as a training poem are left out.
 
     Args:
         run: Folder of the run.
@@ -108,7 +110,10 @@ def find_author(run: Path, name: str) -> AuthorSplit:
 
 
 def _similar_authors(name: str, counts: Counter[str]) -> list[str]:
-    """Returns up to three names most similar to `name`; of equals, those with more poems first."""
+    """Returns up to three names, the one most similar to `name` first.
+
+    Of two names that are equally similar, the author with more poems comes first.
+    """
 
     def similarity(other: str) -> tuple[float, int]:
         return SequenceMatcher(None, name, other).ratio(), counts[other]

@@ -65,7 +65,8 @@ def _corrupt(
     """Replaces `corruptions` tokens in each poem by tokens that the mask forbids.
 
     Args:
-        written: Token ids of poems in one form. All have one length, and an end mark.
+        written: Token ids of poems in one form. All have the same length and end with the
+            end mark.
     """
     prompts = tokenizer.apply_chat_template(
         [ask(title) for title in titles], add_generation_prompt=True

@@ -53,10 +53,11 @@ class MaskedTeacher:
         tokenizer: PreTrainedTokenizerFast,
         unmasked_model: PreTrainedModel | None = None,
     ):
-        """
+        """Stores the models and the tokenizer.
+
         Args:
             unmasked_model: The teacher without a mask. Default: `model`. Later rounds pass the
-                model from before the first round, which has lost nothing yet.
+                model from before the first round. No round has yet changed its old style.
         """
         self.model, self.tokenizer = model.eval(), tokenizer
         self.unmasked_model = self.model if unmasked_model is None else unmasked_model.eval()
@@ -119,7 +120,7 @@ class MaskedTeacher:
     def _scores(
         self, model: PreTrainedModel, input_ids: Tensor, attention_mask: Tensor, has_label: Tensor
     ) -> Sequence[Tensor]:
-        """Returns the scores of each poem, (its tokens, vocabulary), as `generate` samples them."""
+        """Returns the scores per poem, (its tokens, vocabulary), from which `generate` samples."""
         logits = model(input_ids=input_ids, attention_mask=attention_mask).logits[:, :-1]
         scores = sampling_scores(logits[has_label], self.model.generation_config)
         return scores.split(has_label.sum(1).tolist())
@@ -155,9 +156,9 @@ def distillation_loss(
     """Returns the loss, summed over all positions, and two figures to log.
 
     The loss has two terms. The first is the cross-entropy to the teacher's probabilities. The
-    second counts only where the teacher has a mask. It is `-log(p)`, where p is the total
-    probability that the student gives to allowed characters, times a weight. The weight is larger
-    where a line ends.
+    second counts only where the teacher has a mask. It is a weight times `-log(p)`. Here p is the
+    total probability that the student gives to allowed characters. The weight is larger where a
+    line ends.
 
     Both terms have their minimum where student and teacher agree. The second measures the rules
     alone. It does not depend on which of the allowed characters comes next.

@@ -65,7 +65,7 @@ def in_no_form(rows: Dataset, written: int, max_lines: int = MAX_LINES) -> Datas
 
     Args:
         rows: Rows with the columns "prompt" and "completion".
-        written: Number of poems in regulated forms that they join: three for each ten.
+        written: Number of poems in regulated forms. For each ten of them, three rows are returned.
         max_lines: Longer poems are left out.
     """
 

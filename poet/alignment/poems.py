@@ -1,4 +1,5 @@
-"""Turns token ids and rows into poems, splits titles into batches, and shares sampled rows.
+"""Turns token ids and rows into poems, splits titles into batches, and copies sampled rows from
+the first process to the others.
 
 It knows poems and tokenizers. It does not know models or forms.
 """

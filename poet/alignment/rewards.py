@@ -104,7 +104,10 @@ def get_all(
 
 
 def codes(names: list[str]) -> dict[str, str]:
-    """Returns a checksum of each function that the user wrote. If it changes, the run differs."""
+    """Returns a checksum of each function that the user wrote.
+
+    A run with a changed checksum is another run, so it is not resumed.
+    """
     return {name: describe(name, "reward")["code"] for name in names if name not in REWARDS}
 
 
@@ -143,11 +146,12 @@ def get(name: str, end_id: int) -> TrlReward:
 
 
 def form_baseline(rules: list[tuple[TrlReward, float]], end_id: int) -> TrlReward:
-    """Returns a reward below 0: it takes from each poem the mean reward of the poems of its form.
+    """Returns a reward of at most 0: minus the mean of what the poems of the same form earn.
 
-    The mean is over the poems of the same form in the batch, and over the rewards in `rules`. So a
-    poem gains only if it keeps the rules better than other poems of its form. Without this reward,
-    the model soon writes the shortest form only, because rules are easiest to keep there.
+    The mean is over the poems of the same form in the batch. A poem earns the weighted sum of the
+    rewards in `rules`. So a poem gains only if it keeps the rules better than other poems of its
+    form. Without this reward, the model soon writes the shortest form only, because rules are
+    easiest to keep there.
 
     Args:
         rules: Rewards that are easier to get in short forms, and their weights.

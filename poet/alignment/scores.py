@@ -12,7 +12,7 @@ def sampling_scores(logits: Tensor, config: GenerationConfig) -> Tensor:
     """Divides logits by the temperature, and sets suppressed tokens to minus infinity.
 
     `generate` does the same before it samples. `top_k` and `top_p` are not applied. The result is
-    in float32. If `logits` already are, they are changed in place.
+    in float32. Logits that are already in float32 are changed in place.
 
     Args:
         logits: (…, vocabulary).

@@ -8,7 +8,7 @@ characters divide into 2-1-2 or 2-2-1, and seven have two more in front (Wang Li
 4.2). A character is a word when several pairs end with it. For example, 月 (moon) is the last
 character of 明月 (bright moon), 秋月 (autumn moon) and 江月 (river moon).
 
-It knows which words a corpus shares. It does not know models.
+It knows the words that several poems of a corpus share. It does not know models.
 """
 
 import random
@@ -136,8 +136,8 @@ def ask_by_theme(rows: Dataset, fraction: float, seed: int) -> Dataset:
 
     Args:
         rows: With the columns "prompt" and "completion".
-        fraction: Approximate fraction of the rows that change. A poem without words keeps its
-            title.
+        fraction: Approximate fraction of the rows that change. A poem without a word of the
+            `Lexicon` keeps its title.
     """
     columns = {name: rows[name][:] for name in rows.column_names}
     poems = [content(completion) for completion in columns["completion"]]

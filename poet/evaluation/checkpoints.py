@@ -166,7 +166,7 @@ class _Test:
     def text_row(
         self, path: str | Path, model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast
     ) -> Row:
-        """Returns the measures of any checkpoint."""
+        """Returns the losses of held-out text, which every checkpoint has."""
         _print_progress(f"{path}: measuring held-out text")
         texts, bodies = self.held_out.texts, self.held_out.bodies()
         return text_measures(model, tokenizer, texts, bodies, self.training)
@@ -264,7 +264,10 @@ class ThemeTest:
     def measures(
         self, model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, seed: int
     ) -> Row:
-        """Writes one poem per theme. Returns an empty row for a corpus without repeated words."""
+        """Writes one poem per theme, and returns the shares of theme words that the poems use.
+
+        The row is empty for a corpus without repeated words.
+        """
         if not self.themes:
             return Row()
         poems = write(

@@ -93,7 +93,7 @@ class TrainingPoems:
 
 
 def _runs(texts: Sequence[str], length: int) -> dict[str, list[tuple[int, int]]]:
-    """Returns each run of `length` characters, with the numbers of its texts and its places."""
+    """Returns {`length` neighbouring characters: [(number of the text, place in the text), …]}."""
     runs = defaultdict(list)
     for number, text in enumerate(texts):
         for place in range(len(text) - length + 1):

@@ -158,7 +158,7 @@ def _has_data(run: Path) -> bool:
 
 
 def _data_identity(run: Path) -> dict[str, Any]:
-    """Returns what decides which poems a run holds out.
+    """Returns the options and facts that determine the held-out poems of a run.
 
     The paths of the texts and the preference of alignment are left out: they change no poem.
     """
@@ -170,7 +170,13 @@ def _data_identity(run: Path) -> dict[str, Any]:
 def _from_parts(
     parts: dict[str, tuple[list[Row], list[Row]]], pretrain_shape: str, kind: Kind
 ) -> HeldOut:
-    """Takes {stage: (training rows, held-out rows)}, and the shape of the rows of pretraining."""
+    """Returns the held-out parts.
+
+    Args:
+        parts: {stage: (training rows, held-out rows)}.
+        pretrain_shape: the shape of the rows of pretraining.
+        kind: the kind of the texts.
+    """
     texts, held_out_texts = parts["pretrain"]
     answers, held_out_answers = parts["sft"]
     pairs, _ = parts["dpo"]

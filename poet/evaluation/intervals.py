@@ -74,7 +74,7 @@ def fraction(parts: Sequence[tuple[float, float]], numerator: float | None = Non
 def distinct(poems: Sequence[Sequence[Hashable]]) -> Estimate:
     """Returns the number of different items divided by the number of all items.
 
-    Without one poem, only the items that no other poem has are missing from the numerator.
+    When the jackknife leaves out a poem, the numerator loses the items that only this poem has.
     """
     poems_with = Counter(itertools.chain.from_iterable(set(poem) for poem in poems))
     parts = [(sum(poems_with[item] == 1 for item in set(poem)), len(poem)) for poem in poems]
@@ -84,8 +84,8 @@ def distinct(poems: Sequence[Sequence[Hashable]]) -> Estimate:
 def area_under_curve(positives: Sequence[float], negatives: Sequence[float]) -> Estimate:
     """Returns how often a positive is above a negative; a tie counts half, and 0.5 is chance.
 
-    The interval is Newcombe's fifth method (Statistics in Medicine 25, 2006). Like Wilson's, it
-    has a width at 0 and at 1 too.
+    The interval is Newcombe's fifth method (Statistics in Medicine 25, 2006). Like Wilson's
+    interval, it does not shrink to one point if the value is 0 or 1.
     """
     ranked = sorted(negatives)
     n = len(positives), len(negatives)

@@ -121,7 +121,7 @@ def title_gain(
 def text_costs(
     model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, poems: Sequence[str]
 ) -> list[Cost]:
-    """Returns the cost of each poem of a text, the blank line after the poem included.
+    """Returns the nats and the characters of each poem of a text, with the blank line after it.
 
     The windows cross the ends of the poems, as in training. The tokens after the last whole window
     are left out.
@@ -147,7 +147,7 @@ def text_costs(
 def poem_costs(
     model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, poems: Sequence[Answer]
 ) -> list[Cost]:
-    """Returns the cost of each poem and its end mark, given its title. A cost counts tokens here.
+    """Returns the nats and the tokens of each poem with its end mark, given its title.
 
     Tokens after the last position of the model are left out.
     """

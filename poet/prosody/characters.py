@@ -223,7 +223,8 @@ def tone(character: str) -> str | None:
 def usual_tone(character: str) -> str | None:
     """Returns the tone that poems almost always use: 仄 for 望, where `tone` returns 平仄.
 
-    Code that writes poems uses this tone. For characters without a usual tone, it is `tone`.
+    Code that writes poems uses this tone. For characters without a usual tone, returns what
+    `tone` returns.
     """
     for usual, characters in _supplement()["常"].items():
         if character in characters:

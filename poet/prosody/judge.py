@@ -222,7 +222,7 @@ def judge(text: str) -> Judgment:
     - rhymed: The poem has an even number of lines, at least four, all of five or all of seven
       characters. The last characters of the even lines share one level group. No rhyme word occurs
       twice, in any writing (峰 and 峯).
-    - regulated: The poem is rhymed, and odd lines after the first end oblique. Strict places
+    - regulated: The poem is rhymed. Lines 3, 5, 7 and so on end oblique. Strict places
       alternate in each line, oppose in each couplet and carry over between couplets. There is no
       孤平 (a level tone that is left alone) and no 三平尾 (three level tones at the end). Two
       exceptions are accepted: 特拗 and 對句救. `RULES` explains both.
@@ -502,8 +502,9 @@ def _count_faults(verdicts: Iterable[Verdict]) -> int:
 def _judge_tones(tones: list[list[int]]) -> _Reading:
     """Returns the reading of the poem that breaks the fewest rules.
 
-    Each couplet may follow one of two patterns, by the tone at place 2 of its first line. Choosing
-    the best sequence of patterns makes one wrong line one fault, not one fault per neighbour.
+    Each couplet may follow one of two patterns, by the tone at place 2 of its first line. The
+    best sequence of patterns is chosen. So a wrong line counts as one fault only, and its
+    neighbours as none.
     """
     best: dict[int, _Reading] = {}  # tone at place 2 of the last couplet -> the best reading
     for k in range(0, len(tones), 2):
@@ -604,7 +605,8 @@ def _judge_strict_places(line: _Line, broken: list[int]) -> tuple[list[Verdict],
         broken: Indices of the wrong places, from 0.
 
     Returns:
-        The verdicts, and the tones of the last five places if an exception allows others.
+        The verdicts. If an exception is accepted: the tones that it allows at the last five
+        places, else an empty text.
     """
     first, _, third, _, _ = line.tones[-5:]
     length, number = len(line.tones), line.number
@@ -629,7 +631,8 @@ def _judge_free_places(line: _Line) -> tuple[list[Verdict], str]:
     """Judges the other places of a line whose strict places are right.
 
     Returns:
-        The verdicts, and the tones of the last five places if an exception allows others.
+        The verdicts. If an exception is accepted: the tones that it allows at the last five
+        places, else an empty text.
     """
     first, _, third, fourth, last = line.tones[-5:]
     if line.ends_level and line.second_due == LEVEL and first == OBLIQUE:
@@ -651,7 +654,7 @@ def _judge_free_places(line: _Line) -> tuple[list[Verdict], str]:
 def _as_old_style(verdicts: list[Verdict]) -> list[Verdict]:
     """Turns the faults of regulated verse into remarks on old style.
 
-    Leaves out 三平尾, 仄收 and 孤平, because they are ordinary in old style.
+    Leaves out 三平尾, 仄收 and 孤平 (see `RULES`), because they are ordinary in old style.
     """
     return [
         replace(verdict, rule="古體", kind="remark", lines=(verdict.line,), detail="")

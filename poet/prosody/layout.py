@@ -67,7 +67,7 @@ class CoupletLayout:
         return column if column < self.comma else column - 1
 
     def character_positions(self, couplets: int) -> list[int]:
-        """Returns the tokens that are characters, in a poem of so many couplets."""
+        """Returns the positions of the characters among the tokens of a poem."""
         positions = range(couplets * self.width)
         return [
             position for position in positions if self.slot(position % self.width) is Slot.CHARACTER

@@ -177,7 +177,7 @@ class FormLogitsProcessor(LogitsProcessor):
         self.compound_readings = _readings_of(bits)  # (2, F + 1, S + 1, 2)
 
     def _build_rhymes(self, size: int) -> None:
-        """Makes the table of rhyme words, and opens the groups that have enough of them."""
+        """Makes the table of rhyme words, and allows the groups that have enough of them."""
         request = self.request
         groups = level_groups() if request.regulated else all_groups()
         if request.rhyme:
@@ -265,7 +265,7 @@ class FormLogitsProcessor(LogitsProcessor):
         return fits
 
     def _open_groups_of_first_line(self) -> None:
-        """Closes the rhyme groups that a first line with a level end does not have."""
+        """Allows only rhyme groups of the last character of a first line that ends level."""
         request, word = self.request, self.request.first_line[-1]
         of_first_line = rhyme_groups(word)
         self.groups &= torch.tensor([group in of_first_line for group in level_groups()])

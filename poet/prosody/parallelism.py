@@ -30,9 +30,10 @@ class Parallelism:
 
     Args:
         poems: Texts. Only poems of eight lines count.
-        smoothing: Each pair starts with a count, although no poem was read yet. This is the start
-            count, divided by the count that chance predicts. The value 2 separates real couplets
-            from shuffled ones best. The values 0.5 and 5 are worse by 0.002.
+        smoothing: Each pair starts with a count, although no poem was read yet. `smoothing` is
+            this start count, divided by the count that chance predicts. The value 2 separates real
+            couplets from shuffled ones best. With 0.5 or 5, the area under the curve is lower by up
+            to 0.002.
     """
 
     def __init__(self, poems: Iterable[str], smoothing: float = 2.0) -> None:

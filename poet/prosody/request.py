@@ -95,7 +95,7 @@ class FormRequest:
 
     @property
     def tokens(self) -> int:
-        """The tokens of a poem with its marks, its line breaks and the end mark."""
+        """The number of tokens of a poem, with its marks, its line breaks and the end mark."""
         return self.couplets * self.layout.width
 
     @property
@@ -436,7 +436,7 @@ def _not_in_group(word: str, rhyme: str) -> str:
 def _wrong_tones(
     request: FormRequest, lines: tuple[str, ...], simplified: bool
 ) -> Iterator[_Finding]:
-    """Finds the rules of tone and rhyme that `judge` knows.
+    """Finds the broken rules of tone and rhyme, among those of `judge`.
 
     If the rhyme book allows a reading without a fault, the usual tones are tried: they are the only
     ones that the mask writes.

@@ -62,8 +62,8 @@ def _count_scripts(characters: Iterable[str]) -> tuple[int, int]:
 def to_script_of(vocabulary: Collection[str], text: str) -> str:
     """Converts a title or an instruction to the script of a model's vocabulary.
 
-    The text is unchanged if it is in this script, if it is in both, or if its conversion has more
-    characters that the vocabulary lacks.
+    A text in this script, or in both, is unchanged. So is a text whose conversion would have more
+    characters outside the vocabulary than before.
     """
     convert = to_traditional if script_of(vocabulary) == TRADITIONAL else _to_simplified_if_needed
     converted = convert(text)

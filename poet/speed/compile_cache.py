@@ -46,7 +46,7 @@ def keep_traces() -> None:
     cache's key.
 
     Raises:
-        CannotPatch: torch is untested, or has other names.
+        CannotPatch: this version of torch is untested, or lacks a name that the patch needs.
     """
     import torch
     from torch._inductor import config
@@ -110,7 +110,7 @@ def patch_compiler_to_replace_headers() -> None:
     the header again. Calling this again is harmless.
 
     Raises:
-        CannotPatch: torch is untested, or has other names or arguments.
+        CannotPatch: this version of torch is untested, or its names or arguments have changed.
     """
     from torch._inductor import codecache, exc
 

@@ -51,7 +51,7 @@ COMPILED_FROM = 200  # below it, a batch ends before compiled attention is loade
 
 @functools.cache
 def custom_generate() -> Callable[..., Tensor] | None:
-    """Returns `sample_loop`, or None and a warning if transformers is untested.
+    """Returns `sample_loop`, or None and a warning for an untested version of transformers.
 
     With None, `generate` uses its own loop.
     """
@@ -112,7 +112,7 @@ def sample_loop(
 def _computed_once(
     processor: LogitsProcessor, model: PreTrainedModel
 ) -> Callable[[Tensor, Tensor], Tensor]:
-    """Returns the processor. For the ban of tokens, computes its mask once for all steps."""
+    """Returns the processor. If it forbids fixed tokens, computes its mask once for all steps."""
     if not isinstance(processor, SuppressTokensLogitsProcessor):
         return processor
     zeros = torch.zeros(1, model.config.vocab_size, device=model.device)
@@ -186,8 +186,8 @@ class _Step:
     def _can_use_weights(self) -> bool:
         """Returns whether the weights alone give the model's own scores.
 
-        A copy in bfloat16 computes the whole poem. Otherwise the model computes the prompt. Its
-        keys then show whether it casts to bfloat16 on its own, as a model in training does.
+        A copy in bfloat16 computes the whole poem. Otherwise the model computes the prompt. The
+        type of the keys then shows whether the model casts to bfloat16, as in training.
         """
         if self.in_bfloat16:
             return True

@@ -19,7 +19,9 @@ _VALUES = 256  # of a byte
     "poet::dropout_mask", mutates_args=(), tags=(torch.Tag.nondeterministic_seeded,)
 )
 def dropout_mask(shape: list[int], dropped: int) -> Tensor:
-    """Returns zeros, `dropped` of 256 on average, and elsewhere the factor that keeps the mean.
+    """Returns the mask. On average `dropped` of 256 values are 0.
+
+    The others are the factor that keeps the mean.
 
     The bytes come from torch's own generator. Checkpoints have its state, so a resumed run gets the
     same mask.
@@ -55,7 +57,7 @@ def patch_dropout(model: PreTrainedModel) -> bool:
     """Replaces the dropout layers of a model, and returns whether it has any that drop something.
 
     Raises:
-        CannotPatch: torch is untested.
+        CannotPatch: this version of torch is untested.
     """
     places = [
         (module, name, layer)

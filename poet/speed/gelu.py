@@ -31,7 +31,8 @@ def patch_gelu(model: PreTrainedModel) -> None:
     """Replaces the activation in all blocks of a GPT-2.
 
     Raises:
-        CannotPatch: transformers is untested, or the model has another activation function.
+        CannotPatch: this version of transformers is untested, or the model has another activation
+            function.
     """
     check_version("transformers", TESTED_TRANSFORMERS)
     name = getattr(model.config, "activation_function", None)

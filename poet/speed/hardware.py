@@ -70,7 +70,7 @@ def keep_memory() -> bool:
 
 
 def add_in_one_order() -> None:
-    """Makes the same command give the same weights, when it trains compiled code on a CPU.
+    """Makes the same command give the same weights, if it trains a compiled model on a CPU.
 
     The gradient of the embedding is a sum over all places of a token. By default, compiled code
     adds the terms from all threads at once, in any order, and rounds differently each time. A fixed

@@ -36,8 +36,8 @@ class SampledVocabulary:
     Args:
         ids: the training text, or a part of it, as token ids. The frequencies come from it.
         vocabulary: the number of tokens of the model.
-        size: the number of candidates of a step.
-        tokens: the number of tokens of a batch.
+        size: the number of candidates per step.
+        tokens: the number of tokens per batch.
 
     Raises:
         CannotSample: the vocabulary is too small for a sample, or a batch needs a larger one.

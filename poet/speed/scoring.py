@@ -48,7 +48,7 @@ def patch_forward_to_return_loss(
             so that the logits never exist in full.
 
     Raises:
-        CannotPatch: a library is untested, or the model has no plain output layer.
+        CannotPatch: the version of a library is untested, or the model has no plain output layer.
     """
     check_version("transformers", TESTED_TRANSFORMERS)
     check_names(model, "base_model", "lm_head")
@@ -117,7 +117,7 @@ def patch_trl_scoring(compiled: bool = False) -> None:
             then only logged, and has no gradient.
 
     Raises:
-        CannotPatch: trl is untested, or has other names or arguments.
+        CannotPatch: this version of trl is untested, or its names or arguments have changed.
     """
     from trl.kernels import chunked_logprob
     from trl.trainer import utils
