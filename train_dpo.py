@@ -1,4 +1,4 @@
-"""Aligns the fine-tuned model to a preference, with pairs of poems. This is stage 5 of the journey.
+"""Aligns the fine-tuned model to a preference, with pairs of poems. This is stage 5 of run.py.
 
     python train_dpo.py --config configs/tang/dpo.yaml
     accelerate launch train_dpo.py --config configs/tang/dpo.yaml --beta 0.2

@@ -1,4 +1,4 @@
-"""Pretrains a small GPT-2 on poems, from random weights. This is stage 3 of the journey.
+"""Pretrains a small GPT-2 on poems, from random weights. This is stage 3 of run.py.
 
     python train_pretrain.py --config configs/tang/pretrain.yaml
     accelerate launch train_pretrain.py --config configs/tang/pretrain.yaml --learning_rate 2e-3

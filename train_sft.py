@@ -1,4 +1,4 @@
-"""Fine-tunes the pretrained model to answer titles with poems. This is stage 4 of the journey.
+"""Fine-tunes the pretrained model to answer titles with poems. This is stage 4 of run.py.
 
     python train_sft.py --config configs/tang/sft.yaml
     accelerate launch train_sft.py --config configs/tang/sft.yaml --num_train_epochs 3

@@ -299,7 +299,10 @@ def _data_fields() -> "tuple[Field, ...]":
 
 
 def _option_of(key: str) -> str:
-    """Returns the option of a key of data.yaml. `--seed` is the seed of the evaluation."""
+    """Returns the option for a key of data.yaml: `data_seed` for `seed`, else the key itself.
+
+    `--seed` is already the seed of the evaluation.
+    """
     return "data_seed" if key == "seed" else key
 
 
@@ -441,7 +444,8 @@ def _form_request(options: argparse.Namespace) -> "FormRequest | None":
 def _default_model(request: "FormRequest | None") -> str:
     """Returns the folder of the model that `make` left here, and prints its name on stderr.
 
-    The aligned models unlearned lines of seven characters, so these take the model before it.
+    Aligned models no longer write lines of seven characters well. A request for such lines gets
+    the model before alignment.
     """
     seven = request is not None and request.length == 7
     folders = _MODELS_BEFORE_ALIGNMENT if seven else _MODELS
@@ -465,8 +469,8 @@ def _note(message: str) -> None:
 class _Printer:
     """Prints a poem in pieces. It leaves out blank lines, which separate two poems.
 
-    With a conversion it prints whole lines, because the characters next to a character decide
-    how that one is converted.
+    If `convert` changes the script, it prints whole lines. How a character is converted depends on
+    the characters next to it.
     """
 
     def __init__(self, convert: Callable[[str], str] | None):

@@ -56,7 +56,7 @@ def track(items: Iterable[T], description: str, total: int | None = None) -> Ite
 
 @contextmanager
 def status(text: str) -> Iterator[None]:
-    """Shows a moving sign and a text on stderr while the block runs, if it is a terminal."""
+    """Shows a moving sign and a text while the block runs, if stderr is a terminal."""
     if not sys.stderr.isatty():
         yield
         return

@@ -1,7 +1,7 @@
 """Says which devices and number formats this machine has, and which options follow from them.
 
 It knows processors, compilers and launchers. It does not know models or data.
-Every run needs this file, also a plain one. Files that only make training faster are in
+Every run needs this file, also with `--plain`. Files that only make training faster are in
 `poet/speed/`.
 """
 

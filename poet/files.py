@@ -1,7 +1,7 @@
 """Writes the files of a run as a whole or not at all. One command at a time may write them.
 
-Every file and folder that others read is written through this module. After a power cut, every file
-that has its name is complete: its contents are synced before it gets the name.
+Every file and folder that others read is written through this module. A file gets its final name
+only after its contents are on the disk. So no power cut leaves half a file under that name.
 
 It knows files and folders. It does not know what is in them.
 """

@@ -55,7 +55,7 @@ def hold(announcement: str) -> None:
 
 
 def release() -> bool:
-    """Ends that work. Returns whether a signal has come."""
+    """Ends the work that `hold` began. Returns whether a signal has come."""
     _State.held = None
     if has_come():
         _alarm_in(0)

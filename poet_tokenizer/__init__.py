@@ -12,8 +12,8 @@ Two decisions:
   template therefore writes the noncharacter U+FDD0 after the `<` of a tag in a message. This hides
   the tag from the search for special tokens, and the tokenizer then removes the mark. Unicode
   reserves U+FDD0 for such internal use (The Unicode Standard, 23.7). Messages are encoded exactly.
-  Only a raw string that itself contains `<` and U+FDD0 in a row loses the mark. An assistant
-  message that contains a whole tag cannot be continued: transformers finds its text changed.
+  Only a raw string that itself contains `<` followed by U+FDD0 loses the mark. If an assistant
+  message contains a whole tag, `continue_final_message` fails: transformers finds its text changed.
 """
 
 import json
@@ -92,7 +92,7 @@ def build_tokenizer(
 
 
 def _quoted(instruction: str) -> str:
-    """Returns a string of the template's language. Quotes and tags in it stay plain characters."""
+    """Returns the instruction as a Jinja string. Quotes and tags in it stay plain characters."""
     for tag, inert in _INERT_TAGS.items():
         instruction = instruction.replace(tag, inert)
     return json.dumps(instruction, ensure_ascii=False)

@@ -88,7 +88,10 @@ def stream_blocks(
 def _encode(
     batch: dict[str, list[str]], tokenizer: PreTrainedTokenizerFast, length: int
 ) -> dict[str, list[list[int]]]:
-    """Returns the blocks of a batch. Worker processes can only get a function of a module."""
+    """Returns the blocks of a batch.
+
+    It is a function of the module, because worker processes cannot unpickle an inner function.
+    """
     text = "".join(text + POEM_SEPARATOR for text in batch["text"])
     return _cut(encode_text(tokenizer, text), length)
 

@@ -79,9 +79,10 @@ def fingerprint_of(options: DataOptions) -> str:
 
 
 def _own_preference(name: str | None, earlier: dict[str, Any]) -> dict[str, str]:
-    """Returns the code and the folder of a function `module:function`.
+    """Returns the checksum and the folder of a function `module:function`.
 
-    Data that were made before need no function. Their record stands where it is not found.
+    Data that were made before need no function. If the function is not found, the record of these
+    data is returned.
 
     Args:
         earlier: The summary of data that were made before, or {}.
@@ -98,7 +99,7 @@ def _own_preference(name: str | None, earlier: dict[str, Any]) -> dict[str, str]
 
 
 def _without_path(made_from: dict[str, Any]) -> dict[str, Any]:
-    """Leaves the sources to their fingerprint: a copy of the files is the same corpus."""
+    """Leaves out the paths of the sources: a copy of the files has the same fingerprint."""
     return {key: value for key, value in made_from.items() if key not in SOURCE_KEYS}
 
 
@@ -181,7 +182,7 @@ def _count_characters(length: int, sets: Sets) -> dict[str, int]:
     """Counts the characters of all sets.
 
     For a corpus of poems it counts as the original tutorial does. The tutorial's tags are plain
-    characters. It counts its single end mark as one more.
+    characters. The end mark adds one to the count.
 
     Args:
         length: The number of characters for pretraining.

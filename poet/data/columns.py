@@ -161,7 +161,7 @@ def _couplets(value: Any, place: str, verbatim: bool) -> tuple[str, ...]:
 
 
 def _rows(value: Any, place: str) -> str | list[str]:
-    """Returns a text, or the rows of a list."""
+    """Returns the lines of a record: a text, or a list of rows. Refuses any other value."""
     if is_missing(value):
         return ""
     if isinstance(value, list) and all(isinstance(row, str) or is_missing(row) for row in value):

@@ -68,7 +68,7 @@ def read_source(name: str, options: DataOptions) -> Source:
 
 
 def check_usable(source: Source, count: int) -> None:
-    """Raises a UserError if a source has no usable poem, or fewer than two other items."""
+    """Raises a UserError if no poem is usable or, for other shapes, fewer than two items."""
     read = count + source.dropped.total()
     if source.shape == POEMS:
         if not count:

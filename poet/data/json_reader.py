@@ -144,7 +144,7 @@ def _parse(text: str, path: Path, line: int) -> Any:
 
 
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """Makes an object. Python would keep the last of two values for one key, without a word."""
+    """Makes an object. Refuses two values for one key, where Python would keep the last."""
     made: dict[str, Any] = {}
     for key, value in pairs:
         if made.setdefault(key, value) is not value and made[key] != value:

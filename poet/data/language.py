@@ -1,6 +1,7 @@
 """Finds the language and the script of texts, to choose an instruction and to fill in the card.
 
-It knows letters and a few frequent words. It is a guess: `language` in data.yaml overrides it.
+It knows letters and a few frequent words. The result is a guess: `language` in data.yaml overrides
+it.
 """
 
 import unicodedata
@@ -55,7 +56,7 @@ class Language:
 
 
 def detect(texts: Iterable[str]) -> Language:
-    """Returns the language of most letters: by their script, else by frequent words."""
+    """Returns the language of the most frequent script. If a script has several, words decide."""
     text = "\n".join(islice(texts, 2000))[:_SAMPLE]
     scripts = Counter(_script(letter) for letter in text if letter.isalpha())
     if not scripts:

@@ -408,7 +408,7 @@ class _Cells(NamedTuple):
 
 
 def _find_cells(rows: list[str], is_chinese: bool, separators: str) -> _Cells | None:
-    """Returns how rows of title and text are parted, or None."""
+    """Returns the separator and the columns of rows with a title and a text, or None."""
     for separator in separators:
         least = 1 if separator == "\t" or (is_chinese and separator in "|｜：:") else 3 - is_chinese
         if len(rows) < least:

@@ -79,7 +79,7 @@ def check_name(run: Path, configs: Path, name: str) -> None:
 def save_recipe(run: Path, configs: Path, name: str) -> Path:
     """Copies the recipe of a run to `configs`/NAME. Its run is then runs/NAME.
 
-    A command that was interrupted finds its own copy there, and leaves it.
+    An interrupted command that runs again finds its own copy there, and does not change it.
 
     Raises:
         UserError: Another recipe has this name.
@@ -103,7 +103,13 @@ def _refuse_name(target: Path) -> NoReturn:
 
 
 def measure_rows(run: Path, share: float) -> Lengths:
-    """Returns the lengths of the rows of fine-tuning and alignment, else of the texts."""
+    """Returns the lengths of the rows of fine-tuning and alignment.
+
+    If there are no such rows, these are the lengths of the texts of pretraining.
+
+    Args:
+        share: The share of the rows that are no longer than `Lengths.most`.
+    """
     tokenizer = make_tokenizer(run, n_positions=_ANY_LENGTH)
     vocabulary = tokenizer.get_vocab()
 

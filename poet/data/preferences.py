@@ -18,29 +18,29 @@ Predicate = Callable[[Poem], bool]
 
 
 def five_character(poem: Poem) -> bool:
-    """五言: every couplet has two lines of five characters, each with its mark."""
+    """Returns whether every couplet has two lines of five characters (五言) with their marks."""
     return all(len(couplet) == 12 for couplet in poem.couplets)
 
 
 def seven_character(poem: Poem) -> bool:
-    """七言: every couplet has two lines of seven characters, each with its mark."""
+    """Returns whether every couplet has two lines of seven characters (七言) with their marks."""
     return all(len(couplet) == 16 for couplet in poem.couplets)
 
 
 def quatrain(poem: Poem) -> bool:
-    """絕句 (jueju) by length alone: two couplets, which are four lines."""
+    """Returns whether the poem has two couplets, the length of a 絕句 (jueju, four lines)."""
     return len(poem.couplets) == 2
 
 
 def rhymed(poem: Poem) -> bool:
-    """Even lines end in one level-tone rhyme group. No rhyme word is repeated."""
+    """Returns whether even lines end in one level-tone rhyme group, and no rhyme word repeats."""
     from poet.prosody.judge import judge
 
     return judge(poem.text).rhymed
 
 
 def regulated(poem: Poem) -> bool:
-    """Rhymed, and every tone rule of regulated verse is kept."""
+    """Returns whether the poem is rhymed and keeps every tone rule of regulated verse."""
     from poet.prosody.judge import judge
 
     return judge(poem.text).regulated

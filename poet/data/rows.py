@@ -50,7 +50,7 @@ def _text_rows(text: str) -> list[Row]:
 
 
 def sft_row(poem: Poem, instruction: str | None = None) -> Row:
-    """Returns a row whose prompt asks for the title and whose completion is the poem.
+    """Returns a row whose prompt asks for a poem by its title. The completion is the poem.
 
     Args:
         instruction: Replaces the instruction of the tokenizer's chat template.

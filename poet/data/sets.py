@@ -53,7 +53,7 @@ def make_sets(options: DataOptions) -> Sets:
     """Returns the rows of the three stages.
 
     Raises:
-        UserError: A source cannot be read, or it has too few items for the first stages.
+        UserError: A source cannot be read, or it has too few items for a stage.
     """
     named = options.sources()
     sources = {key: read_source(name, options) for key, name in named.items()}
@@ -192,7 +192,7 @@ def ratio_of(stages: Sequence[str], options: DataOptions) -> list[int]:
 
 
 def _check_enough(source: Source, split: Split, ratio: Sequence[int]) -> None:
-    """Refuses a corpus with too few poems: each set trains on one row and holds out one.
+    """Refuses a corpus with too few poems: each set needs a training row and a held-out row.
 
     The text of one poem can be cut in two. Two pairs need two preferred poems and one other.
     """

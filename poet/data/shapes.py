@@ -31,7 +31,7 @@ class Unusable(Exception):
 
 
 def shape_of(record: Any) -> str:
-    """Returns the shape of a record by its columns. Documents look like poems without titles."""
+    """Returns pairs, answers or poems, by the columns of a record. A document counts as a poem."""
     names = set(record) if isinstance(record, dict) else set()
     if {"chosen", "rejected"} <= names:
         return PAIRS

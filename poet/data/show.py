@@ -41,8 +41,8 @@ def make_batch(
     """Returns the rows of a stage as one batch.
 
     A batch of `pretrain` has blocks of the joined text. A batch of `sft` has one sequence per row.
-    A batch of `dpo` has the preferred poems first, then the rejected poems. There `trl` names the
-    mask `completion_mask`: 0 at the positions with -100 here, 1 at the others.
+    A batch of `dpo` has the preferred poems first, then the rejected poems. Instead of
+    labels, `trl` gives them a `completion_mask`: 0 where the label here is -100, 1 elsewhere.
 
     Args:
         block_length: Tokens per block of `pretrain`.
@@ -181,7 +181,7 @@ def _messages(messages: list[Message]) -> str:
 
 
 def _json(text: str, frame: str) -> str:
-    """Puts a text into the frame of its row. Shortens it to one line."""
+    """Puts a text, shortened to one line, into `frame`: the JSON around it."""
     columns = _WIDTH - 13 - len(frame)
     return frame % json.dumps(_shorten(text, columns), ensure_ascii=False)
 

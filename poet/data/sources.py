@@ -226,7 +226,7 @@ def _files_of(source: str, found: Found | None = None) -> list[Path]:
 def _files_in(folder: Path, found: Found) -> list[Path]:
     """Returns the Tang files of a copy of chinese-poetry, else its Song files, else all files.
 
-    All files are those of the subfolders too, sorted by their paths. Hidden ones are left out.
+    The files of subfolders are included. All are sorted by their paths. Hidden ones are left out.
     """
     from poet.data import download
 

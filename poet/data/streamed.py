@@ -80,7 +80,7 @@ def _distribute(
 
     Args:
         own: Stages that use the whole source.
-        shared: Stages among which poems are split. They use rows of other shapes whole.
+        shared: Stages that share the poems. Each of these stages uses all rows of other shapes.
     """
     items = iter(source.items)
     head = list(itertools.islice(items, 1000))

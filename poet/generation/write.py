@@ -243,7 +243,7 @@ def _mask(
 
 
 def _in_script_of(vocabulary: dict[str, int], title: Title) -> Title:
-    """Returns a title in the Chinese script of a vocabulary that lacks some of its characters."""
+    """Returns the title, in the script of the vocabulary if that lacks characters of the title."""
     if not isinstance(title, str) or all(character in vocabulary for character in title):
         return title
     from poet.prosody.script import to_script_of

@@ -1,4 +1,4 @@
-"""Callbacks of training: a sample at each evaluation, an orderly stop at Ctrl-C, two checks.
+"""Callbacks of training: a sample at each evaluation, an orderly stop at Ctrl-C, three checks.
 
 They change neither losses nor the random numbers that training draws.
 """
@@ -34,7 +34,7 @@ class ShowSample(TrainerCallback):
     A line of that file is {"step", "prompt", "text", "eval_loss"}, and "reference" in alignment.
 
     Args:
-        models: "text", the model in training, and in alignment also "reference".
+        models: `text` is the model in training. In alignment, `reference` is the reference model.
     """
 
     def __init__(

@@ -152,7 +152,7 @@ def kept(folder: Path) -> str:
 
 
 def _has_part(folder: Path, pattern: str) -> bool:
-    """Returns whether a file exists and is not empty, as a power cut may leave it."""
+    """Returns whether a file exists and has content. A power cut may leave an empty one."""
     return any(path.stat().st_size for path in folder.glob(pattern))
 
 

@@ -127,7 +127,7 @@ def _parse_yaml(path: Path) -> tuple[dict, dict]:
 
 
 def recipe_numbers(kind: type[T], path: Path) -> tuple[T, dict[str, Any]]:
-    """Returns the options of `kind` in a recipe's file, and all its numbers with their defaults."""
+    """Returns the options of `kind` in a recipe's file, and all keys of the file with defaults."""
     values, spelled = _parse_yaml(path)
     for field in fields(kind):  # type: ignore[arg-type]
         if field.name in values:
@@ -208,7 +208,7 @@ def _as_text(value: Any, spelled: Any, kind: str) -> Any:
 
 
 def _as_on_the_command_line(key: str, value: Any, kind: str, path: Path) -> Any:
-    """Returns a value of YAML as the command line would give it: whole numbers, and lists."""
+    """Returns a value of YAML as the command line would give it: 2.0 as 2, a list for one item."""
     takes_many = any(word in kind for word in ("list", "List", "dict", "Dict", "Any"))
     if isinstance(value, (list, dict)) and not takes_many and key != "fsdp":
         raise UserError(f"{path}: {key} takes one value, not {shorten(value)}")

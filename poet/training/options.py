@@ -33,7 +33,7 @@ def option(default: Any, text: str) -> Any:
 
 @dataclass
 class PretrainOptions:
-    """Options of train_pretrain.py: the size of the model and the form of the text."""
+    """Options of train_pretrain.py: the size of the model, and how the text is read."""
 
     stage: ClassVar[str] = "pretrain"
     n_positions: int = option(256, "Context length in tokens, and the length of a training block.")

@@ -1,7 +1,7 @@
 """Records what a stage was started with, and compares it when the stage resumes.
 
 Only options that change the result are compared. An upgrade may bring new options and defaults, or
-remove an option. An option that only one record has counts only if a user gave it.
+remove an option. If only one record has an option, this option counts only if a user gave it.
 It knows options and versions. It does not know folders.
 """
 
@@ -57,8 +57,8 @@ def make_record(
 def explain(there: dict, now: dict) -> str:
     """Returns what differs between two records and what to do, or "" if the result is the same.
 
-    An option that only one of the records has does not count, unless it was given. The installed
-    version of the library, or of this project, brought or removed it.
+    If only one record has an option, this option counts only if a user gave it. Otherwise another
+    version of a library, or of this project, brought or removed it.
     """
     given = set(there.get("given", ())) | set(now.get("given", ()))
     both = (there.keys() & now.keys()) - _FREE_OPTIONS - {"given", "versions"}

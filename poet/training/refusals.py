@@ -95,7 +95,7 @@ def _refusal(error: Exception, only_raised: bool) -> UserError | None:
     """Returns the message for an error that comes from a library, and None for any other error.
 
     Args:
-        only_raised: whether only errors count that a `raise` of the library makes. In a training
+        only_raised: whether the error must come from a `raise` in the library. In a training
             step, any other error is a mistake in code.
     """
     places = traceback.extract_tb(error.__traceback__)

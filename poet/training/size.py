@@ -22,7 +22,9 @@ def parameters(options: PretrainOptions, vocabulary: int) -> dict[str, int]:
 
 
 def operations_per_token(options: PretrainOptions, scored: float) -> float:
-    """Returns the operations of forward and backward pass per token, with `scored` characters.
+    """Returns the operations per token of a forward and a backward pass.
+
+    The last layer scores `scored` characters per token.
 
     A matrix of n parameters takes 6 n operations (Kaplan et al., arXiv:2001.08361). Attention
     multiplies each token with all others of its block, twice.

@@ -96,7 +96,7 @@ class PoetTrainerMixin(WholeCheckpoints):
         return loss
 
     def _get_grad_norm(self, model, grad_norm=None):
-        """Runs in each step, whether gradients are clipped or not."""
+        """Returns the norm, and adds it up for `_check_norms`. Runs also without clipping."""
         norm = super()._get_grad_norm(model, grad_norm)
         if norm is not None and not self.args.fp16:
             self._norms = self._norms + norm
@@ -105,7 +105,10 @@ class PoetTrainerMixin(WholeCheckpoints):
         return norm
 
     def _check_norms(self, step: int) -> None:
-        """Raises NonFiniteLoss. On a GPU it runs only at logs and saves: each check is a wait."""
+        """Raises NonFiniteLoss if a gradient norm is NaN or infinite.
+
+        On a GPU it runs only at logs and saves: each check is a wait.
+        """
         total, self._norms = float(self._norms), 0.0
         if not math.isfinite(total):
             place = "at" if self.args.device.type == "cpu" else "up to"
