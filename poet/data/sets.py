@@ -205,9 +205,11 @@ def _check_enough(source: Source, split: Split, ratio: Sequence[int]) -> None:
         ends = (part_ends(n, ratio) for n in itertools.count(1))
         sizes = ([b - a for a, b in itertools.pairwise([0, *e])] for e in ends)
         needed = next(sum(parts) for parts in sizes if are_enough(parts))
+        count = len(source.items)
+        poems = "poem is" if count == 1 else "poems are"
         raise UserError(
-            f"{source.name}: {len(source.items)} usable poems are too few for "
-            f"{sum(map(bool, ratio))} stages. At least {needed} different ones are needed."
+            f"{source.name}: {count} usable {poems} too few for {sum(map(bool, ratio))} stages. "
+            f"At least {needed} different ones are needed."
         )
 
 
