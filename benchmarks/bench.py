@@ -4,8 +4,9 @@
     make bench QUICK=1
 
 It runs the commands that a user types, in one run on one machine. The results are in
-results/bench.json and results/bench.md. A row that is not measured keeps its value and its commit.
-Step times are medians, because other programs can slow a step down but cannot speed it up.
+results/bench.json and results/bench.md. With QUICK=1, whole trainings are left out. Their rows keep
+the values and the commit of the last run. Step times are medians, because other programs can slow a
+step down but cannot speed it up.
 """
 
 import argparse
@@ -133,7 +134,7 @@ def data_rows(commands: Commands) -> Iterator[Row]:
 
 
 def textbook_shape_row(commands: Commands) -> Row:
-    """Compares Trainer with the textbook loop, which is timed before and after it."""
+    """Compares Trainer with the textbook loop. The loop is timed before and after Trainer."""
     steps = textbook.step_seconds(15)[5:]
     run = commands.train("pretrain", "tutorial", "--max_steps", "30")
     steps += textbook.step_seconds(15)[5:]
@@ -150,7 +151,8 @@ def train_all_stages(commands: Commands) -> dict[str, Any]:
     """Trains a few steps of all stages, each from the one before.
 
     Returns:
-        the run of each stage, and the machine's speed in products before and after pretraining.
+        the run of each stage. The run of pretraining comes with the speed of matrix products, the
+        mean of before and after it.
     """
     before = fastest_product()
     pretrain = commands.train(
@@ -185,7 +187,10 @@ def pretraining_rows(runs: list[tuple[TrainingRun, float]], vocabulary: int) -> 
 
 
 def useful_tokens_row(stage: str, rounds: list[dict[str, Any]]) -> Row:
-    """Compares the tokens per second of a stage with those of pretraining in the same round."""
+    """Compares the tokens per second of a stage with those of pretraining.
+
+    Each round trains both. The row has the median of the rounds.
+    """
     settings = read_pretraining("tang")
     tokens_per_step = settings["per_device_train_batch_size"] * settings["n_positions"]
     shares = []
@@ -204,7 +209,8 @@ def useful_tokens_row(stage: str, rounds: list[dict[str, Any]]) -> Row:
 def step_flops(settings: dict[str, Any], vocabulary: int) -> int:
     """Returns the operations of one step, forward and backward.
 
-    They are 6 per token and parameter in matrix products, and the two products of causal attention.
+    Matrix products with the parameters take 6 per token and parameter. Causal attention has two
+    more products.
     """
     width, layers, context = (settings[key] for key in ("n_embd", "n_layer", "n_positions"))
     tokens = settings["per_device_train_batch_size"] * context
@@ -218,7 +224,7 @@ def shapes_of(settings: dict[str, Any]) -> str:
 
 
 def fastest_product() -> float:
-    """Returns 10^9 operations per second in products, in the faster of float32 and bfloat16."""
+    """Returns the GFLOP/s of matrix products, in float32 or in bfloat16: the faster of the two."""
     import torch
 
     from poet.speed.hardware import matmul_gflops
@@ -260,7 +266,7 @@ def write_256_row(model, tokenizer, titles: list[str], rounds: int) -> Row:
 
 
 def write_one_row(model, tokenizer, checkpoint: Path) -> Row:
-    """Compares one poem with the `pipeline` of transformers, in turn."""
+    """Compares this project with the `pipeline` of transformers. They write one poem in turn."""
     import torch
     from transformers import pipeline
 
@@ -289,7 +295,8 @@ def write_one_row(model, tokenizer, checkpoint: Path) -> Row:
 def ask_textbook(call: str) -> Any:
     """Returns the result of a function of textbook.py, called in a process of its own.
 
-    This process keeps freed memory after it has written a batch. That would slow the loop down.
+    The process of this script has written a batch and keeps the freed memory. That would slow the
+    loop down.
     """
     code = f"import json, textbook; print(json.dumps(textbook.{call}))"
     process = subprocess.run(
@@ -306,9 +313,10 @@ def ask_textbook(call: str) -> Any:
 
 
 def whole_training_rows(commands: Commands) -> Iterator[Row]:
-    """Yields the time of three seeds to one loss, and the loss after a fixed time.
+    """Yields the mean time in which three seeds reach the target loss.
 
-    Steps of the textbook loop are timed before and after each seed.
+    The second row is the loss after a fixed time. Steps of the textbook loop are timed before
+    and after each seed.
     """
     runs, steps = [], ask_textbook("step_seconds(15)")[5:]
     for seed in SEEDS:

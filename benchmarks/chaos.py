@@ -5,8 +5,8 @@
 
 The package ckpt-chaos counts what a run creates, renames or removes in its folder. It kills a new
 run at each of these points and runs the same command again. The final weights must be those of an
-undisturbed run. A point is tried in three ways. `before` kills in front of the file. `torn`
-leaves half of the file. `term` sends SIGTERM, and kills five seconds later.
+undisturbed run. A point is tried in three ways. `before` kills just before the file
+changes. `torn` leaves half of the file. `term` sends SIGTERM, and kills five seconds later.
 
 The models are tiny and take two steps. A checkpoint follows each step, and all are kept. Before the
 first case, 25 undisturbed runs must agree. benchmarks/launcher.py makes the launches quick.
@@ -58,7 +58,9 @@ CASES = {f"train_{stage}": (stage, 1, 0) for stage in OPTIONS} | {
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description="See the head of this file.")
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--case", nargs="*", choices=CASES, default=[*CASES], help="default: all")
     parser.add_argument("--flake", type=int, default=25, help="undisturbed runs before all cases")
     parser.add_argument("--points", type=int, help="kill points per case, spread evenly")
@@ -102,7 +104,7 @@ def make_base(base: Path) -> None:
 
 
 def command(stage: str, run: Path | str) -> str:
-    """Returns the words that train a stage in a run folder."""
+    """Returns the script and the options that train a stage in a run folder."""
     words = f"{OPTIONS[stage]} {TINY} --output_dir {run}/{stage}"
     if stage in ("grpo", "distill"):  # their recipes name a folder of another run
         words += f" --model_name_or_path {run}/sft"
@@ -131,7 +133,10 @@ def check_agreement(work: Path, times: int) -> None:
         print(f"\rundisturbed run {number + 1} of {times}", end="", flush=True)
     print(f": {len(sums)} different result{'s' * (len(sums) > 1)}", flush=True)
     if len(sums) > 1:
-        sys.exit("undisturbed runs differ, so a resumed run cannot be judged")
+        sys.exit(
+            "undisturbed runs differ, so a resumed run cannot be judged. "
+            "First find out why train_pretrain.py ends with different weights."
+        )
     record(UNDISTURBED, {"runs": times})
 
 
@@ -166,7 +171,7 @@ def run_case(case: str, work: Path, address: str, args: argparse.Namespace) -> b
 
 
 def record(case: str, found: dict) -> None:
-    """Keeps what was found, and draws the table of the page again."""
+    """Saves the result of a case, and writes the table in docs/reliability.md again."""
     results = json.loads(RESULTS.read_text(encoding="utf-8")) if RESULTS.is_file() else {}
     git = ["git", "rev-parse", "--short", "HEAD"]
     commit = subprocess.run(git, cwd=ROOT, capture_output=True, text=True).stdout.strip()

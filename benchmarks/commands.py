@@ -27,7 +27,7 @@ class Log:
     """The figures that a stage's log gives.
 
     Attributes:
-        step_seconds: the median seconds per step, without the first quarter of the logs.
+        step_seconds: the median seconds per step. The first quarter of the steps does not count.
         tokens_per_second: useful tokens per second over the same steps. Padding is not counted.
         eval_loss: the loss of the last evaluation.
         eval_seconds: the seconds that the last evaluation took.
@@ -46,7 +46,7 @@ class TrainingRun:
     """One training command that has ended.
 
     Attributes:
-        command: the command without the options of a short run.
+        command: the command, without the options in `SHORT_RUN`.
         folder: the checkpoint.
         seconds: the seconds from the start of the command to its last step.
         log: the figures of its log.
@@ -73,7 +73,7 @@ class Commands:
         self.call("run.py", "--recipe", "tang", *data)
 
     def start_from(self, run: TrainingRun, stage: str) -> None:
-        """Makes the checkpoint of a stage the one that the next stage starts from."""
+        """Links the checkpoint of `run`, so that the next stage starts from it."""
         link = self.folder / stage
         link.unlink(missing_ok=True)
         link.symlink_to(run.folder)
@@ -123,7 +123,7 @@ class Commands:
         if process.returncode == 2:  # the last line holds the message
             raise UserError(errors.strip().splitlines()[-1].removeprefix("error: "))
         if process.returncode:
-            sys.exit(f"{' '.join(command)} ended with {process.returncode}:\n{errors}")
+            sys.exit(f"{' '.join(command)} ended with exit code {process.returncode}:\n{errors}")
         peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1e6
         self.peak_gigabytes = max(self.peak_gigabytes, peak)
 
@@ -162,7 +162,7 @@ def recipe_path(name: str, stage: str) -> Path:
 
 
 def read_pretraining(name: str) -> dict[str, Any]:
-    """Returns the settings of pretraining in a recipe, with the defaults of the others."""
+    """Returns the settings of pretraining in a recipe, and the defaults that it does not change."""
     from poet.training.command_line import recipe_numbers
     from poet.training.options import PretrainOptions
 

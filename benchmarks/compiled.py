@@ -1,4 +1,4 @@
-"""Runs a training script as a long run would: with compiled scores, however few its steps are.
+"""Runs a training script that compiles the scores of tokens, also if it trains only a few steps.
 
     python benchmarks/compiled.py train_sft.py --config configs/tang/sft.yaml --max_steps 30
 

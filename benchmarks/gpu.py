@@ -5,8 +5,9 @@
 This script has not yet run to its end. It has no results in the repository.
 
 It launches the stages one after the other with `accelerate launch --config_file
-configs/accelerate/gpu_1.yaml`, each with its compilation. The speed of the card is that of a
-product of two 8,192 x 8,192 matrices. The results are results/gpu.json and results/gpu.md.
+configs/accelerate/gpu_1.yaml`. The seconds of a stage include its compilation. The speed of the
+card is that of a product of two 8,192 x 8,192 matrices. The results are results/gpu.json and
+results/gpu.md.
 """
 
 import argparse
@@ -78,7 +79,7 @@ def check(*folders: Path) -> None:
 
 
 def describe_gpu() -> dict[str, Any]:
-    """Returns the card, the version of torch, and 10^9 operations per second in products."""
+    """Returns the name of the card, the version of torch, and the GFLOP/s of matrix products."""
     import torch
 
     from poet.speed.hardware import matmul_gflops
@@ -121,7 +122,7 @@ def measure(run: Path, short_run: Path, machine: dict[str, Any]) -> Iterator[Row
 
 
 def textbook_row(steps: int = 200) -> Row:
-    """Times the textbook loop on the card, which does not wait for each step."""
+    """Times the textbook loop on the card. The program does not wait for each step to end."""
     import torch
 
     torch.set_default_device("cuda")
@@ -219,7 +220,7 @@ def call(*command: str) -> None:
     )
     if process.returncode:
         output = process.stdout + process.stderr
-        sys.exit(f"{' '.join(command)} ended with {process.returncode}:\n{output}")
+        sys.exit(f"{' '.join(command)} ended with exit code {process.returncode}:\n{output}")
 
 
 if __name__ == "__main__":

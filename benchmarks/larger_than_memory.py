@@ -23,7 +23,7 @@ ROOT = Path(__file__).resolve().parents[1]
 def repeat_files(source: Path, target: Path, size: int) -> int:
     files = sorted(source.glob("*.json"))
     if not files:
-        raise UserError(f"{source} has no .json files. Name a folder that has some as --corpus.")
+        raise UserError(f"{source} has no .json files. Pass a folder of .json files as --corpus.")
     written = copies = 0
     while written < size:
         for file in files:

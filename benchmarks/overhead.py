@@ -7,9 +7,9 @@ It runs train_pretrain.py in this process and takes its options. It needs a reci
 `muon_learning_rate`, and a CPU. The two loops take turns because the speed of the machine changes
 by more in a minute than Trainer costs.
 
-It leaves OUTPUT_DIR/in_turn.json: `trainer` and `bare` are the median seconds per step, `ratio` is
-the median of their ratios, and `first_step` is the time from the start of the process to the first
-step. The first turn compiles and is left out.
+It leaves OUTPUT_DIR/in_turn.json. There, `trainer` and `bare` are the median seconds per step.
+`ratio` is the median of their ratios. `first_step` is the time from the start of the process to the
+first step. The first turn compiles and is left out.
 """
 
 import json
@@ -82,7 +82,7 @@ class TakeTurns(TrainerCallback):
         self.turn_start = time.perf_counter()
 
     def on_step_begin(self, args, state, control, model, optimizer, train_dataloader, **kwargs):
-        """Ends a turn of Trainer: the last step is logged, and the next batch is loaded."""
+        """Ends a turn of Trainer. The last step is logged by then, and the next batch is loaded."""
         if state.global_step % STEPS_PER_TURN or not state.global_step:
             return
         self.trainer_seconds.append(self.end_turn())

@@ -101,7 +101,7 @@ def time_head() -> None:
 
 
 def time_scores() -> None:
-    """Times the scores of fine-tuning's labels, forward and backward."""
+    """Times the log-probabilities of the labels in fine-tuning, forward and backward."""
     import torch
     from trl.kernels import ChunkedLogProbFunction
 
@@ -229,7 +229,7 @@ def time_writing(model, tokenizer) -> None:
 
 
 def time_form(model, tokenizer) -> None:
-    """Times 128 poems without a form and in one."""
+    """Times 128 poems without a form, and 128 poems in a form."""
     for form in (None, "五言律詩"):
         settings = mask_of(tokenizer, form)
         print_writing(model, tokenizer, f"128 poems, {form or 'no form'}", 128, 3, settings)

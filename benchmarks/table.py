@@ -62,7 +62,7 @@ def commit_here() -> str:
 
 
 def describe_cpu() -> dict[str, Any]:
-    """Returns the processor, the number of cores, and 10^9 operations per second in products."""
+    """Returns the processor, the number of cores, and the GFLOP/s of matrix products."""
     import torch
 
     from poet.speed.hardware import matmul_gflops

@@ -77,7 +77,10 @@ class Textbook(nn.Module):
 
     @torch.no_grad()
     def write(self, ids: Tensor, count: int) -> Tensor:
-        """Samples characters one by one from the last CONTEXT, (1, T) -> (1, T + count)."""
+        """Samples one character after the other, (1, T) -> (1, T + count).
+
+        The model reads the last CONTEXT ids each time.
+        """
         for _ in range(count):
             logits = self(ids[:, -CONTEXT:])[:, -1]
             ids = torch.cat([ids, torch.multinomial(logits.softmax(-1), 1)], dim=1)

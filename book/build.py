@@ -4,8 +4,9 @@
     python book/build.py --check    # changes nothing, and lists what is wrong
 
 The pages name each source in an HTML comment (book/marks.py). The exit code is 1 if a source is
-missing, if a number in the prose has no source, or if a number changed. Then read the sentences
-around it. The numbers with their sources are listed in book/numbers.md.
+missing, if a number in the prose has no source, or if a part was out of date. After a number has
+changed, read the sentences around that number. The numbers with their sources are listed in
+book/numbers.md.
 """
 
 import argparse
@@ -55,6 +56,8 @@ def main() -> int:
             listing.write_text(text, encoding="utf-8")
     print("\n".join(problems), file=sys.stderr)
     print(f"{len(rows)} numbers in {len(pages())} pages, {len(problems)} problems")
+    if problems and options.check:
+        print("Nothing was written. `make book` writes the parts that are out of date.")
     return 1 if problems else 0
 
 
@@ -104,23 +107,27 @@ def unbound(page: Path, text: str) -> list[str]:
     """Returns a line for each number that names no source and is not allowed."""
     name = page.relative_to(ROOT).as_posix()
     known = allowed_in(page.name[:2])
+    advice = "Add a mark (book/marks.py), or allow it in book/allowed/."
     found = []
     for number, line in enumerate(prose(text).splitlines(), 1):
         for digits in re.findall(r"\d(?:[\d,.]*\d)?", line):
             if digits not in known:
-                found.append(f"{name}:{number}: {digits} names no source")
+                found.append(f"{name}:{number}: {digits} names no source. {advice}")
     return found
 
 
 def allowed_in(chapter: str) -> set[str]:
-    """Returns the numbers that a page may use without a source. The file gives a reason each."""
+    """Returns the numbers that book/allowed/NN.yaml allows without a source."""
     path = BOOK / "allowed" / f"{chapter}.yaml"
     lines = path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
     return {line.partition(":")[0] for line in lines if not line.startswith("#")}
 
 
 def prose(text: str) -> str:
-    """Returns a page without code, bound numbers, addresses and names. Line numbers stay."""
+    """Returns a page without code, addresses, names and numbers with a source.
+
+    Line numbers stay.
+    """
 
     def blank(match: re.Match) -> str:
         return "\n" * match.group().count("\n")

@@ -142,7 +142,7 @@ def _bench(name: str) -> tuple[float, str]:
 
 
 def _quoted(key: str, written: str) -> tuple[float, str]:
-    """Returns the written number itself, if it stands in that section of that document."""
+    """Returns the written number itself, if it stands in the section that the key names."""
     name, _, anchor = key.partition("#")
     path = ROOT / name
     if not path.is_file():

@@ -81,7 +81,7 @@ def main() -> None:
 
 
 def build(root: Path, folder: Path) -> tuple[int, int]:
-    """Writes the site of `root`/book into `folder`. Returns the numbers of chapters and others.
+    """Writes the site of `root`/book into `folder`. Returns two numbers: pages and other files.
 
     Nothing is written before all pages are made, so a failed build keeps the last site.
     """
@@ -229,9 +229,14 @@ def formula(latex: str, options: dict) -> str:
             raise ValueError("its braces do not match")
         drawn = convert(known, display="block" if options["display_mode"] else "inline")
     except Exception as error:
-        raise UserError(f"the formula {latex} is not LaTeX: {first_line(error)}") from error
+        raise UserError(
+            f"the formula {latex} is not LaTeX: {first_line(error)}. Correct the formula."
+        ) from error
     if unknown := re.search(r"\\\w+|<mi>&</mi>", drawn):
-        raise UserError(f"the formula {latex} has {unknown[0]}, which the converter does not know")
+        raise UserError(
+            f"the formula {latex} has {unknown[0]}, which the converter does not know. "
+            "Write it in another way."
+        )
     return re.sub(FUNCTION, spaced, drawn)
 
 
@@ -287,7 +292,7 @@ def plain(html: str) -> str:
 
 
 def frame(page: Page, root: Path, pages: dict[Path, Page], chapters: dict[str, list]) -> str:
-    """Returns a whole page: the body with the title, the search, the contents and the switch."""
+    """Returns a whole page: body, title, search, contents, and a link to the other language."""
     here = place(page.source, root)
     chinese = page.source in chapters["zh"] or page.source.name.endswith(".zh.md")
     language = "zh" if chinese else "en"

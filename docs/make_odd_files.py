@@ -38,7 +38,7 @@ Odd = tuple[str, str, Content | Callable[[Path], None]]  # what is odd, path, co
 
 
 def numbered(count: int) -> list[dict[str, Any]]:
-    """Returns different poems of one kind: five-character, as alignment prefers them."""
+    """Returns `count` different poems in lines of five characters, which alignment prefers."""
     return [
         {"title": f"題{n}", "paragraphs": [f"{chr(0x4E00 + n)}眠不覺曉，處處聞啼鳥。", ROWS[1]]}
         for n in range(count)

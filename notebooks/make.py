@@ -75,7 +75,7 @@ def main() -> None:
             if output.output_type == "stream":
                 output.text = re.sub(r" +$", "", output.text, flags=re.MULTILINE)
     nbformat.write(notebook, NOTEBOOK)
-    print(f"{NOTEBOOK.name} has new outputs. Compare the lines that poet.py translates.")
+    print(f"{NOTEBOOK.name} has new outputs. Check that the translations in poet.py still fit.")
 
 
 if __name__ == "__main__":

@@ -16,7 +16,7 @@ FORMS = ("五言絕句", "五言律詩", "七言絕句", "七言律詩")  # four
 
 
 class Pair(NamedTuple):
-    """Two poems with one title. `first_is_right` says where the poem in question is."""
+    """Two poems with one title. The right answer is `right`: A if `first_is_right`, else B."""
 
     title: str
     right: str

@@ -101,7 +101,7 @@ def write(model: PreTrainedModel, tokenizer, ids: Tensor, count: int) -> list[st
 
 
 def write_figure(tokenizer: PreTrainedTokenizerBase, run: Path, seed: int) -> None:
-    """Writes a poem of each moment, with the candidates that lost, for the chapter's figure."""
+    """Writes the poems of four moments of training, with the candidates that lost, as a figure."""
     poems = {}
     for moment, stage in MOMENTS.items():
         set_seed(seed)

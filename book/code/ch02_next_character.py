@@ -25,10 +25,10 @@ def count_pairs(ids: Tensor, vocabulary: int) -> Tensor:
 
 
 def pair_loss(counts: Tensor, ids: Tensor, weight: float = 10.0) -> float:
-    """Returns the mean loss of `ids`, in nats per token, if counts are the probabilities.
+    """Returns the mean loss of `ids`, in nats per token, if the counts give the probabilities.
 
     A pair that was never counted would have probability 0 and an infinite loss. So each row is
-    mixed with the frequencies of all tokens, as if they had been seen `weight` times more.
+    mixed with the frequencies of all tokens, as if `weight` more pairs had been counted.
     """
     frequency = (counts.sum(0) + 1) / (counts.sum() + len(counts))  # (vocabulary,)
     row = counts[ids[:-1]].float()  # (tokens - 1, vocabulary)

@@ -106,9 +106,9 @@ def find_couplets(tokenizer, rows, length: int) -> list[tuple[Tensor, int]]:
 def looks(model: nn.Module, couplets: list[tuple[Tensor, int]], length: int) -> dict[str, Tensor]:
     """Returns the weight that line 2 gives to several places, each (couplets, layers, heads).
 
-    `comma` is the mark after line 1. `line 1` are its characters together. `twin` is the character
-    at the same place of line 1, and `next` is the twin of the character that is guessed. Both are
-    shares of the weight on line 1, which would be 1 / length by chance.
+    `comma` is the mark after line 1. `line 1` is the sum over the characters of line 1. `twin` is
+    the character at the same place of line 1, and `next` is the twin of the character that is
+    guessed. Both are shares of the weight on line 1, which would be 1 / length by chance.
     """
     rows: dict[str, list[Tensor]] = {name: [] for name in ("comma", "line 1", "twin", "next")}
     for ids, start in couplets:
@@ -125,7 +125,7 @@ def looks(model: nn.Module, couplets: list[tuple[Tensor, int]], length: int) -> 
 
 
 def strongest(looked: Tensor) -> tuple[int, int, Tensor]:
-    """Returns layer, head and values of the head that looks most.
+    """Returns layer, head and values of the head with the largest mean weight.
 
     One half of the couplets chooses the head, and the other half gives the values: a head chosen by
     luck would not keep its lead.

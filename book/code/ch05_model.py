@@ -48,7 +48,7 @@ def operations(options: PretrainOptions, vocabulary: int) -> dict[str, int]:
 
 
 def count_operations(model: GPT2LMHeadModel, context: int) -> dict[str, int]:
-    """Returns the same, counted by torch during a forward pass over `context` tokens."""
+    """Returns the operations per token of a forward pass over `context` tokens, as torch counts."""
     with FlopCounterMode(display=False) as counter, torch.no_grad():
         model(torch.zeros(1, context, dtype=torch.long))  # (1, T)
 

@@ -34,7 +34,7 @@ LENGTH = 128  # tokens per block
 
 
 class Text(NamedTuple):
-    """Training blocks, held-out blocks, and what a model must know to read them."""
+    """Training blocks, held-out blocks, the size of the vocabulary, and the id of the end mark."""
 
     vocabulary: int
     end: int
@@ -120,7 +120,7 @@ def show_curve(history: list[dict], part: str) -> None:
 
 
 def show_first_losses(text: Text, folder: str, seed: int) -> None:
-    """Prints the loss of random weights, with and without the correction of the loss."""
+    """Prints the loss of random weights: the right one, and the lower one that Trainer reports."""
     model = make_model(text, seed)
     right = make_trainer(model, text, 1, folder, seed).evaluate()["eval_loss"]
     model.loss_type = None  # as the library leaves it for a GPT-2

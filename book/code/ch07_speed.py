@@ -86,7 +86,8 @@ def tiled_loss(hidden: Tensor, weight: Tensor, targets: Tensor, tile: int = 512)
 def sampled_loss(hidden: Tensor, weight: Tensor, targets: Tensor, size: int = 1024) -> Tensor:
     """Scores the characters of the batch and a few others.
 
-    This takes the time of poet/speed/sampled_softmax.py. To train, it lacks that file's correction.
+    This takes as long as the loss in poet/speed/sampled_softmax.py. Training needs the correction
+    of that file too.
     """
     own = targets.unique()  # in order
     others = torch.randint(len(weight), (max(0, size - len(own)),))

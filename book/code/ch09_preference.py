@@ -89,7 +89,7 @@ def print_log(log: list[dict]) -> None:
 
 
 def count_shapes(model, tokenizer, titles: list[str], seed: int) -> Counter:
-    """Lets the model write a poem for each title, and counts the shapes of the poems."""
+    """Writes a poem for each title, and counts the poems by their characters per line."""
     shapes: Counter = Counter()
     for ids in write_ids(model, tokenizer, titles, seed=seed):
         length = line_length(tokenizer.decode(ids, skip_special_tokens=True))

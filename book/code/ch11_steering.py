@@ -105,7 +105,7 @@ def record(
 
 
 def refusal(request: FormRequest, text: str, vocabulary: dict) -> str:
-    """Returns the last rule that an unfinished poem breaks: the one at its end."""
+    """Returns the rule that the last token of an unfinished poem breaks."""
     if text.endswith("<end>"):
         return "The poem ends only after its last line."
     broken = explain(request, text, vocabulary, finished=False)

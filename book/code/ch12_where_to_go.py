@@ -65,7 +65,7 @@ def has_right_article(verse: str) -> bool:
 
 
 def rhymes(poem: str) -> bool:
-    """Returns whether a poem is two lines that end in different words of one row."""
+    """Returns whether a poem is two lines that end in different words of one row in `ENDINGS`."""
     ends = [verse.rstrip(",.").split(" ", 3)[-1] for verse in poem.splitlines()]
     return len(set(ends)) == len(ends) == 2 and any(set(ends) <= row.keys() for row in ENDINGS)
 

@@ -27,7 +27,7 @@ def dpo_loss(
 ) -> Tensor:
     """Returns the loss of DPO (https://arxiv.org/abs/2305.18290, equation 7), in nats per pair.
 
-    Each argument has the log probabilities of B poems. The reference is a frozen copy of the model
+    Each tensor has the log probabilities of B poems. The reference is a frozen copy of the model
     before the training.
     """
     chosen_reward = beta * (chosen - ref_chosen)  # (B,): how much likelier the poem has become
@@ -41,8 +41,8 @@ def advantages(rewards: Tensor) -> Tensor:
     """Compares each poem with the other poems for its prompt, as GRPO does.
 
     GRPO raises the probability of poems with a positive advantage and lowers that of the others
-    (https://arxiv.org/abs/2402.03300, section 4.1.2). If all poems of a prompt have one reward,
-    their advantages are 0, and the model learns nothing from them.
+    (https://arxiv.org/abs/2402.03300, section 4.1.2). If all poems of a prompt have the same
+    reward, their advantages are 0, and the model learns nothing from them.
 
     Args:
         rewards: One row per prompt. (N, G)

@@ -12,8 +12,8 @@ def draw(candidates: dict[str, float], number: float) -> str:
     """Returns one of the candidates, drawn with its probability.
 
     Args:
-        candidates: Each character with its probability. The probabilities add up to 1, or because
-            of rounding to a little less.
+        candidates: Each character with its probability. The probabilities add up to 1. Because of
+            rounding, the sum can be a little less.
         number: A random number, at least 0 and below 1. All such numbers are equally likely.
     """
     raise NotImplementedError("write this function")

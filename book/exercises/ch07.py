@@ -24,7 +24,7 @@ def tiled_loss(hidden: Tensor, weight: Tensor, targets: Tensor, tile: int) -> Te
 
 
 class LargestTensor(TorchDispatchMode):
-    """Notes the most numbers that any tensor has while this is active."""
+    """Notes the size of the largest tensor that is made while this is active."""
 
     numbers = 0
 

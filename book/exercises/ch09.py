@@ -10,7 +10,7 @@ import math
 
 
 def pull(margin: float, beta: float) -> float:
-    """Returns how much the loss falls per nat, when the chosen poem becomes likelier.
+    """Returns how much the loss falls per nat of log-probability that the chosen poem gains.
 
     Args:
         margin: Reward of the chosen poem minus reward of the rejected one.
@@ -26,7 +26,7 @@ def check(pull) -> None:
         return math.log(1 + math.exp(-margin))  # the same as -ln(sigmoid(margin))
 
     assert math.isclose(pull(0, 0.1), 0.05), "at the start, the chosen poem wins with 0.5"
-    assert pull(8, 0.1) < 0.001 * pull(-8, 0.1), "a pair in the right order hardly pulls"
+    assert pull(8, 0.1) < 0.001 * pull(-8, 0.1), "a pair in the right order pulls far less"
     # The slope, from two values of the loss that lie close together.
     for margin, beta in ((-3, 0.1), (0.5, 0.1), (2, 0.5)):
         nats = 1e-6

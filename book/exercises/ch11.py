@@ -40,7 +40,7 @@ def check(steer) -> None:
             steer(before, allowed)
         except ValueError:
             continue
-        raise AssertionError("a dead end must raise a ValueError")
+        raise AssertionError("steer must raise a ValueError if no allowed character is possible")
 
 
 if __name__ == "__main__":
