@@ -261,7 +261,7 @@ def _add_evaluate(commands: Any, is_chosen: bool) -> argparse.ArgumentParser:
         "--figure",
         type=os.path.expanduser,
         metavar="FILE.png",
-        help="also draw the rates, and the forms of verse, into this file",
+        help="also draw shares, such as that of rhymed poems, and the forms, into this file",
     )
     parser.add_argument(
         "--json", action="store_true", help="print one JSON object instead of a table"

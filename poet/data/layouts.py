@@ -479,7 +479,7 @@ def _are_titles_between(rows: list[str], is_line: IsLine) -> bool:
         return begins_and_ends_well
     if not begins_and_ends_well or any(length % 2 for length in poems):
         raise UserError(
-            "titles and lines look alike, because the lines have no marks. "
+            "titles and lines look alike, because the lines have no marks (， or 。). "
             "Put a blank line before each title."
         )
     return True

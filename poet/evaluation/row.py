@@ -59,13 +59,15 @@ class Row:
     parallelism: Estimate | None = _measure("parallelism", "higher")
     copied_lines: Estimate | None = _measure("copied lines", "lower")
     longest_copy: int | None = _measure("longest copy, characters", "lower")
-    voice_auc: Estimate | None = _measure("author told from others (AUC)", "higher")
+    voice_auc: Estimate | None = _measure("author recognized (AUC)", "higher")
     author_loss: Estimate | None = _measure("loss of the author's poems", "lower")
     author_loss_before: Estimate | None = _measure("loss of the author's poems, without adapter")
     others_loss: Estimate | None = _measure("loss of others' poems")
     others_loss_before: Estimate | None = _measure("loss of others' poems, without adapter")
-    taken_for_author: Estimate | None = _measure("taken for the author's", "higher")
-    taken_for_author_before: Estimate | None = _measure("taken for the author's, without adapter")
+    taken_for_author: Estimate | None = _measure("poems taken for the author's", "higher")
+    taken_for_author_before: Estimate | None = _measure(
+        "poems taken for the author's, without adapter"
+    )
     own_poems_taken_for_author: Estimate | None = _measure("author's poems taken for the author's")
     others_poems_taken_for_author: Estimate | None = _measure(
         "others' poems taken for the author's"

@@ -127,7 +127,7 @@ def write_ids(
         ValueError: For `num_return_sequences`.
     """
     if generation.get("num_return_sequences", 1) != 1:
-        raise ValueError("write_ids writes one poem per title. Repeat the title instead.")
+        raise ValueError("write_ids writes one poem per title. For more, repeat the title.")
     positions = model.config.max_position_embeddings
     limit = generation.pop("max_new_tokens", positions)
     if not plain and _is_sampling_or_greedy(generation):

@@ -54,7 +54,7 @@ class SampledVocabulary:
         deviation = (in_batch * (1 - in_batch)).sum().sqrt()
         most = min(tokens, int(in_batch.sum() + DEVIATIONS * deviation))
         if most > size:
-            raise CannotSample(f"a batch can have {most:,} different ones")
+            raise CannotSample(f"a batch can have {most:,} different tokens")
         self.size, self.seed = size, seed
         draws = draws_for(self.frequencies, size)
         self.log_chance = chance(self.frequencies, draws).log().float()  # (vocabulary,)

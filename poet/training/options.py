@@ -49,8 +49,8 @@ class PretrainOptions:
     sampled_vocabulary: int = option(0, _SAMPLED)
     shapes: list[dict] = option(
         [],
-        "For --minutes: options to use from a budget of 10^12 operations (`teraflop`) on. "
-        "Options on the command line win.",
+        "For --minutes: options by budget. A row applies from its `teraflop` on (10^12 "
+        "operations). Options on the command line win.",
     )
     muon_learning_rate: float | None = option(None, _MUON)
     minutes: float | None = option(None, _MINUTES)

@@ -84,9 +84,9 @@ STAGES = {
             "reward margin": "eval_rewards/margins",
             "reward accuracy": "eval_rewards/accuracies",
         },
-        explained="The reward margin says how much more this model prefers the preferred {text} of "
-        "a held-out pair than the model before alignment did. The reward accuracy is the share of "
-        "held-out pairs with a margin above zero.",
+        explained="The reward margin compares this model with the model before alignment. Above "
+        "zero, this model prefers the preferred {text} of a held-out pair more. The reward "
+        "accuracy is the share of held-out pairs with a margin above zero.",
     ),
     "grpo": StageInfo(
         name="reinforcement",
@@ -107,9 +107,9 @@ STAGES = {
         chapter="10-reward",
         heading="Alignment by distillation: the model learns from its own poems under a mask",
         card="This model writes {written}, mostly in regulated verse. It was "
-        "first trained to continue {read}, and then fine-tuned on {pairs}. It then learned to "
-        "write without a mask what it had written under a mask that keeps the rules (distillation, "
-        "https://arxiv.org/abs/1503.02531).",
+        "first trained to continue {read}, and then fine-tuned on {pairs}. It then wrote "
+        "{texts} under a mask that keeps the rules, and learned to write so without it "
+        "(distillation, https://arxiv.org/abs/1503.02531).",
         curve=("loss", "loss, weighted in training"),
     ),
     "author": StageInfo(

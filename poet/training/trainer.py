@@ -32,6 +32,9 @@ UNKNOWN_STEPS = 1_000_000
 class NonFiniteLoss(RuntimeError):
     """A loss or a gradient is NaN or infinite, so further training would only spoil the weights."""
 
+    def __str__(self) -> str:
+        return f"{super().__str__()}. Lower the learning rates, and pass another --output_dir."
+
 
 class PoetTrainerMixin(WholeCheckpoints):
     """Goes in front of a trainer class of transformers or TRL.

@@ -153,7 +153,7 @@ def test_evaluation_attributes_poems_with_the_adapter_to_its_author(run, adapter
     assert row.others_poems_taken_for_author.value == 0
     assert row.taken_for_author.value > row.taken_for_author_before.value
     assert before.voice_auc is None
-    assert "| author told from others (AUC) | higher |  | " in table(result.columns())
+    assert "| author recognized (AUC) | higher |  | " in table(result.columns())
 
 
 @pytest.mark.slow

@@ -158,7 +158,7 @@ def test_a_batch_with_more_different_characters_is_scored_whole():
     ("size", "tokens", "reason"),
     [
         (151, 48, "the vocabulary has only 300 tokens"),
-        (20, 48, "a batch can have 48 different ones"),
+        (20, 48, "a batch can have 48 different tokens"),
     ],
 )
 def test_a_sample_that_cannot_work_is_refused(size, tokens, reason):
