@@ -8,6 +8,11 @@ if (isChinese) {
   document.title = document.querySelector("h1 .zh")?.textContent.trim() ?? document.title;
 }
 
+// A name that only a screen reader speaks has its Chinese in data-zh.
+if (isChinese) {
+  for (const part of document.querySelectorAll("[data-zh]")) part.ariaLabel = part.dataset.zh;
+}
+
 // Chinese has no space where a line of the source ends.
 for (const part of document.querySelectorAll(".zh")) {
   for (const node of part.childNodes) {
