@@ -30,7 +30,8 @@ poems per title, the page shows the one that the model finds likeliest. [Forms, 
 rhyme](../docs/verse.md) explains the terms.
 
 The judge (`poet/prosody/judge.py`) marks the tones below each line: 平 is level, 仄 is oblique,
-中 is either. Notes name the places where an exception to a rule was used.
+中 is either. Notes name the places where an exception to a rule was used. The Chinese
+name of the exception is in brackets.
 
 Made by `python book/six_forms.py`."""
 
