@@ -176,7 +176,10 @@ def random_model(tokenizer, positions: int, **sizes) -> GPT2LMHeadModel:
 
 
 def make_checkpoint(
-    folder: Path, ends: float = 0.05, characters: str = "春夜喜雨山中白，。\n", **defaults
+    folder: Path,
+    ends: float = 0.05,
+    characters: str = "春夜喜雨山中白，。\n",
+    temperature: float = 1.0,
 ) -> Path:
     """Saves a random model that ends a poem with probability `ends` at each step."""
     tokenizer = build_tokenizer(characters, POSITIONS)
@@ -190,8 +193,7 @@ def make_checkpoint(
         model.lm_head.weight[tokenizer.eos_token_id, 0] = (
             torch.logit(torch.tensor(ends)) + torch.tensor(others).log()
         )
-    settings = {"temperature": 1.0, "top_k": 0, "top_p": 1.0, **defaults}
-    model.generation_config = generation_defaults(tokenizer, POSITIONS, **settings)
+    model.generation_config = generation_defaults(tokenizer, POSITIONS, temperature)
     model.save_pretrained(folder)
     save_tokenizer(tokenizer, folder)
     return folder
@@ -238,9 +240,7 @@ def make_model(folder, characters: str):
     tokenizer = build_tokenizer(characters + "，。？！\n□○", FORM_POSITIONS)
     model = random_model(tokenizer, FORM_POSITIONS)
     model.lm_head.weight.data.mul_(20)
-    model.generation_config = generation_defaults(
-        tokenizer, FORM_POSITIONS, temperature=1.0, top_k=0, top_p=1.0
-    )
+    model.generation_config = generation_defaults(tokenizer, FORM_POSITIONS)
     model.save_pretrained(folder)
     save_tokenizer(tokenizer, folder)
     return folder

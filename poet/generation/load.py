@@ -150,11 +150,7 @@ def check_template(tokenizer: PreTrainedTokenizerFast, path: str | Path) -> None
 
 
 def generation_defaults(
-    tokenizer: PreTrainedTokenizerFast,
-    n_positions: int,
-    temperature: float = 1.0,
-    top_k: int = 0,
-    top_p: float = 1.0,
+    tokenizer: PreTrainedTokenizerFast, n_positions: int, temperature: float = 1.0
 ) -> GenerationConfig:
     """Returns the settings from which both `pipeline` and `write` start.
 
@@ -165,7 +161,7 @@ def generation_defaults(
     Raises:
         UserError: If `generate` would refuse a setting later.
     """
-    check_sampling(temperature, top_k, top_p)
+    check_sampling(temperature)
     if tokenizer.eos_token_id is None:
         raise UserError("the tokenizer has no end mark (eos_token). Use a tokenizer that has it.")
     tags = {id for token, id in tokenizer.get_vocab().items() if token in SPECIAL_TOKENS}
@@ -173,8 +169,8 @@ def generation_defaults(
     return GenerationConfig(
         do_sample=True,
         temperature=temperature,
-        top_k=top_k,
-        top_p=top_p,
+        top_k=0,  # all tokens; the default of transformers is the 50 likeliest
+        top_p=1.0,
         max_length=n_positions,
         eos_token_id=tokenizer.eos_token_id,
         pad_token_id=tokenizer.pad_token_id,
@@ -183,18 +179,9 @@ def generation_defaults(
     )
 
 
-def check_sampling(
-    temperature: float = 1.0,
-    top_k: int = 0,
-    top_p: float = 1.0,
-    guidance_scale: float | None = None,
-) -> None:
+def check_sampling(temperature: float = 1.0, guidance_scale: float | None = None) -> None:
     """Raises a UserError for a setting that allows no sampling."""
     if not (temperature > 0 and math.isfinite(temperature)):
         raise UserError(f"temperature must be a number above 0, not {temperature}")
-    if top_k < 0:
-        raise UserError(f"top_k must be at least 0, not {top_k}. With 0, it has no effect.")
-    if not 0 < top_p <= 1:
-        raise UserError(f"top_p must be above 0 and at most 1, not {top_p}")
     if guidance_scale is not None and not 1 <= guidance_scale < math.inf:
         raise UserError(f"guidance must be at least 1, not {guidance_scale}. 1 means no guidance.")

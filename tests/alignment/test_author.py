@@ -83,7 +83,7 @@ def make_base(run: Path) -> None:
         model(ids, labels=labels).loss.backward()
         optimizer.step()
         optimizer.zero_grad()
-    model.generation_config = generation_defaults(tokenizer, POSITIONS, 1.0, 0, 1.0)
+    model.generation_config = generation_defaults(tokenizer, POSITIONS)
     model.save_pretrained(run / "sft")
     tokenizer.save_pretrained(run / "sft")
 
