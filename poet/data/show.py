@@ -5,11 +5,11 @@ the trainers of `transformers` and `trl`, in plain Python.
 """
 
 import json
-import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from rich.cells import cell_len
 from transformers import PreTrainedTokenizerFast
 
 from poet.data.rows import POEM_SEPARATOR, Row, content, split_title
@@ -156,8 +156,8 @@ def _table(
 
 
 def _align_right(cells: Sequence[str]) -> list[str]:
-    width = max(map(display_width, cells))
-    return [" " * (width - display_width(cell)) + cell for cell in cells]
+    width = max(map(_width, cells))
+    return [" " * (width - _width(cell)) + cell for cell in cells]
 
 
 def _positions(labels: list[int]) -> list[int]:
@@ -192,14 +192,14 @@ def _fit(text: str) -> str:
 
 def _shorten(text: str, columns: int) -> str:
     """Cuts a text to a number of columns of the terminal."""
-    if len(text) <= columns and display_width(text) <= columns:
+    if len(text) <= columns and _width(text) <= columns:
         return text
-    text = text[: columns - 1]  # each character takes a column at least
-    while display_width(text) > columns - 1:
+    text = text[: columns - 1]  # keeps the loop short
+    while _width(text) > columns - 1:
         text = text[:-1]
     return text + "…"
 
 
-def display_width(text: str) -> int:
-    """Returns the columns of a text in a terminal. A Chinese character has two."""
-    return sum(2 if unicodedata.east_asian_width(character) in "WF" else 1 for character in text)
+def _width(text: str) -> int:
+    """Returns the columns of a text in a terminal. A line break counts as one."""
+    return cell_len(text.replace("\n", " "))

@@ -7,6 +7,7 @@ import json
 from typing import TYPE_CHECKING
 
 import torch
+from rich.cells import cell_len
 from transformers import (
     PreTrainedModel,
     PreTrainedTokenizerBase,
@@ -70,7 +71,7 @@ class ShowSample(TrainerCallback):
         facts.append(f"held-out loss {loss:.4f}")
         if "eval_rewards/margins" in metrics:
             facts.append(f"reward margin {metrics['eval_rewards/margins']:.3f}")
-        printed = "\n".join(["", "  ".join(facts), *_indent(self.prompt), *_columns(texts)])
+        printed = "\n".join(["", "  ".join(facts), *_indent(self.prompt), *side_by_side(texts)])
         console.stdout().print(visible(printed))
 
     def _write(self, model: PreTrainedModel, seed: int) -> str:
@@ -84,16 +85,16 @@ def _indent(text: str) -> list[str]:
     return ["  " + line for line in text.splitlines()]
 
 
-def _columns(texts: dict[str, str]) -> list[str]:
-    """Returns the lines of one text, or of two texts side by side. A character is two columns."""
+def side_by_side(texts: dict[str, str]) -> list[str]:
+    """Returns the lines of one text, or of two texts side by side."""
     if "reference" not in texts:
         return _indent(texts["text"])
     left, right = texts["text"].splitlines(), texts["reference"].splitlines()
-    width = max([len("aligned"), *(2 * len(line) for line in left)]) + 4
+    width = max(map(cell_len, ["aligned", *left])) + 4  # a Chinese character takes two columns
     rows = ["  " + "aligned".ljust(width) + "reference"]
     for i in range(max(len(left), len(right))):
         a, b = (lines[i] if i < len(lines) else "" for lines in (left, right))
-        rows.append("  " + a + " " * (width - 2 * len(a)) + b)
+        rows.append("  " + a + " " * (width - cell_len(a)) + b)
     return rows
 
 

@@ -5,13 +5,14 @@ import json
 import pytest
 import torch
 from helpers import ROOT
+from rich.cells import cell_len
 from trl.trainer.dpo_trainer import DataCollatorForPreference
 from trl.trainer.sft_trainer import DataCollatorForLanguageModeling
 
 import run
 from poet.data.poems import Poem
 from poet.data.rows import POEM_SEPARATOR, dpo_row, sft_row
-from poet.data.show import IGNORED, display_width, make_batch, show_stage
+from poet.data.show import IGNORED, make_batch, show_stage
 from poet_tokenizer import build_tokenizer, encode_text
 
 POEMS = [
@@ -99,7 +100,7 @@ def test_batches_equal_those_of_trl(tokenizer):
 def test_a_stage_is_shown_in_a_few_lines_of_a_terminal(tokenizer, stage):
     lines = show_stage(stage, ROWS[stage], tokenizer, 32).splitlines()
     assert len(lines) <= 12
-    assert max(map(display_width, lines)) <= 100
+    assert max(map(cell_len, lines)) <= 100
 
 
 def test_columns_of_the_table_line_up(tokenizer):
@@ -107,7 +108,7 @@ def test_columns_of_the_table_line_up(tokenizer):
     tokens, ids, labels = (
         line for line in lines if line[13:20].strip() in ("tokens", "ids", "labels")
     )
-    assert display_width(tokens) == display_width(ids) == display_width(labels)
+    assert cell_len(tokens) == cell_len(ids) == cell_len(labels)
     assert "<RES>" in tokens and "<end>" in tokens and "-100" in labels
 
 

@@ -11,6 +11,7 @@ import pytest
 import torch
 from datasets import Dataset
 from helpers import in_processes
+from rich.cells import cell_len
 from transformers import (
     GPT2Config,
     GPT2LMHeadModel,
@@ -27,7 +28,7 @@ from poet.errors import UserError
 from poet.speed import compile_cache, scoring
 from poet.speed.apply import apply_speedups
 from poet.training import clock
-from poet.training.callbacks import ShowSample
+from poet.training.callbacks import ShowSample, side_by_side
 from poet.training.options import PretrainOptions
 from poet.training.stage import Stage
 from poet.training.trainer import UNKNOWN_STEPS, NonFiniteLoss, PoetTrainerMixin
@@ -392,6 +393,13 @@ def test_samples_with_half_a_line_are_gone_on_with(tmp_path):
     shown = SimpleNamespace(samples=path, sample_title="春")
     ShowSample(shown, None).on_train_begin(None, state, None)
     assert path.read_text(encoding="utf-8") == '{"step": 2, "text": "春"}\n'
+
+
+@pytest.mark.parametrize("text", ["春夜喜雨，\n春", "A river runs,\nto me."])
+def test_two_samples_stand_side_by_side_in_any_script(text):
+    rows = side_by_side({"text": text, "reference": "|\n|"})
+    starts = {cell_len(row[: row.index("|")]) for row in rows[1:]}
+    assert starts == {rows[0].index("reference")}
 
 
 def test_the_oldest_checkpoints_go(model, tmp_path):
