@@ -27,7 +27,6 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).resolve().parent
 STAGES = ("data", *JOURNEY)
 OWN = "own"  # the recipe whose numbers are chosen from the texts
-DATA_OF = {"grpo": "sft", "distill": "sft"}  # they take their prompts from these rows
 
 
 def main() -> int:
@@ -129,7 +128,7 @@ def with_data(stages: list[str], run: Path) -> list[str]:
     from poet.data.run_data import left_out
 
     missing = left_out(run)
-    return [stage for stage in stages if DATA_OF.get(stage, stage) not in missing]
+    return [stage for stage in stages if stage == "data" or JOURNEY[stage].rows not in missing]
 
 
 def heading_of(stage: str, run: Path) -> str:

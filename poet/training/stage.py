@@ -34,6 +34,7 @@ from poet.training.checks import check_room
 from poet.training.options import Options
 from poet.training.record import make_record
 from poet.training.refusals import refusing
+from poet.training.stages import STAGES
 from poet.training.trainer import UNKNOWN_STEPS, PoetTrainerMixin
 from poet_tokenizer import ask
 
@@ -65,8 +66,8 @@ class Stage:
         self.samples = self.folder / "samples.jsonl"
         summary = run_data.load_summary(self.run_folder)
         self.data = summary["made_from"]
-        if options.stage in summary.get("left_out", {}):
-            reason = summary["left_out"][options.stage]
+        rows = STAGES[name].rows
+        if reason := summary.get("left_out", {}).get(rows):
             raise UserError(f"{self.run_folder} has no data for this stage. {reason}")
         self.sample_title = run_data.sample_title(self.run_folder)
         self.inputs: dict[str, Any] = {"data": self.data}  # the result depends on them
@@ -74,7 +75,7 @@ class Stage:
         self.is_new = False  # whether this command makes the folder
         self.base_model: str | None = None
         self.speedups: SpeedUps | None = None
-        self._row_count = summary["rows"].get(options.stage, {"train": 0})["train"]
+        self._row_count = summary["rows"][rows]["train"]
         if args.process_index == 0:
             interrupts.kept = lambda: checkpoints.kept(self.folder)
         device.check_world_size(args.world_size)

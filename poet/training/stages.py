@@ -22,6 +22,7 @@ class StageInfo:
 
     Attributes:
         name: Its name in reports and figures.
+        rows: The data set that it takes its rows or prompts from.
         card: Text for the model card: the use of its model, and how it was trained.
         number: Its number among the five stages, or 0.
         chapter: The chapter of the book that explains it.
@@ -33,6 +34,7 @@ class StageInfo:
     """
 
     name: str
+    rows: str
     card: str
     number: int = 0
     chapter: str = ""
@@ -52,6 +54,7 @@ class StageInfo:
 STAGES = {
     "pretrain": StageInfo(
         name="pretraining",
+        rows="pretrain",
         number=3,
         chapter="06-pretraining",
         heading="Pretraining: the model learns to continue {texts}, character by character",
@@ -62,6 +65,7 @@ STAGES = {
     ),
     "sft": StageInfo(
         name="fine-tuning",
+        rows="sft",
         number=4,
         chapter="08-fine-tuning",
         heading="Fine-tuning: the model learns to answer {answer}",
@@ -71,6 +75,7 @@ STAGES = {
     ),
     "dpo": StageInfo(
         name="alignment",
+        rows="dpo",
         number=5,
         chapter="09-preference",
         heading="Alignment: the model learns which {texts} are preferred",
@@ -90,6 +95,7 @@ STAGES = {
     ),
     "grpo": StageInfo(
         name="reinforcement",
+        rows="sft",
         number=5,
         chapter="10-reward",
         heading="Alignment by rewards: the model is rewarded for {texts} that keep rules",
@@ -103,6 +109,7 @@ STAGES = {
     ),
     "distill": StageInfo(
         name="distillation",
+        rows="sft",
         number=5,
         chapter="10-reward",
         heading="Alignment by distillation: the model learns from its own poems under a mask",
@@ -114,6 +121,7 @@ STAGES = {
     ),
     "author": StageInfo(
         name="an author's adapter",
+        rows="sft",
         card="This is an adapter (LoRA, https://arxiv.org/abs/2106.09685). It needs the model that "
         "it was trained on, which writes {written}. With the adapter "
         "the {texts} are closer to the poems of one author.",

@@ -1,5 +1,6 @@
 """A wrong option gets one message and leaves no folder."""
 
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -55,6 +56,21 @@ def refused(script: str, *options: str, folder: Path, message: str) -> None:
 )
 def test_a_mistake_gets_one_sentence_and_exit_code_2(script, options, sentence, tmp_path):
     refused(script, *options, folder=tmp_path / "x", message=sentence)
+
+
+@pytest.mark.parametrize("stage", ["sft", "grpo", "distill"])
+def test_a_stage_whose_rows_were_left_out_says_why(stage, tmp_path):
+    reason = "Fine-tuning is left out: the texts have no titles."
+    (tmp_path / "data").mkdir()
+    summary = {
+        "made_from": {},
+        "left_out": {"sft": reason},
+        "rows": {"sft": {"train": 0, "test": 0}},
+    }
+    (tmp_path / "data" / "summary.json").write_text(json.dumps(summary), encoding="utf-8")
+    recipe = "tang" if stage == "sft" else "tang-regulated"
+    options = ["--config", f"configs/{recipe}/{stage}.yaml", "--use_cpu", "true"]
+    refused(f"train_{stage}.py", *options, folder=tmp_path / stage, message=reason)
 
 
 @pytest.mark.parametrize(
