@@ -71,6 +71,11 @@ class Kind:
         }
 
 
+def has_titles(summary: dict[str, Any]) -> bool:
+    """Returns whether each text of pretraining begins with its title."""
+    return summary.get("shapes", {}).get("pretrain", POEMS) == POEMS
+
+
 def kind_of(summary: dict[str, Any], stage: str = "") -> Kind:
     """Returns the kind of texts that the models of a run write.
 
@@ -83,7 +88,7 @@ def kind_of(summary: dict[str, Any], stage: str = "") -> Kind:
     if shapes is None or language is None:
         return Kind()
     shape = next(shapes[key] for key in ("sft", "dpo", "pretrain") if key in shapes)
-    if stage == "pretrain" and shapes.get("pretrain", POEMS) != POEMS:
+    if stage == "pretrain" and not has_titles(summary):
         shape = DOCUMENTS  # prompts and answers are one text there
     is_verse = summary.get("verse", shape == POEMS and language["code"] == "zh")
     return Kind(shape, language["code"], language["name"], language["script"], is_verse)

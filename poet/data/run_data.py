@@ -16,9 +16,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from poet.data.kind import has_titles
 from poet.data.poems import Poem
 from poet.data.rows import Row, content, training_texts
-from poet.data.shapes import DOCUMENTS
 from poet.errors import UserError
 from poet_tokenizer import DEFAULT_INSTRUCTION, build_tokenizer
 
@@ -102,8 +102,7 @@ def _refuse_broken(folder: Path) -> Iterator[None]:
 def training_poems(output_dir: str | Path) -> Iterator[Poem]:
     """Yields the poems of the run that pretraining and fine-tuning train on, without titles."""
     texts, answers = (load_stage(output_dir, stage)["train"] for stage in ("pretrain", "sft"))
-    has_titles = load_summary(output_dir).get("shapes", {}).get("pretrain") != DOCUMENTS
-    for text in training_texts(texts, answers, has_titles):
+    for text in training_texts(texts, answers, has_titles(load_summary(output_dir))):
         yield Poem("", tuple(text.split("\n")))
 
 

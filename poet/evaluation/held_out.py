@@ -12,12 +12,12 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from poet.data import build, language, run_data
-from poet.data.kind import Kind, kind_of
+from poet.data.kind import Kind, has_titles, kind_of
 from poet.data.options import SOURCE_KEYS, DataOptions
 from poet.data.poems import read_corpus
 from poet.data.rows import Row, content, split_title, training_texts
 from poet.data.sets import make_sets
-from poet.data.shapes import DOCUMENTS, POEMS, text_of
+from poet.data.shapes import POEMS, text_of
 from poet.data.streamed import write_sets as write_streamed
 from poet.errors import UserError
 from poet.text import LINE_END
@@ -72,8 +72,7 @@ def load_from_run(run: Path) -> HeldOut:
         rows = run_data.load_stage(run, stage)
         parts[stage] = list(rows["train"]), list(rows["test"])
     summary = run_data.load_summary(run)
-    shapes = summary.get("shapes", {"pretrain": POEMS})
-    return _from_parts(parts, shapes.get("pretrain", DOCUMENTS), kind_of(summary))
+    return _from_parts(parts, has_titles(summary), kind_of(summary))
 
 
 def load_from_corpus(options: DataOptions) -> HeldOut:
@@ -85,8 +84,8 @@ def load_from_corpus(options: DataOptions) -> HeldOut:
     with tempfile.TemporaryDirectory() as folder:
         sets = write_streamed(options, Path(folder)) if options.streaming else make_sets(options)
         parts = {stage: (list(train), list(test)) for stage, (train, test) in sets.rows.items()}
-        kind = kind_of(build.describe_texts(sets, options))
-    return _from_parts(parts, sets.shape_of("pretrain"), kind)
+        summary = build.describe_texts(sets, options)
+    return _from_parts(parts, has_titles(summary), kind_of(summary))
 
 
 def find_held_out(corpus: DataOptions | None, checkpoints: Sequence[str | Path]) -> HeldOut | None:
@@ -168,20 +167,19 @@ def _data_identity(run: Path) -> dict[str, Any]:
 
 
 def _from_parts(
-    parts: dict[str, tuple[list[Row], list[Row]]], pretrain_shape: str, kind: Kind
+    parts: dict[str, tuple[list[Row], list[Row]]], begin_with_titles: bool, kind: Kind
 ) -> HeldOut:
     """Returns the held-out parts.
 
     Args:
         parts: {stage: (training rows, held-out rows)}.
-        pretrain_shape: the shape of the rows of pretraining.
+        begin_with_titles: whether the texts of pretraining do.
         kind: the kind of the texts.
     """
     texts, held_out_texts = parts["pretrain"]
     answers, held_out_answers = parts["sft"]
     pairs, _ = parts["dpo"]
-    has_titles = pretrain_shape == POEMS
-    training = list(training_texts(texts, answers, has_titles))
+    training = list(training_texts(texts, answers, begin_with_titles))
     training += [content(pair[side]) for pair in pairs for side in ("chosen", "rejected")]
     return HeldOut(
         answers=[Answer(row["prompt"], content(row["completion"])) for row in held_out_answers],
@@ -189,5 +187,5 @@ def _from_parts(
         training=list(dict.fromkeys(training)),
         rows=[row["text"] for row in texts] + [text_of(row) for row in (*answers, *pairs)],
         kind=kind,
-        begin_with_titles=has_titles,
+        begin_with_titles=begin_with_titles,
     )

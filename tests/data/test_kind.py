@@ -2,7 +2,7 @@
 
 import pytest
 
-from poet.data.kind import Kind, kind_of
+from poet.data.kind import Kind, has_titles, kind_of
 from poet.training.stages import STAGES
 
 
@@ -30,6 +30,12 @@ def test_texts_have_a_name(found, phrase):
 
 def test_pretraining_on_answers_reads_texts():
     assert kind_of(summary("answers", "en", "English"), "pretrain").full_name == "texts in English"
+
+
+@pytest.mark.parametrize("shape", ["poems", "documents", "answers", "pairs"])
+def test_only_texts_of_poems_begin_with_a_title(shape):
+    assert has_titles(summary(shape, None, None)) is (shape == "poems")
+    assert has_titles({})  # data of an old version: Chinese poems
 
 
 @pytest.mark.parametrize("stage", STAGES)
