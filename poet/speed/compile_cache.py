@@ -18,8 +18,6 @@ from filelock import FileLock, Timeout
 from poet import device
 from poet.speed.versions import CannotPatch, check_names, check_signature, check_version
 
-TESTED_TORCH = ">=2.13,<2.14"
-
 
 def ready(plain: bool = False) -> bool:
     """Returns whether `torch.compile` can build its kernels. If so, first repairs its cache.
@@ -51,7 +49,7 @@ def keep_traces() -> None:
     import torch
     from torch._inductor import config
 
-    check_version("torch", TESTED_TORCH)
+    check_version("torch")
     check_names(torch.amp.autocast_mode, "_enter_autocast", "_exit_autocast")
     check_names(config, "unsafe_marked_cacheable_functions")
     for name in ("_enter_autocast", "_exit_autocast"):
@@ -114,7 +112,7 @@ def patch_compiler_to_replace_headers() -> None:
     """
     from torch._inductor import codecache, exc
 
-    check_version("torch", TESTED_TORCH)
+    check_version("torch")
     check_names(codecache, "_worker_compile_cpp", "_HEADER_LOCK_DIR")
     plain = getattr(codecache._worker_compile_cpp, "unpatched", codecache._worker_compile_cpp)
     check_signature(plain, "lock_path", "cpp_builders")

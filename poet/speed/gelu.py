@@ -11,8 +11,6 @@ from transformers import PreTrainedModel
 
 from poet.speed.versions import CannotPatch, check_version
 
-TESTED_TRANSFORMERS = ">=5.17,<5.25"
-
 _SLOPE, _CUBE = 2 * math.sqrt(2 / math.pi), 0.044715
 
 
@@ -34,7 +32,7 @@ def patch_gelu(model: PreTrainedModel) -> None:
         CannotPatch: this version of transformers is untested, or the model has another activation
             function.
     """
-    check_version("transformers", TESTED_TRANSFORMERS)
+    check_version("transformers")
     name = getattr(model.config, "activation_function", None)
     if name != "gelu_pytorch_tanh":
         raise CannotPatch(f"the model's activation function is {name}")

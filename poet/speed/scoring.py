@@ -17,16 +17,12 @@ from transformers.modeling_outputs import CausalLMOutputWithCrossAttentions
 
 from poet.speed.versions import CannotPatch, check_names, check_signature, check_version
 
-TESTED_TORCH = ">=2.11,<2.14"
-TESTED_TRANSFORMERS = ">=5.17,<5.25"
-TESTED_TRL = ">=1.16,<1.17"
-
 TOKENS_PER_TILE = 512
 
 
 def check_tiled_loss() -> None:
     """Raises `CannotPatch` if torch cannot compute the loss in tiles; it can from 2.13."""
-    check_version("torch", TESTED_TORCH)
+    check_version("torch")
     check_names(F, "linear_cross_entropy")
     check_names(torch.nn, "LinearCrossEntropyOptions")
 
@@ -50,7 +46,7 @@ def patch_forward_to_return_loss(
     Raises:
         CannotPatch: the version of a library is untested, or the model has no plain output layer.
     """
-    check_version("transformers", TESTED_TRANSFORMERS)
+    check_version("transformers")
     check_names(model, "base_model", "lm_head")
     if model.lm_head.bias is not None:
         raise CannotPatch("the output layer has a bias")
@@ -122,7 +118,7 @@ def patch_trl_scoring(compiled: bool = False) -> None:
     from trl.kernels import chunked_logprob
     from trl.trainer import utils
 
-    check_version("trl", TESTED_TRL)
+    check_version("trl")
     check_names(utils, "_use_triton", "_ChunkedLogProbFunction")
     check_names(chunked_logprob, "TOKEN_CHUNK_SIZE")
     tiled = getattr(utils._ChunkedLogProbFunction, "tiled", utils._ChunkedLogProbFunction)

@@ -9,16 +9,19 @@ from collections.abc import Callable
 
 from packaging.specifiers import SpecifierSet
 
+TESTED = {"torch": ">=2.13,<2.14", "transformers": ">=5.17,<5.25", "trl": ">=1.16,<1.17"}
+"""Library -> the versions that the patches were tested with. A newer one switches them off."""
+
 
 class CannotPatch(Exception):
     """A patch does not fit the installed library. The message says why, in a few words."""
 
 
-def check_version(library: str, tested: str) -> None:
-    """Raises `CannotPatch` if the installed version is outside `tested`, such as ">=1.16,<1.17"."""
+def check_version(library: str) -> None:
+    """Raises `CannotPatch` if the installed version is outside of `TESTED`."""
     installed = str(importlib.import_module(library).__version__)
-    if not SpecifierSet(tested).contains(installed, prereleases=True):
-        raise CannotPatch(f"{library} {installed} is not tested, only {tested} is")
+    if not SpecifierSet(TESTED[library]).contains(installed, prereleases=True):
+        raise CannotPatch(f"{library} {installed} is not tested, only {TESTED[library]} is")
 
 
 def check_names(owner: object, *names: str) -> None:
