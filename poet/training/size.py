@@ -40,9 +40,12 @@ def training_seconds(
 ) -> float:
     """Returns an estimate of the time of a training, from the speed of matrix products."""
     tokens = steps * batch * options.n_positions
-    scored = float(vocabulary)
-    if 0 < options.sampled_vocabulary <= vocabulary / 2 and not options.plain:
-        scored = (1 - WHOLE_SHARE) * options.sampled_vocabulary + WHOLE_SHARE * vocabulary
+    scored, sample = float(vocabulary), options.sampled_vocabulary
+    if sample and not options.plain:
+        from poet.speed.sampled_softmax import LEAST_GAIN
+
+        if vocabulary >= LEAST_GAIN * sample:
+            scored = (1 - WHOLE_SHARE) * sample + WHOLE_SHARE * vocabulary
     operations = operations_per_token(options, scored) * tokens
     products = operations / (matmul_gflops * 1e9 * _SHARE_OF_MATMUL_SPEED)
     return products + steps * _SECONDS_PER_STEP
