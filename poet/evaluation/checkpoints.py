@@ -23,13 +23,13 @@ from poet.data.rows import content
 from poet.data.shapes import POEMS
 from poet.errors import UserError
 from poet.evaluation.copies import TrainingPoems
-from poet.evaluation.held_out import Answer, HeldOut, load_from_run, stage_folder
+from poet.evaluation.held_out import Answer, HeldOut, load_from_run
 from poet.evaluation.intervals import Estimate, area_under_curve, fraction, ratio, share
 from poet.evaluation.losses import poem_costs, text_measures, title_measures
 from poet.evaluation.rates import rates
 from poet.evaluation.row import Row, merge
 from poet.generation.adapter import base_of
-from poet.generation.load import check_template, checkpoint_kind, load
+from poet.generation.load import check_template, checkpoint_kind, load, stage_folder
 from poet.generation.write import continue_texts, write, write_ids
 from poet.text import visible
 from poet.training.checkpoints import is_finished

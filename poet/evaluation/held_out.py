@@ -20,6 +20,7 @@ from poet.data.sets import make_sets
 from poet.data.shapes import POEMS, text_of
 from poet.data.streamed import write_sets as write_streamed
 from poet.errors import UserError
+from poet.generation.load import stage_folder
 from poet.text import LINE_END
 from poet_tokenizer import Message
 
@@ -139,12 +140,6 @@ def read_poems(path: str) -> tuple[list[str], Kind]:
             "Add the marks."
         )
     return [_one_couplet_per_row(poem) for poem in poems], Kind(script=found.script)
-
-
-def stage_folder(checkpoint: str | Path) -> Path:
-    """Returns the stage's folder: runs/tang/dpo, also for runs/tang/dpo/checkpoint-100."""
-    folder = Path(checkpoint).resolve()
-    return folder.parent if re.fullmatch(r"checkpoint-\d+", folder.name) else folder
 
 
 def _one_couplet_per_row(poem: str) -> str:

@@ -110,9 +110,7 @@ def checkpoint_kind(path: str | Path) -> Kind:
     Args:
         path: A checkpoint folder, an adapter folder, or a `checkpoint-N` in one of them.
     """
-    folder = Path(path).resolve()
-    if re.fullmatch(r"checkpoint-\d+", folder.name):
-        folder = folder.parent  # the record stands next to the intermediate checkpoints
+    folder = stage_folder(path)
     record, card = folder / "_arguments.json", folder / "README.md"
     if record.is_file():
         pretrained = json.loads(record.read_text(encoding="utf-8")).get("stage") == "pretrain"
@@ -122,6 +120,12 @@ def checkpoint_kind(path: str | Path) -> Kind:
         template = AutoTokenizer.from_pretrained(path, trust_remote_code=False).chat_template
         pretrained = template is None
     return "continues text" if pretrained else "answers titles"
+
+
+def stage_folder(checkpoint: str | Path) -> Path:
+    """Returns the folder of a stage: runs/tang/dpo, also for runs/tang/dpo/checkpoint-100."""
+    folder = Path(checkpoint).resolve()
+    return folder.parent if re.fullmatch(r"checkpoint-\d+", folder.name) else folder
 
 
 def refuse_code(path: str | Path, error: Exception) -> None:
