@@ -11,7 +11,14 @@ from typing import Any
 from transformers import TrainingArguments
 
 from poet.errors import UserError
-from poet.training.options import DistillOptions, DPOOptions, Options, PretrainOptions, SFTOptions
+from poet.training.options import (
+    DistillOptions,
+    DPOOptions,
+    Options,
+    PretrainOptions,
+    SFTOptions,
+    muon_rate,
+)
 
 _AT_LEAST = {
     "seed": 0,
@@ -50,7 +57,7 @@ def check_options(options: Options, args: TrainingArguments) -> None:
         _check_ranges(holder)
     _check_library_options(options.stage, args)
     _check_minutes(options, args)
-    if getattr(options, "muon_learning_rate", None) is not None:
+    if muon_rate(options) is not None:
         for name in ("optim", "optim_args"):
             if getattr(args, name) != _default(args, name):
                 raise UserError(f"give --{name} or --muon_learning_rate, not both")

@@ -124,3 +124,8 @@ class DistillOptions:
 
 
 Options = PretrainOptions | SFTOptions | DPOOptions | GRPOOptions | DistillOptions
+
+
+def muon_rate(options: Options) -> float | None:
+    """Returns the learning rate of Muon, or None: also for DPO and GRPO, which do not have it."""
+    return getattr(options, "muon_learning_rate", None)

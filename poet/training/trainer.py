@@ -19,6 +19,7 @@ from poet import device
 from poet.errors import UserError, first_line
 from poet.training import card
 from poet.training.callbacks import CheckBestMetric, SetEpoch
+from poet.training.options import muon_rate
 from poet.training.refusals import build_optimizer, refusing
 from poet.training.saving import WholeCheckpoints, changed
 
@@ -120,14 +121,14 @@ class PoetTrainerMixin(WholeCheckpoints):
     # ---------------------------------------------------- optimizer, order of rows
 
     def create_optimizer(self, model=None):
-        muon_learning_rate = getattr(self.stage.options, "muon_learning_rate", None)
-        if self.optimizer is None and muon_learning_rate is not None:
+        muon_lr = muon_rate(self.stage.options)
+        if self.optimizer is None and muon_lr is not None:
             from poet.training.optimizer import MuonAdamW
 
             self.optimizer = MuonAdamW(
                 self.model,
                 lr=self.args.learning_rate,
-                muon_lr=muon_learning_rate,
+                muon_lr=muon_lr,
                 betas=(self.args.adam_beta1, self.args.adam_beta2),
                 eps=self.args.adam_epsilon,
                 weight_decay=self.args.weight_decay,
