@@ -8,7 +8,6 @@ Slow imports wait inside functions, so that `poet --help` answers at once.
 """
 
 import argparse
-import difflib
 import os
 import re
 import sys
@@ -317,9 +316,8 @@ def _about(parser: argparse.ArgumentParser, options: argparse.Namespace) -> None
 
 
 def _nearest(word: str, known: Iterable[str]) -> str:
-    near = difflib.get_close_matches(word, known, n=1, cutoff=0.5)
-    if near:
-        return f"Did you mean {near[0]}?"
+    if near := errors.nearest(word, known):
+        return f"Did you mean {near}?"
     return f"There are {', '.join(name for name in known if name != '-h')}."
 
 

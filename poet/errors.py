@@ -4,12 +4,13 @@ It knows exit codes and messages. It does not know poems, models or files.
 """
 
 import argparse
+import difflib
 import errno
 import io
 import os
 import re
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any, NoReturn
 
 from poet import interrupts
@@ -42,6 +43,11 @@ def shorten(text: Any, length: int = 200) -> str:
     text = str(text[: 2 * length] if isinstance(text, str) else text)
     text = "".join(c if c.isprintable() else " " for c in " ".join(text.split()))
     return text if len(text) <= length else text[:length].rstrip(" ,") + "…"
+
+
+def nearest(word: str, known: Iterable[str]) -> str:
+    """Returns the known word that is most like `word`, or an empty text if none is like it."""
+    return next(iter(difflib.get_close_matches(word, known, n=1, cutoff=0.5)), "")
 
 
 def refuse(message: str) -> NoReturn:

@@ -3,14 +3,13 @@
 It knows which names exist. It does not know the rules of a form.
 """
 
-import difflib
 import re
 import unicodedata
 from collections.abc import Iterable
 from functools import cache
 from typing import NamedTuple
 
-from poet.errors import UserError
+from poet.errors import UserError, nearest
 from poet.prosody.characters import all_groups, group_name, level_groups, rhyme_groups
 from poet.prosody.script import to_traditional
 from poet.text import HAN
@@ -97,9 +96,8 @@ def read_form_name(name: str) -> Form:
         return FORMS[chinese]
     names = [name for form in FORMS.values() for name in (form.chinese, form.pinyin, form.english)]
     spellings = {_key(name): name for name in names}
-    near = difflib.get_close_matches(key, spellings, n=1, cutoff=0.5)
-    if near:
-        raise UserError(f"there is no form {name}. Did you mean {spellings[near[0]]}?")
+    if near := nearest(key, spellings):
+        raise UserError(f"there is no form {name}. Did you mean {spellings[near]}?")
     listed = [form.chinese if HAN.search(name) else form.english for form in FORMS.values()]
     raise UserError(f"there is no form {name}. The forms are: {', '.join(listed)}.")
 
@@ -225,10 +223,9 @@ def _read_pinyin_rhyme(name: str, level: bool) -> str:
             "Type the character or the name with its number."
         )
     known = [row.pinyin for row in (rhymes_table() if level else rows)]
-    near = difflib.get_close_matches(key, known, n=1, cutoff=0.5)
     hint = _NAME_A_GROUP
-    if near:
-        hint = f"Did you mean {_either(_groups_with_pinyin(near[0], level))}?"
+    if near := nearest(key, known):
+        hint = f"Did you mean {_either(_groups_with_pinyin(near, level))}?"
     raise UserError(f"there is no rhyme group {name} in the 平水韻 (the rhyme book). {hint}")
 
 

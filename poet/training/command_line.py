@@ -4,7 +4,6 @@ It knows dataclasses, YAML and argparse. It does not know the effect of an optio
 dataclass is an option, as in TRL's own scripts.
 """
 
-import difflib
 import os
 import re
 import sys
@@ -14,7 +13,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from poet import extension
-from poet.errors import UserError, first_line, refuse, shorten
+from poet.errors import UserError, first_line, nearest, refuse, shorten
 
 T = TypeVar("T")
 _YES = ("true", "t", "yes", "y", "1")  # as transformers' parser reads them
@@ -232,5 +231,5 @@ def _expand_home(holder: Any) -> None:
 
 
 def _nearest(name: str, known: Iterable[str], prefix: str = "") -> str:
-    near = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
-    return f"; the nearest is {prefix}{near[0]}" if near else "; see --help"
+    near = nearest(name, known)
+    return f"; the nearest is {prefix}{near}" if near else "; see --help"
