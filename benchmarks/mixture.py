@@ -77,7 +77,7 @@ def mix(run: Path, song: str) -> dict[str, int]:
     for poem in allowed:
         if song_characters >= wanted:
             break
-        texts.append(f"{poem.title}\n{poem.text}")
+        texts.append(poem.with_title)
         song_poems += 1
         song_characters += len(texts[-1])
     rng.shuffle(texts)

@@ -36,6 +36,11 @@ class Poem:
         return "\n".join(self.couplets)
 
     @property
+    def with_title(self) -> str:
+        """The poem below its title, as pretraining reads it."""
+        return f"{self.title}\n{self.text}"
+
+    @property
     def wording(self) -> str:
         """The characters of the text without marks. Poems with the same wording are copies."""
         return re.sub(r"\W", "", self.text)

@@ -22,7 +22,7 @@ Pair = tuple[Poem, Poem]  # preferred, rejected
 
 def pretraining_text(poems: Sequence[Poem]) -> str:
     """Joins poems into one text. Each starts with its title; a blank line separates two poems."""
-    return POEM_SEPARATOR.join(f"{poem.title}\n{poem.text}" for poem in poems)
+    return POEM_SEPARATOR.join(poem.with_title for poem in poems)
 
 
 def split_title(text: str) -> tuple[str, str]:

@@ -16,7 +16,7 @@ from poet.data import preferences, rows, shapes
 from poet.data.items import Source, read_source
 from poet.data.options import DataOptions
 from poet.data.poems import Poem, Split, part_ends, split_poems
-from poet.data.rows import Pair, Row
+from poet.data.rows import Pair
 from poet.data.run_data import STAGES
 from poet.data.shapes import ANSWERS, DOCUMENTS, PAIRS, POEMS
 from poet.errors import UserError
@@ -117,12 +117,8 @@ def _hold_out_copies_together(items: list[Any], share: float) -> tuple[list[Any]
     return halves[False], halves[True]
 
 
-def _poem_text(poem: Poem) -> Row:
-    return {"text": f"{poem.title}\n{poem.text}"}
-
-
 ROW: dict[tuple[str, str], Any] = {
-    ("pretrain", POEMS): _poem_text,
+    ("pretrain", POEMS): lambda poem: {"text": poem.with_title},
     ("pretrain", DOCUMENTS): lambda text: {"text": text},
     ("pretrain", ANSWERS): lambda row: {"text": shapes.text_of(row)},
     ("pretrain", PAIRS): lambda row: {"text": shapes.text_of(row)},

@@ -20,7 +20,7 @@ POEMS = [
     Poem("喜", ("一二三四五，六七八九十。",)),
     Poem("雨山", ("甲乙丙丁戊己庚，辛壬癸一二三四。",)),
 ]
-TEXTS = [f"{poem.title}\n{poem.text}" for poem in POEMS]
+TEXTS = [poem.with_title for poem in POEMS]
 ROWS = {
     "pretrain": [{"text": text} for text in TEXTS],
     "sft": [sft_row(poem) for poem in POEMS],
