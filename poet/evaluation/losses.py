@@ -73,34 +73,17 @@ def title_measures(
     )
 
 
-def text_loss(model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, text: str) -> Estimate:
-    """Returns the nats per character of a text, read in windows of `n_positions` tokens.
-
-    The windows follow each other and do not overlap. The model sees one window at a time.
-    """
-    return ratio(text_costs(model, tokenizer, text.split(POEM_SEPARATOR)))
-
-
-def poem_loss(
-    model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, poems: Sequence[Answer]
-) -> Estimate:
-    """Returns the nats per character of poems and their end marks, given their titles."""
-    return ratio(poem_costs(model, tokenizer, poems))
-
-
 def title_gain(
     model: PreTrainedModel,
     tokenizer: PreTrainedTokenizerFast,
     poems: Sequence[Answer],
-    costs: Sequence[Cost] | None = None,
+    costs: Sequence[Cost],
 ) -> Estimate:
     """Returns the nats per character that a poem's title saves against the title of another poem.
 
     Args:
-        costs: the costs of the poems under their own titles, if they are known already.
+        costs: the costs of the poems under their own titles.
     """
-    if costs is None:
-        costs = poem_costs(model, tokenizer, poems)
     prompts = [poem.prompt for poem in poems]
     other_prompts = prompts[-1:] + prompts[:-1]
     shuffled = [
@@ -123,8 +106,8 @@ def text_costs(
 ) -> list[Cost]:
     """Returns the nats and the characters of each poem of a text, with the blank line after it.
 
-    The windows cross the ends of the poems, as in training. The tokens after the last whole window
-    are left out.
+    The text is read in windows of `n_positions` tokens that do not overlap. They cross the ends of
+    the poems, as in training. The tokens after the last whole window are left out.
     """
     texts = [poem + POEM_SEPARATOR for poem in poems[:-1]] + list(poems[-1:])
     encoded = [encode_text(tokenizer, text) for text in texts]

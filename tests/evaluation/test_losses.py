@@ -5,7 +5,8 @@ import torch
 from helpers import make_checkpoint
 
 from poet.evaluation.held_out import Answer
-from poet.evaluation.losses import poem_loss, text_costs, text_loss, title_gain
+from poet.evaluation.intervals import Estimate, ratio
+from poet.evaluation.losses import poem_costs, text_costs, title_gain
 from poet.generation.load import load
 from poet_tokenizer import ask, encode_text
 
@@ -16,6 +17,15 @@ SEVEN = "一二三四五六七，八九十甲乙丙丁。\n戊己庚辛壬癸子
 @pytest.fixture
 def poet(tmp_path):
     return load(make_checkpoint(tmp_path, characters=FIVE + SEVEN + "春夜"))
+
+
+def poem_loss(model, tokenizer, poems: list[Answer]) -> Estimate:
+    return ratio(poem_costs(model, tokenizer, poems))
+
+
+def gain_of(model, tokenizer, poems: list[Answer]) -> float:
+    costs = poem_costs(model, tokenizer, poems)
+    return title_gain(model, tokenizer, poems, costs).value
 
 
 @torch.inference_mode()
@@ -57,7 +67,7 @@ def test_a_texts_loss_is_that_of_windows_one_after_another(poet):
         with torch.inference_mode():
             logits = model(input_ids=window[None]).logits[0]
         total += torch.nn.functional.cross_entropy(logits, following, reduction="sum").item()
-    loss = text_loss(model, tokenizer, text).value
+    loss = ratio(text_costs(model, tokenizer, text.split("\n\n"))).value
     assert loss == pytest.approx(total / (len(starts) * size), abs=1e-5)
 
 
@@ -86,7 +96,7 @@ def test_the_title_gain_is_what_other_titles_cost_more(poet):
     titles = ["春夜" * 4, "春", "夜"]
     shuffled = [Answer(ask(title), poem.text) for title, poem in zip(titles, poems, strict=True)]
     other = poem_loss(model, tokenizer, shuffled).value
-    gain = title_gain(model, tokenizer, poems).value
+    gain = gain_of(model, tokenizer, poems)
     assert abs(gain) > 1e-4 and gain == pytest.approx(other - own, abs=1e-5)
 
 
@@ -97,4 +107,4 @@ def test_a_model_that_cannot_read_the_title_gains_nothing_by_it(poet):
     for block in model.transformer.h:
         torch.nn.init.zeros_(block.attn.c_proj.weight)
     torch.nn.init.zeros_(model.transformer.wpe.weight)
-    assert title_gain(model, tokenizer, poems).value == pytest.approx(0, abs=1e-5)
+    assert gain_of(model, tokenizer, poems) == pytest.approx(0, abs=1e-5)
