@@ -10,11 +10,12 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from poet.data import shapes
+from poet.data.columns import document_of
 from poet.data.json_reader import Records
 from poet.data.options import DataOptions
 from poet.data.poems import Poem, refuse_unusable, usable_poems
 from poet.data.shapes import ANSWERS, DOCUMENTS, POEMS
-from poet.data.sources import Found, read_documents, read_fields, read_records
+from poet.data.sources import Found, read_fields, read_records
 from poet.errors import UserError
 
 _LOOK_AT = 1000  # records in which a title is looked for
@@ -88,8 +89,8 @@ def _poems(source: Source, records: Records, options: DataOptions) -> Iterator[P
 
 
 def _documents(source: Source, records: Records, options: DataOptions) -> Iterator[str]:
-    for text in read_documents(source.name, options.columns, records):
-        if text:
+    for place, record in records:
+        if text := document_of(record, options.columns, place):
             yield text
         else:
             source.dropped["empty"] += 1

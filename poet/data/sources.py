@@ -13,7 +13,7 @@ from pathlib import Path
 
 from poet import console
 from poet.data import json_reader
-from poet.data.columns import Fields, describe, document_of, fields_of
+from poet.data.columns import Fields, describe, fields_of
 from poet.data.json_reader import Records, open_file
 from poet.errors import UserError, shorten
 
@@ -77,21 +77,6 @@ def read_fields(
     verbatim = source == "sample" or _is_chinese_poetry(source)
     for place, record in records or read_records(source, found):
         yield fields_of(record, columns, place, None if verbatim else found.columns, verbatim)
-
-
-def read_documents(
-    source: str, columns: dict[str, str | None], records: Records | None = None
-) -> Iterator[str]:
-    """Yields the text of each record of a source whose records have no titles.
-
-    Args:
-        records: The records of the source, if they are being read already.
-
-    Raises:
-        UserError: The source is missing or empty, a file is broken, or a column is missing.
-    """
-    for place, record in records or read_records(source):
-        yield document_of(record, columns, place)
 
 
 def read_records(source: str, found: Found | None = None) -> Records:

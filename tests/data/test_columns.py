@@ -9,9 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from poet.data.columns import USUAL_COLUMNS, fields_of
+from poet.data.columns import USUAL_COLUMNS, document_of, fields_of
 from poet.data.poems import Poem, read_corpus
-from poet.data.sources import read_documents
 from poet.errors import UserError, shorten
 
 POEM = Poem("春曉", ("春眠不覺曉，處處聞啼鳥。", "夜來風雨聲，花落知多少。"), "孟浩然")
@@ -252,15 +251,14 @@ def test_a_value_of_the_wrong_kind_is_named():
         read({"title": "春", "text": 5})
 
 
-def test_a_document_keeps_its_rows_and_marks(tmp_path):
+def test_a_document_keeps_its_rows_and_marks():
     rows = [
         {"text": "One line,\nanother line.\n\nA stanza."},
         {"text": ["他說好,", "", "走了."]},
         {"text": None, "content": "一二三四五|六七八九十"},
         {"text": ""},
     ]
-    source = write(tmp_path / "a.jsonl", "\n".join(map(json.dumps, rows)))
-    assert list(read_documents(source, {})) == [
+    assert [document_of(row, {}, "a.jsonl, line 1") for row in rows] == [
         "One line,\nanother line.\n\nA stanza.",
         "他說好,\n\n走了.",
         "一二三四五|六七八九十",
