@@ -516,7 +516,6 @@ def _evaluate(options: argparse.Namespace) -> None:
         )
     import json
 
-    from poet.evaluation import figures
     from poet.evaluation.checkpoints import evaluate_checkpoints
     from poet.evaluation.held_out import find_held_out, read_poems
     from poet.evaluation.table import table
@@ -532,6 +531,8 @@ def _evaluate(options: argparse.Namespace) -> None:
     else:
         print(visible(table(result.columns(), result.kind)))
     if figure is not None:
+        from poet.evaluation import figures
+
         rows = {name: row.to_json() for name, row in result.columns().items()}
         try:
             figures.draw_rates(rows, figure)

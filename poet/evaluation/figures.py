@@ -13,6 +13,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.font_manager import FontProperties, findfont, get_font
 
+from poet.evaluation.table import FORM_NAMES, HELD_OUT, POETS
 from poet.training.plots import BLUE, GREY, ORANGE, draw_panel, layout, save_figure, tidy
 from poet.training.stages import STAGES
 
@@ -31,16 +32,6 @@ _GENERAL_RATES = {
     "distinct_1": "distinct words or characters",
     "copied_lines": "copied lines",
 }
-FORM_NAMES = {
-    meter + form: f"{number}-character {name}"
-    for meter, number in (("五言", 5), ("七言", 7))
-    for form, name in (
-        ("絕句", "jueju"),
-        ("律詩", "lüshi"),
-        ("排律", "pailü"),
-        ("古體", "old style"),
-    )
-} | {"irregular": "irregular"}
 
 
 def draw_stages(histories: dict[str, list[dict]], path: Path) -> None:
@@ -111,7 +102,7 @@ def _draw_shares(
     colours = iter(_WRITERS * len(writers))
     height = 0.75 / max(1, len(writers))
     for number, (name, (shares, intervals)) in enumerate(writers.items()):
-        colour = GREY if name in ("poets", "the poets", "held out") else next(colours)
+        colour = GREY if name in ("poets", POETS, HELD_OUT) else next(colours)
         known = {
             group + (number + 0.5) * height - 0.375: key
             for group, key in enumerate(labels)

@@ -8,7 +8,6 @@ from dataclasses import fields
 
 from poet.data.kind import Kind
 from poet.data.shapes import POEMS
-from poet.evaluation.figures import FORM_NAMES
 from poet.evaluation.intervals import Estimate
 from poet.evaluation.row import Row
 
@@ -18,6 +17,16 @@ _LABELS_IN_WORDS = {
     "distinct_2": "distinct pairs of words",
 }
 POETS, HELD_OUT = "the poets", "held out"
+FORM_NAMES = {
+    meter + form: f"{number}-character {name}"
+    for meter, number in (("五言", 5), ("七言", 7))
+    for form, name in (
+        ("絕句", "jueju"),
+        ("律詩", "lüshi"),
+        ("排律", "pailü"),
+        ("古體", "old style"),
+    )
+} | {"irregular": "irregular"}
 
 
 def table(rows: Mapping[str, Row], kind: Kind | None = None) -> str:
