@@ -186,7 +186,7 @@ def refuse_foreign(folder: Path, names: list[str]) -> None:
         )
 
 
-def refuse_another(folder: Path, there: dict, now: dict) -> None:
+def refuse_changes(folder: Path, there: dict, now: dict) -> None:
     """Refuses a folder whose run was made with other arguments.
 
     Raises:

@@ -11,7 +11,7 @@ import pytest
 from helpers import ROOT
 
 from poet.errors import UserError
-from poet.files import lock, refuse_another, refuse_disk_errors, replacing, write_text
+from poet.files import lock, refuse_changes, refuse_disk_errors, replacing, write_text
 from poet.training.checkpoints import writing
 
 
@@ -47,11 +47,11 @@ def test_a_failed_write_names_the_path_and_the_advice_that_fits(code, message):
 
 
 def test_another_run_is_refused_with_the_differences(tmp_path):
-    refuse_another(tmp_path, {"seed": 1}, {"seed": 1})
+    refuse_changes(tmp_path, {"seed": 1}, {"seed": 1})
     with pytest.raises(UserError, match=r"\(rank was None, is 8; seed was 1, is 2\)"):
-        refuse_another(tmp_path, {"seed": 1}, {"seed": 2, "rank": 8})
+        refuse_changes(tmp_path, {"seed": 1}, {"seed": 2, "rank": 8})
     with pytest.raises(UserError) as caught:
-        refuse_another(tmp_path, {"author": "李" * 9_000}, {"author": ["杜"] * 9_000})
+        refuse_changes(tmp_path, {"author": "李" * 9_000}, {"author": ["杜"] * 9_000})
     assert len(str(caught.value)) < 500
 
 

@@ -13,7 +13,7 @@ from typing import Protocol, TypeVar
 from transformers import TrainingArguments
 
 from poet.errors import UserError
-from poet.files import refuse_another
+from poet.files import refuse_changes
 from poet.training.checkpoints import (
     arguments_of,
     has_result,
@@ -52,7 +52,7 @@ def rounds(
     output, start = args.output_dir, options.model_name_or_path
     if has_result(Path(output)):
         rounds_before = arguments_of(Path(output)).get("rounds", options.rounds)
-        refuse_another(Path(output), {"rounds": rounds_before}, {"rounds": options.rounds})
+        refuse_changes(Path(output), {"rounds": rounds_before}, {"rounds": options.rounds})
     finished = is_finished(Path(output)) and options.rounds > 1
     round_before_last = round_folder(output, options.rounds - 1)
     if finished and not has_weights(round_before_last):

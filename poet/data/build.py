@@ -20,7 +20,7 @@ from poet.data.sets import Sets, make_sets
 from poet.data.shapes import POEMS
 from poet.errors import UserError
 from poet.extension import describe
-from poet.files import lock, refuse_another, refuse_disk_errors, refuse_foreign, replacing_folder
+from poet.files import lock, refuse_changes, refuse_disk_errors, refuse_foreign, replacing_folder
 from poet.text import visible
 
 _JUDGED = 1000  # rows that decide whether the texts are verse
@@ -46,7 +46,7 @@ def build_datasets(options: DataOptions, output_dir: str | Path) -> dict[str, An
     if summary:
         defaults = asdict(DataOptions("sample"))  # older data do not know all options
         there = {**defaults, **summary["made_from"]}
-        refuse_another(folder, _without_path(there), _without_path(made_from))
+        refuse_changes(folder, _without_path(there), _without_path(made_from))
         return summary
     if folder.exists():
         refuse_foreign(folder, [p.name for p in folder.iterdir() if p.name not in STAGES])
