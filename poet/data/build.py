@@ -18,7 +18,7 @@ from poet.data.rows import content, split_title
 from poet.data.run_data import HALVES, STAGES, load_summary
 from poet.data.sets import Sets, make_sets
 from poet.data.shapes import POEMS
-from poet.errors import UserError
+from poet.errors import UserError, shorten
 from poet.extension import describe
 from poet.files import lock, refuse_changes, refuse_disk_errors, refuse_foreign, replacing_folder
 from poet.text import visible
@@ -248,11 +248,11 @@ def format_summary(summary: dict[str, Any]) -> str:
     if "sft" in shapes:
         lines.append(
             f"  fine-tuning   {summary['sft_items']:,} {shapes['sft']}, the first "
-            f"{_short(summary['first_item'])}"
+            f"{shorten(summary['first_item'], 60)}"
         )
     if "dpo" in shapes:
-        titles = summary["first_pair"]
-        first = f", the first {' against '.join(map(_short, titles))}" if titles else ""
+        titles = [shorten(title, 60) for title in summary["first_pair"] or ()]
+        first = f", the first {' against '.join(titles)}" if titles else ""
         lines.append(f"  alignment     {summary['dpo_pairs']:,} pairs{identical}{first}")
     sizes = ", ".join(
         f"{stage} {rows[stage]['train']:,} + {rows[stage]['test']:,}" for stage in shapes
@@ -266,8 +266,3 @@ def format_summary(summary: dict[str, Any]) -> str:
         *summary.get("left_out", {}).values(),
     ]
     return visible("\n".join(lines))
-
-
-def _short(text: str) -> str:
-    text = " ".join(text.split())
-    return text if len(text) <= 60 else text[:59] + "…"
