@@ -27,7 +27,7 @@ LEVEL, OBLIQUE = 1, 2
 EITHER = LEVEL | OBLIQUE
 """Tones are bits. A character fits a place of a line if the two share a bit."""
 TONE_NAMES = {LEVEL: "平", OBLIQUE: "仄", EITHER: "平仄"}
-_BITS: dict[str | None, int] = {name: bits for bits, name in TONE_NAMES.items()}
+TONE_BITS: dict[str | None, int] = {name: bits for bits, name in TONE_NAMES.items()}
 
 # Some characters have two tones, and a compound decides which one is read. Each compound below was
 # counted at the strict places of Tang poems of four and eight lines. At least 95 % have this tone:
@@ -252,7 +252,7 @@ def read_tones(line: str) -> list[int]:
 def read_usual_tones(line: str) -> list[int]:
     """Returns what `read_tones` returns, but with the usual tone of each character only."""
     return [
-        tones & _BITS.get(usual_tone(character), 0) or tones
+        tones & TONE_BITS.get(usual_tone(character), 0) or tones
         for character, tones in zip(line, read_tones(line), strict=True)
     ]
 

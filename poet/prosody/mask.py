@@ -26,6 +26,7 @@ from poet.prosody.characters import (
     EITHER,
     LEVEL,
     OBLIQUE,
+    TONE_BITS,
     all_groups,
     level_groups,
     meanings,
@@ -46,7 +47,6 @@ from poet.prosody.script import SIMPLIFIED, script_of, to_simplified, traditiona
 from poet_tokenizer import RESPONSE
 
 _COMMA, _STOPS = "，", "。？！"
-_TONE_BITS = {"平": LEVEL, "仄": OBLIQUE, "平仄": EITHER}
 
 
 class FormLogitsProcessor(LogitsProcessor):
@@ -142,7 +142,7 @@ class FormLogitsProcessor(LogitsProcessor):
         bits = torch.zeros(size, dtype=torch.long)
         for character, id in self.character_ids.items():
             for meaning in self._meanings(character):
-                bits[id] |= _TONE_BITS[usual_tone(meaning) or ""]
+                bits[id] |= TONE_BITS[usual_tone(meaning)]
         self.readings = _readings_of(bits)  # (V, 2)
 
     def _build_compounds(self, size: int) -> None:

@@ -31,7 +31,6 @@ from poet.prosody.layout import CoupletLayout
 from poet.prosody.names import (
     FORMS,
     Form,
-    forms_table,
     read_form_name,
     read_rhyme_name,
     rhyme_label,
@@ -44,8 +43,6 @@ from poet.prosody.script import (
     traditional_only,
 )
 from poet.text import LINE_END, line_length, poem_lines
-
-__all__ = ["FORMS", "FormRequest", "explain", "forms_table", "read_form", "regulated_form"]
 
 _MARKS = "，。？！；、,.?!;"
 
@@ -133,7 +130,7 @@ def read_form(
 
     Args:
         form: A form in Chinese (五言律詩, 五律), in pinyin without tone marks (wuyan-lushi) or in
-            English (five-character regulated verse). `forms_table` lists them.
+            English (five-character regulated verse). `poet.prosody.names.forms_table` lists them.
         rhyme: A rhyme group: its character (東), its place in the rhyme book (上平一東), its pinyin
             (jiang) or its numbered pinyin (1-dong). Regulated verse needs a level group.
         acrostic: The first characters of the lines or of the couplets.

@@ -25,7 +25,8 @@ from poet.prosody.characters import (
 )
 from poet.prosody.judge import judge
 from poet.prosody.mask import FormLogitsProcessor
-from poet.prosody.request import FORMS, explain, read_form
+from poet.prosody.names import FORMS
+from poet.prosody.request import explain, read_form
 from poet.prosody.script import to_simplified, traditional_only
 from poet.text import line_length, poem_lines
 from poet_tokenizer import build_tokenizer, encode_text
