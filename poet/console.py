@@ -45,13 +45,13 @@ def bar(console: Console, *columns: str) -> Progress:
     )
 
 
-def track(items: Iterable[T], description: str, total: int | None = None) -> Iterator[T]:
+def track(items: Iterable[T], description: str) -> Iterator[T]:
     """Yields the items; on a terminal a bar on stderr counts them and goes away at the end."""
     if not sys.stderr.isatty():
         yield from items
         return
     with Progress(console=Console(stderr=True), transient=True) as progress:
-        yield from progress.track(items, total=total, description=description)
+        yield from progress.track(items, description=description)
 
 
 @contextmanager

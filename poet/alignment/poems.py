@@ -29,10 +29,7 @@ def poem_from_ids(tokenizer: PreTrainedTokenizerFast, title: str, ids: list[int]
 def batches(
     titles: Sequence[str], description: str = "sampling pairs", size: int = TITLES_PER_BATCH
 ) -> Iterator[tuple[int, list[str]]]:
-    """Yields the index of each batch's first title, and the titles of the batch.
-
-    A progress bar appears after two seconds.
-    """
+    """Yields the index of each batch's first title, and the titles of the batch."""
     starts = console.track(range(0, len(titles), size), description)
     for start in starts:
         yield start, list(titles[start : start + size])

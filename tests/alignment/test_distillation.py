@@ -38,7 +38,7 @@ def poet(tmp_path_factory):
 @pytest.fixture(scope="module")
 def batch(poet):
     """A batch of two regulated poems in different forms."""
-    rows = rows_in_forms(*poet, [EIGHT_LINES, QUATRAIN], temperature=1.0, seed=0)
+    rows = rows_in_forms(*poet, [EIGHT_LINES, QUATRAIN], seed=0)
     judgments = [judge(row["completion"][0]["content"]) for row in rows]
     assert [judgment.form for judgment in judgments] == ["七言律詩", "五言絕句"]
     assert all(judgment.regulated for judgment in judgments)

@@ -37,7 +37,7 @@ def titles(poems: Dataset) -> list[str]:
 
 def test_a_poem_under_the_mask_keeps_every_rule_of_its_form(poet):
     poems = [EIGHT_LINES, TWO_LINES, QUATRAIN]
-    rows = rows_in_forms(*poet, poems, temperature=1.0, seed=0)
+    rows = rows_in_forms(*poet, poems, seed=0)
     assert [row["prompt"] for row in rows] == [ask("早行"), ask("登樓")]
     judgments = [judge(row["completion"][0]["content"]) for row in rows]
     assert [judgment.form for judgment in judgments] == ["七言律詩", "五言絕句"]
@@ -53,7 +53,7 @@ def test_poems_for_a_theme_are_sampled_with_the_instruction_for_themes(poet, mon
         return write_ids(*args, **settings)
 
     monkeypatch.setattr(write, "write_ids", record)
-    (row,) = rows_in_forms(*poet, [QUATRAIN], temperature=1.0, seed=0, instruction=INSTRUCTION)
+    (row,) = rows_in_forms(*poet, [QUATRAIN], seed=0, instruction=INSTRUCTION)
     assert row["prompt"] == ask("登樓", INSTRUCTION) and instructions == [INSTRUCTION]
 
 
