@@ -271,10 +271,11 @@ def write_one_row(model, tokenizer, checkpoint: Path) -> Row:
     from transformers import pipeline
 
     from poet.generation.write import write_ids
+    from poet_tokenizer import ask
 
     title = "春夜喜雨"  # Welcome Rain on a Spring Night
     plain = pipeline("text-generation", model=str(checkpoint))
-    chat = [{"role": "user", "content": title}]
+    chat = ask(title)
     prompt = len(tokenizer.apply_chat_template(chat, add_generation_prompt=True)["input_ids"])
     ours, theirs = [], []
     for seed in range(6):

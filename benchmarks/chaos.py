@@ -26,7 +26,9 @@ import time
 from collections import Counter
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parent.parent
+from commands import ROOT
+from table import commit_here
+
 LAUNCHER = str(ROOT / "benchmarks" / "launcher.py")
 RESULTS = ROOT / "benchmarks" / "results" / "chaos.json"
 PAGE = ROOT / "docs" / "reliability.md"
@@ -173,9 +175,7 @@ def run_case(case: str, work: Path, address: str, args: argparse.Namespace) -> b
 def record(case: str, found: dict) -> None:
     """Saves the result of a case, and writes the table in docs/reliability.md again."""
     results = json.loads(RESULTS.read_text(encoding="utf-8")) if RESULTS.is_file() else {}
-    git = ["git", "rev-parse", "--short", "HEAD"]
-    commit = subprocess.run(git, cwd=ROOT, capture_output=True, text=True).stdout.strip()
-    results[case] = found | {"commit": commit}
+    results[case] = found | {"commit": commit_here()}
     RESULTS.write_text(json.dumps(results, indent=2) + "\n", encoding="utf-8")
     before, _, rest = PAGE.read_text(encoding="utf-8").partition(BEGIN)
     PAGE.write_text(before + BEGIN + table(results) + END + rest.partition(END)[2], "utf-8")

@@ -80,11 +80,15 @@ def time_head() -> None:
     import torch
     from torch.nn import functional as F
 
+    from poet.speed.scoring import TOKENS_PER_TILE
+
     def whole(x, weight, labels):
         return F.cross_entropy(F.linear(x, weight), labels)
 
     def tiled(x, weight, labels):
-        options = torch.nn.LinearCrossEntropyOptions(batch_chunk_size=512, allow_retain_graph=True)
+        options = torch.nn.LinearCrossEntropyOptions(
+            batch_chunk_size=TOKENS_PER_TILE, allow_retain_graph=True
+        )
         return F.linear_cross_entropy(x, weight, labels, options=options)
 
     compiled = torch.compile(whole)
@@ -95,7 +99,7 @@ def time_head() -> None:
         calls = {
             "not compiled": lambda: whole(x, weight, labels).backward(),
             "compiled": lambda: compiled(x, weight, labels).backward(),
-            "in tiles of 512": lambda: tiled(x, weight, labels).backward(),
+            f"in tiles of {TOKENS_PER_TILE}": lambda: tiled(x, weight, labels).backward(),
         }
         print_times(f"output layer and loss, {tokens} x {width} x {VOCABULARY}", calls)
 
@@ -183,26 +187,21 @@ def time_dropout() -> None:
 
 
 def time_attention() -> None:
-    """Times attention of one token, for 256 rows and four heads of 64.
-
-    The compiled function repeats the formula of poet/speed/decode.py.
-    """
+    """Times attention of one token, for 256 rows and four heads of 64."""
     import torch
     from torch.nn import functional as F
 
-    def attend(query, keys, values):
-        scores = (keys.float() * query).sum(-1, keepdim=True) * query.shape[-1] ** -0.5
-        return (scores.softmax(-2) * values.float()).sum(-2, keepdim=True)
+    from poet.speed.decode import compiled_attention
 
-    compiled = torch.compile(attend, dynamic=True)
+    compiled = compiled_attention()
     for tokens in (60, 140, 230):
         query = torch.randn(256, 4, 1, 64)
         keys, values = torch.randn(2, 256, 4, 256, 64)[..., :tokens, :]
         half_keys, half_values = keys.bfloat16(), values.bfloat16()
         calls = {
             "torch": lambda: F.scaled_dot_product_attention(query, keys, values),
-            "compiled": lambda: compiled(query, keys, values),
-            "compiled, bfloat16": lambda: compiled(query, half_keys, half_values),
+            "compiled": lambda: compiled(query, keys, values, None),
+            "compiled, bfloat16": lambda: compiled(query, half_keys, half_values, None),
         }
         print_times(f"attention over {tokens} tokens", calls)
 
