@@ -51,14 +51,14 @@ def build_datasets(options: DataOptions, output_dir: str | Path) -> dict[str, An
     if folder.exists():
         refuse_foreign(folder, [p.name for p in folder.iterdir() if p.name not in STAGES])
 
-    # Bad texts are refused before anything is written. Streamed ones are read while they are.
-    sets = None if options.streaming else make_sets(options)
+    # Bad texts are refused before anything is written. Of streamed ones, only the first are read.
+    sets = streamed.open_sets(options) if options.streaming else make_sets(options)
     lock(folder)
     if (folder / "summary.json").exists():  # another command was faster
         return build_datasets(options, output_dir)
     with refuse_disk_errors(folder), replacing_folder(folder) as partial:
-        if sets is None:
-            sets = streamed.write_sets(options, partial)
+        if options.streaming:
+            streamed.write_sets(sets, options, partial)
         else:
             write_sets(sets, partial)
         summary = {"made_from": made_from, "own_preference": own_preference}

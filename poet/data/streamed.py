@@ -45,27 +45,34 @@ _MOST_BUCKETS = 64  # per set, because all of them are open at once
 _HELD_OUT_BYTES = 8 * 2**20  # evaluation reads all held-out rows into memory
 
 
-def write_sets(options: DataOptions, folder: Path) -> Sets:
-    """Writes the Parquet files of all stages into `folder`. Returns the sets without their rows.
+def open_sets(options: DataOptions) -> Sets:
+    """Opens the sources and reads their first items. `write_sets` makes the rows.
 
     Raises:
-        UserError: A source cannot be read, or it has too few items for a stage.
+        UserError: A source cannot be read, or the preference needs all poems in memory.
     """
     if options.preference == "novel":
         raise UserError("--preference novel keeps all poems in memory. Leave streaming out.")
     sources = {key: open_source(name, options) for key, name in options.sources().items()}
-    sets = Sets(sources, rows={stage: ([], []) for stage in STAGES})
-    common = common_source(sources)
-    for key, source in sources.items():
+    return Sets(sources, rows={stage: ([], []) for stage in STAGES})
+
+
+def write_sets(sets: Sets, options: DataOptions, folder: Path) -> None:
+    """Writes the Parquet files of all stages into `folder`. `sets.rows` then read them.
+
+    Raises:
+        UserError: A source is broken, or it has too few items for a stage.
+    """
+    common = common_source(sets.sources)
+    for key, source in sets.sources.items():
         own = [key] if key in STAGES else []
-        shared = [stage for stage in STAGES if stage not in sources] if source is common else []
+        shared = [stage for stage in STAGES if source is common and stage not in sets.sources]
         _distribute(source, own, shared, options, sets, folder)
     for stage in STAGES:
         (folder / stage).mkdir(exist_ok=True)
         for half in HALVES:
             if not any((folder / stage).glob(f"{half}*")):  # each stage has its files
                 write_rows([], stage, folder / stage / f"{half}.parquet")
-    return sets
 
 
 def _distribute(

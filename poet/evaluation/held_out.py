@@ -11,14 +11,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from poet.data import build, language, run_data
+from poet.data import build, language, run_data, streamed
 from poet.data.kind import Kind, has_titles, kind_of
 from poet.data.options import SOURCE_KEYS, DataOptions
 from poet.data.poems import read_corpus
 from poet.data.rows import Row, content, split_title, training_texts
 from poet.data.sets import make_sets
 from poet.data.shapes import POEMS, text_of
-from poet.data.streamed import write_sets as write_streamed
 from poet.errors import UserError
 from poet.generation.load import stage_folder
 from poet.text import LINE_END
@@ -83,7 +82,9 @@ def load_from_corpus(options: DataOptions) -> HeldOut:
         UserError: the corpus cannot be read, or it has too few poems.
     """
     with tempfile.TemporaryDirectory() as folder:
-        sets = write_streamed(options, Path(folder)) if options.streaming else make_sets(options)
+        sets = streamed.open_sets(options) if options.streaming else make_sets(options)
+        if options.streaming:
+            streamed.write_sets(sets, options, Path(folder))
         parts = {stage: (list(train), list(test)) for stage, (train, test) in sets.rows.items()}
         summary = build.describe_texts(sets, options)
     return _from_parts(parts, has_titles(summary), kind_of(summary))

@@ -99,6 +99,13 @@ def test_what_needs_all_poems_in_memory_is_refused(tmp_path, invented):
         make(tmp_path, invented(3), "few")
 
 
+def test_what_the_first_texts_show_is_refused_before_a_folder_is_made(tmp_path, invented):
+    for poems, options in ([], {}), (invented(20), {"lines_column": "verse"}):
+        with pytest.raises(UserError):
+            make(tmp_path, poems, **options)
+        assert not (tmp_path / "run").exists()
+
+
 @pytest.mark.usefixtures("many_parts")
 @pytest.mark.parametrize("workers", [0, 2, 3])
 def test_workers_read_each_row_once(tmp_path, invented, workers):
