@@ -1,11 +1,17 @@
 """Dropout by bytes drops the right share, keeps the mean, and can be repeated."""
 
+import copy
+from types import SimpleNamespace
+
 import pytest
 import torch
-from transformers import GPT2Config, GPT2LMHeadModel, set_seed
+from transformers import GPT2Config, GPT2LMHeadModel, Trainer, TrainingArguments, set_seed
 
+from poet.data.blocks import Blocks
 from poet.speed import compile_cache
 from poet.speed.dropout import ByteDropout, patch_dropout
+from poet.training.options import PretrainOptions
+from poet.training.trainer import PoetTrainerMixin
 
 
 @pytest.mark.parametrize("compiled", [False, True])
@@ -48,3 +54,30 @@ def test_a_model_without_dropout_stays_as_it_is():
     model = GPT2LMHeadModel(GPT2Config(**config, resid_pdrop=0, embd_pdrop=0, attn_pdrop=0))
     assert not patch_dropout(model)
     assert not any(isinstance(layer, ByteDropout) for layer in model.modules())
+
+
+class Pretrainer(PoetTrainerMixin, Trainer):
+    pass
+
+
+def test_a_resumed_run_drops_the_same_values(tmp_path):
+    set_seed(0)
+    config = {"vocab_size": 30, "n_positions": 8, "n_embd": 16, "n_layer": 1, "n_head": 2}
+    start = GPT2LMHeadModel(GPT2Config(**config, resid_pdrop=0.5, embd_pdrop=0.5, attn_pdrop=0.0))
+    assert patch_dropout(start)
+    text = torch.randint(30, (600,)).tolist()
+
+    def trained(resume: str | None = None) -> torch.Tensor:
+        args = TrainingArguments(
+            str(tmp_path), use_cpu=True, report_to="none", disable_tqdm=True, max_steps=8,
+            learning_rate=1e-2, per_device_train_batch_size=4, save_steps=3,
+        )  # fmt: skip
+        speedups = SimpleNamespace(on=[], sampled=None)
+        stage = SimpleNamespace(name="pretrain", options=PretrainOptions(), speedups=speedups)
+        model = copy.deepcopy(start)
+        trainer = Pretrainer(model, args, stage=stage, train_dataset=Blocks(text, 8, 0))
+        trainer.train(resume_from_checkpoint=resume)
+        return torch.cat([p.detach().flatten() for p in model.parameters()])
+
+    whole = trained()
+    assert torch.equal(trained(str(tmp_path / "checkpoint-3")), whole)
