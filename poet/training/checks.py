@@ -32,6 +32,7 @@ _AT_LEAST = {
     "learning_rate": 0,
     "muon_learning_rate": 0,
     "weight_decay": 0,
+    "embedding_weight_decay": 0,
     "adam_epsilon": 0,
     "dropout": 0,
     "adam_beta1": 0,
@@ -65,6 +66,8 @@ def check_options(options: Options, args: TrainingArguments) -> None:
         _check_author(options)
     if isinstance(options, PretrainOptions):
         check_shape(options)
+        if options.embedding_weight_decay and options.muon_learning_rate is None:
+            raise UserError("--embedding_weight_decay needs --muon_learning_rate")
         if options.streaming and options.minutes is None and args.max_steps <= 0:
             raise UserError("streaming has no end: add --max_steps or --minutes")
     if isinstance(options, DPOOptions) and options.corruptions and not options.sampled_titles:

@@ -46,6 +46,8 @@ class MuonAdamW(torch.optim.Optimizer):
     A GPT-2 block stores its weights as (in, out), and query, key and value next to each other in
     one (width, 3 width) matrix. Each of the three is made orthogonal on its own. Updates are scaled
     by sqrt(max(1, out / in)), so that one learning rate serves all shapes.
+
+    `weight_decay` is for the hidden matrices. Vectors, such as biases, have none.
     """
 
     def __init__(
@@ -55,6 +57,7 @@ class MuonAdamW(torch.optim.Optimizer):
         muon_lr: float,
         betas: tuple[float, float],
         weight_decay: float,
+        embedding_weight_decay: float = 0.0,
         bf16: bool = False,
         eps: float = 1e-8,
     ):
@@ -62,6 +65,7 @@ class MuonAdamW(torch.optim.Optimizer):
         hidden = [p for name, p in named if p.ndim == 2 and ".h." in name]
         others = [p for name, p in named if not (p.ndim == 2 and ".h." in name)]
         self._dtype = torch.bfloat16 if bf16 else torch.float32
+        self._embedding_weight_decay = embedding_weight_decay
         self._adamw = torch.optim.AdamW(
             others, lr=lr, betas=betas, eps=eps, weight_decay=0.0, fused=True
         )
@@ -74,6 +78,9 @@ class MuonAdamW(torch.optim.Optimizer):
         for group in self.param_groups:
             if group["muon"]:
                 self._muon(group)
+            elif self._embedding_weight_decay:
+                embeddings = [p for p in group["params"] if p.ndim == 2]
+                torch._foreach_mul_(embeddings, 1 - group["lr"] * self._embedding_weight_decay)
         # Both share one state: `state_dict` saves it, and a resumed run loads it.
         self._adamw.state = self.state
         self._adamw.param_groups = [group for group in self.param_groups if not group["muon"]]

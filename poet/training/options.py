@@ -47,6 +47,9 @@ class PretrainOptions:
     )
     streaming: bool = option(False, "Read the text from disk during training.")
     sampled_vocabulary: int = option(0, _SAMPLED)
+    embedding_weight_decay: float = option(
+        0.0, "Weight decay of the embeddings, with Muon. weight_decay is for the hidden matrices."
+    )
     shapes: list[dict] = option(
         [],
         "For --minutes: options by budget. A row applies from its `teraflop` on (10^12 "

@@ -132,6 +132,7 @@ class PoetTrainerMixin(WholeCheckpoints):
                 betas=(self.args.adam_beta1, self.args.adam_beta2),
                 eps=self.args.adam_epsilon,
                 weight_decay=self.args.weight_decay,
+                embedding_weight_decay=getattr(self.stage.options, "embedding_weight_decay", 0.0),
                 bf16=self.args.bf16,
             )
         return super().create_optimizer(model)

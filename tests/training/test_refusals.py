@@ -90,6 +90,7 @@ def test_a_stage_whose_rows_were_left_out_says_why(stage, tmp_path):
         (["--n_head", "3"], "n_embd 32 is not a multiple of n_head 3"),
         (["--n_layer", "-1"], "n_layer must be at least 1"),
         (["--dropout", "1.5"], "dropout must be below 1"),
+        (["--embedding_weight_decay", "-1"], "embedding_weight_decay must be at least 0"),
         (["--seed", "-1"], "seed must be at least 0"),
         (["--report_to", "tensorbord"], "report_to tensorbord"),
         (["--hub_strategy", "every_save"], "hub_strategy every_save"),
