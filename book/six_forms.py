@@ -12,6 +12,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
+ENGLISH = ROOT / "book" / "six_forms.yaml"  # a new line needs English there: the page shows a "?"
 
 # form, title, what the title means, rhyme group
 POEMS = (
@@ -29,9 +30,13 @@ The fine-tuned model of the recipe `tang` wrote these poems while a mask kept th
 poems per title, the page shows the one that the model finds likeliest. [Forms, tones and
 rhyme](../docs/verse.md) explains the terms.
 
-The judge (`poet/prosody/judge.py`) marks the tones below each line: 平 is level, 仄 is oblique,
-中 is either. Notes name the places where an exception to a rule was used. The Chinese
-name of the exception is in brackets.
+Below each couplet stand the tones, marked by the judge (`poet/prosody/judge.py`): 平 is level, 仄
+is oblique, 中 is either. A translation of both lines follows. It stays close to the words. Where a
+line has no sense in Chinese, the translation has none.
+
+Notes name the places where an exception to a rule was used. The Chinese name of the exception is in
+brackets: 小拗 means *slight irregularity*, and 本句救 *mended within the line*. In a line of seven
+characters, a note gives the last five tones.
 
 Made by `python book/six_forms.py`."""
 
@@ -59,15 +64,20 @@ def main() -> None:
 
 
 def marked(title: str, meaning: str, poem: str) -> str:
-    """Returns a section: the poem with tones below each line, then the verdicts of the judge."""
+    """Returns a section: the poem with tones and English, then the verdicts of the judge."""
+    import yaml
+
     from poet.prosody.judge import judge
     from poet.prosody.names import FORMS, rhyme_label
+    from poet.text import poem_lines
 
+    english = yaml.safe_load(ENGLISH.read_text(encoding="utf-8"))
     judgment = judge(poem)
     rows = [f'## {title} ("{meaning}")', "", "```"]
     for number, couplet in enumerate(poem.split("\n")):
         first, second = judgment.tones[2 * number : 2 * number + 2]
         rows += [couplet, f"{first}　{second}"]
+        rows += [f"    {english.get(line, '?')}" for line in poem_lines(couplet)]
     rows += ["```", ""]
     rules = "keeps every rule" if judgment.regulated else "breaks a rule"
     rhyme = " or ".join(map(rhyme_label, judgment.rhyme))
