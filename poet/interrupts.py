@@ -75,6 +75,22 @@ def held(announcement: str) -> Iterator[None]:
         raise KeyboardInterrupt
 
 
+@contextmanager
+def let_through() -> Iterator[None]:
+    """Lets a signal interrupt the block, although the work around it is held.
+
+    Raises:
+        KeyboardInterrupt: a signal came in the held work before the block.
+    """
+    announcement = _State.held
+    if release():
+        raise KeyboardInterrupt
+    try:
+        yield
+    finally:
+        _State.held = announcement
+
+
 def end_in(seconds: float) -> None:
     """Ends the process after `seconds`, even if it is still at work."""
     if _State.end is not None:

@@ -124,13 +124,6 @@ class StopOnSignal(TrainerCallback):
     def __init__(self):
         self.requested = False
 
-    def on_train_begin(self, args, state, control, **kwargs):
-        self.first_step = state.global_step
-
-    def on_step_begin(self, args, state, control, **kwargs):
-        if state.global_step > self.first_step:
-            interrupts.hold("stopping after this step, with a checkpoint")
-
     def on_step_end(self, args, state, control, **kwargs):
         self.requested |= interrupts.release()
         if args.world_size > 1:  # processes get the signal in different steps and must agree
@@ -141,6 +134,8 @@ class StopOnSignal(TrainerCallback):
             # Without its measure, this checkpoint could never be the best one.
             control.should_save = not (control.should_evaluate and args.metric_for_best_model)
             control.should_training_stop, control.should_evaluate = True, False
+        if not control.should_training_stop:  # held until the next step has ended
+            interrupts.hold("stopping after this step, with a checkpoint")
         return control
 
     def on_epoch_end(self, args, state, control, **kwargs):

@@ -45,7 +45,8 @@ class WholeCheckpoints(Trainer):
 
     def evaluate(self, *args, **kwargs):
         try:
-            return super().evaluate(*args, **kwargs)
+            with interrupts.let_through():
+                return super().evaluate(*args, **kwargs)
         except KeyboardInterrupt:
             self._save_last_step()
             raise
@@ -72,7 +73,8 @@ class WholeCheckpoints(Trainer):
             self.accelerator.wait_for_everyone()
         except (OSError, RuntimeError):
             # The first process removes the folder if it cannot save. It ends, and so ends the wait.
-            if not self.args.should_save and not unfinished.is_dir():
+            checkpoint = unfinished / f"checkpoint-{self.state.global_step}"
+            if not self.args.should_save and not checkpoint.is_dir():
                 self.accelerator.wait_for_everyone()
             raise
         finally:

@@ -70,6 +70,8 @@ def evaluations(folder: Path) -> list[tuple[int, float]]:
         pytest.param(PoetTrainerMixin, "training_step", 3, 4, marks=SLOW),  # the last step
         pytest.param(PoetTrainerMixin, "prediction_step", 0, None, marks=SLOW),
         (PoetTrainerMixin, "prediction_step", 2, 2),
+        (Trainer, "get_batch_samples", 2, 3),  # between an evaluation and the next step
+        pytest.param(Trainer, "log", 2, 2, marks=SLOW),  # the evaluation after it is due
         (Trainer, "_save_rng_state", 4, 4),  # the checkpoint is finished
         pytest.param(publishing, "publish", None, 4, marks=SLOW),
     ],
