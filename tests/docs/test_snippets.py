@@ -42,6 +42,7 @@ OUTSIDE = {
 }
 OURS = {"make", "poet", "python", "pytest", "trl", "cp", "mkdir"}
 PLACEHOLDER = re.compile(r"…|\.\.\.|\b[A-Z]{3,}\b")
+OWN_MODEL = re.compile(r"runs/(own|couplets)/")  # test_own_examples.py trains and asks these models
 INCLUDED = re.compile(r"<!-- code: [^>]+ -->\s*\Z")  # code of a file, in the pages of the book
 DOCUMENTS = [p for p in repository_files("*.md") if p.name != "LOG.md"]
 
@@ -126,7 +127,7 @@ def _check_script(script: str, words: list[str]) -> None:
 def _check_poet(words: list[str]) -> None:
     from poet import cli
 
-    if any(map(PLACEHOLDER.search, words)):
+    if any(PLACEHOLDER.search(word) or OWN_MODEL.match(word) for word in words):
         _check_options([sys.executable, "-m", "poet", words[0]], words[1:])
         return
     sys.argv = ["poet", *words]
@@ -220,6 +221,7 @@ def copied_repository(sample_run, tmp_path_factory) -> Path:
     for path in repository_files():
         (copy / path).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(ROOT / path, copy / path)
+    shutil.copytree(copy / "configs/own", copy / "configs/mine")  # as --save_recipe mine does
     (copy / "runs").mkdir()
     for recipe in ("sample", "tang", "tang-regulated"):
         run = copy / "runs" / recipe
