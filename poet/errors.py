@@ -27,6 +27,7 @@ _DISK_ERRORS = (*_FULL, errno.EFBIG, errno.EROFS, errno.EIO)
 # Errors of safetensors, tokenizers, torch and compilers, which are no OSError.
 _DISK_MESSAGES = "PytorchStreamWriter|inline_container|No space left on device|quota exceeded"
 FREE_SPACE = "Free some space, then run the command again."
+_MAKE_WRITABLE = "Make it writable, then run the command again."
 
 
 class UserError(Exception):
@@ -120,17 +121,18 @@ def _code(error: BaseException) -> int:
     return int(match[1]) if match else getattr(error, "errno", None) or 0
 
 
-def cannot_write(path: Any, error: BaseException, advice: str = "") -> str:
+def cannot_write(path: Any, error: BaseException, advice: str = "", is_output: bool = False) -> str:
     """Returns the message for a failed write.
 
     Args:
         advice: What to do. By default, it depends on the error.
+        is_output: Whether the command's --output_dir chose the path.
     """
     reason = disk_error(error) or getattr(error, "strerror", None) or first_line(error)
     if not advice:
         advice = "Remove the cause, then run the command again."
         if _code(error) in _FORBIDDEN:
-            advice = "Pass another --output_dir."
+            advice = "Pass another --output_dir." if is_output else _MAKE_WRITABLE
         elif _code(error) in _FULL or re.search(_DISK_MESSAGES, str(error)):
             advice = FREE_SPACE
     return f"cannot write {path}: {reason}. {advice}"

@@ -119,11 +119,15 @@ def publish_files(source: Path, folder: Path, last: str) -> None:
 
 @contextmanager
 def refuse_disk_errors(path: Path, advice: str = "") -> Iterator[None]:
-    """Turns an OSError inside the block into a UserError that names `path`."""
+    """Turns an OSError inside the block into a UserError that names `path`.
+
+    Args:
+        advice: What to do. By default, `path` is below --output_dir, and the error decides.
+    """
     try:
         yield
     except OSError as error:
-        raise UserError(cannot_write(path, error, advice)) from error
+        raise UserError(cannot_write(path, error, advice, is_output=True)) from error
 
 
 def lock(folder: Path) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from helpers import ROOT
 
-from poet.errors import UserError
+from poet.errors import UserError, cannot_write
 from poet.files import lock, refuse_changes, refuse_disk_errors, replacing, write_text
 from poet.training.checkpoints import writing
 
@@ -44,6 +44,12 @@ def test_a_failed_write_names_the_path_and_the_advice_that_fits(code, message):
     for block in (refuse_disk_errors, writing):
         with pytest.raises(UserError, match=f"^cannot write x: {message}"), block(Path("x")):
             raise OSError(code, os.strerror(code))
+
+
+def test_a_read_only_disk_gives_advice_also_to_commands_without_output_dir():
+    error = OSError(errno.EROFS, os.strerror(errno.EROFS))
+    text = cannot_write("poems.txt", error)
+    assert text.endswith("Read-only file system. Make it writable, then run the command again.")
 
 
 def test_another_run_is_refused_with_the_differences(tmp_path):

@@ -181,4 +181,4 @@ def writing(folder: Path) -> Iterator[None]:
         if not isinstance(error, PermissionError) and not disk_error(error):
             raise
         shutil.rmtree(folder / UNFINISHED, ignore_errors=True)
-        raise UserError(cannot_write(folder, error)) from error
+        raise UserError(cannot_write(folder, error, is_output=True)) from error
