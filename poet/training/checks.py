@@ -17,7 +17,6 @@ from poet.training.options import (
     Options,
     PretrainOptions,
     SFTOptions,
-    muon_rate,
 )
 
 _AT_LEAST = {
@@ -58,7 +57,7 @@ def check_options(options: Options, args: TrainingArguments) -> None:
         _check_ranges(holder)
     _check_library_options(options.stage, args)
     _check_minutes(options, args)
-    if muon_rate(options) is not None:
+    if options.muon_learning_rate is not None:
         for name in ("optim", "optim_args"):
             if getattr(args, name) != _default(args, name):
                 raise UserError(f"give --{name} or --muon_learning_rate, not both")
@@ -67,7 +66,9 @@ def check_options(options: Options, args: TrainingArguments) -> None:
     if isinstance(options, PretrainOptions):
         check_shape(options)
         if options.embedding_weight_decay and options.muon_learning_rate is None:
-            raise UserError("--embedding_weight_decay needs --muon_learning_rate")
+            raise UserError(
+                "--embedding_weight_decay has no effect without --muon_learning_rate. Give both."
+            )
         if options.streaming and options.minutes is None and args.max_steps <= 0:
             raise UserError("streaming has no end: add --max_steps or --minutes")
     if isinstance(options, DPOOptions) and options.corruptions and not options.sampled_titles:
@@ -95,7 +96,7 @@ def check_shape(options: PretrainOptions) -> None:
     if options.n_embd % options.n_head:
         raise UserError(
             f"n_embd {options.n_embd} is not a multiple of n_head {options.n_head}: "
-            "all heads have the same width"
+            "all heads have the same width. Change one of the two."
         )
     for row in options.shapes:
         if not isinstance(row, dict) or not isinstance(row.get("teraflop"), (int, float)):
@@ -134,7 +135,8 @@ def _check_library_options(stage: str, args: TrainingArguments) -> None:
         )
     if args.save_only_model:
         raise UserError(
-            "save_only_model is not supported: a run cannot resume from such checkpoints"
+            "save_only_model is not supported: a run cannot resume from such checkpoints. "
+            "Leave it out."
         )
     if str(args.resume_from_checkpoint).lower() not in ("none", "true"):
         raise UserError(
@@ -147,7 +149,7 @@ def _check_library_options(stage: str, args: TrainingArguments) -> None:
     if args.world_size > 1 and not args.accelerator_config.even_batches:
         raise UserError(
             "accelerator_config even_batches false is not supported with several processes: those "
-            "with fewer batches end early, and the others wait for them forever"
+            "with fewer batches end early, and the others wait for them forever. Leave it out."
         )
     if args.train_sampling_strategy == "group_by_length" and stage in ("pretrain", "grpo"):
         raise UserError(
@@ -155,7 +157,8 @@ def _check_library_options(stage: str, args: TrainingArguments) -> None:
         )
     if getattr(args, "padding_free", False):
         raise UserError(
-            "padding_free is not supported: a packed batch can be longer than n_positions"
+            "padding_free is not supported: a packed batch can be longer than n_positions. "
+            "Leave it out."
         )
 
 
@@ -172,8 +175,8 @@ def _check_minutes(options: Options, args: TrainingArguments) -> None:
     for name in ("logging_steps", "eval_steps", "save_steps"):
         if 0 < (getattr(args, name) or 0) < 1:
             raise UserError(
-                f"{name} {getattr(args, name)} is a fraction of the steps, and --minutes does not "
-                "know their number. Give a whole number."
+                f"{name} {getattr(args, name)} is a fraction of all steps. With --minutes, their "
+                "number is not known. Give a whole number."
             )
 
 
@@ -189,7 +192,7 @@ def _check_distillation(args: TrainingArguments) -> None:
                 f"{name} {getattr(args, name)} does nothing in distillation. Leave it out."
             )
     if args.completion_only_loss is False:
-        raise UserError("completion_only_loss must be true in distillation")
+        raise UserError("completion_only_loss must be true in distillation. Leave it out.")
 
 
 def _default(args: TrainingArguments, name: str) -> Any:

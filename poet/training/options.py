@@ -31,8 +31,21 @@ def option(default: Any, text: str) -> Any:
     return field(default=default, metadata={"help": text})
 
 
+class StageOptions:
+    """Values of the options that only some stages have, for the stages that lack them.
+
+    It is not a dataclass, so the command line of a stage offers only what its own class defines.
+    """
+
+    model_name_or_path: str | None = None
+    author: str | None = None
+    sampled_vocabulary: int = 0
+    embedding_weight_decay: float = 0.0
+    muon_learning_rate: float | None = None
+
+
 @dataclass
-class PretrainOptions:
+class PretrainOptions(StageOptions):
     """Options of train_pretrain.py: the size of the model, and how the text is read."""
 
     stage: ClassVar[str] = "pretrain"
@@ -52,8 +65,8 @@ class PretrainOptions:
     )
     shapes: list[dict] = option(
         [],
-        "For --minutes: options by budget. A row applies from its `teraflop` on (10^12 "
-        "operations). Options on the command line win.",
+        "For --minutes: options by budget, in 10^12 operations. The last row applies whose "
+        "`teraflop` is within the budget. Options on the command line win.",
     )
     muon_learning_rate: float | None = option(None, _MUON)
     minutes: float | None = option(None, _MINUTES)
@@ -61,7 +74,7 @@ class PretrainOptions:
 
 
 @dataclass
-class SFTOptions:
+class SFTOptions(StageOptions):
     """Options of train_sft.py: the start model, themes, and an author for an adapter."""
 
     stage: ClassVar[str] = "sft"
@@ -78,7 +91,7 @@ class SFTOptions:
 
 
 @dataclass
-class DPOOptions:
+class DPOOptions(StageOptions):
     """Options of train_dpo.py: the start model, and pairs of poems that the model writes."""
 
     stage: ClassVar[str] = "dpo"
@@ -96,7 +109,7 @@ class DPOOptions:
 
 
 @dataclass
-class GRPOOptions:
+class GRPOOptions(StageOptions):
     """Options of train_grpo.py. GRPOConfig holds the temperature of the samples."""
 
     stage: ClassVar[str] = "grpo"
@@ -110,7 +123,7 @@ class GRPOOptions:
 
 
 @dataclass
-class DistillOptions:
+class DistillOptions(StageOptions):
     """Options of train_distill.py: the rounds, and the poems that each of them uses."""
 
     stage: ClassVar[str] = "distill"
@@ -127,8 +140,3 @@ class DistillOptions:
 
 
 Options = PretrainOptions | SFTOptions | DPOOptions | GRPOOptions | DistillOptions
-
-
-def muon_rate(options: Options) -> float | None:
-    """Returns the learning rate of Muon, or None: also for DPO and GRPO, which do not have it."""
-    return getattr(options, "muon_learning_rate", None)

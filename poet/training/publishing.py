@@ -1,4 +1,4 @@
-"""Publishes the end of a stage: the last evaluation, the files of the folder, a push to a hub."""
+"""Does the last work of a stage: the last evaluation, the files of the folder, a push to a hub."""
 
 import math
 from pathlib import Path
@@ -49,7 +49,7 @@ def write_card(stage: "Stage", trainer: PoetTrainerMixin, folder: Path) -> None:
     facts = {
         "stage": stage.name,
         "corpus": stage.data["corpus"],
-        "author": getattr(stage.options, "author", None),
+        "author": stage.options.author,
         "base_model": stage.base_model,
         "parameters": trainer.model.num_parameters(),
         "seconds": card.seconds_trained(history) + card.of_earlier_rounds(stage.folder)[0],

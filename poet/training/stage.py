@@ -98,7 +98,7 @@ class Stage:
             refuse_code(path, error)
             raise UserError(
                 f"no tokenizer could be loaded from {path}. --tokenizer_name_or_path takes a "
-                "folder or the id of a repository on the Hub"
+                "folder or the id of a repository on the Hub."
             ) from error
         if tokenizer.pad_token is None:  # the tokenizer of gpt2 has none
             tokenizer.pad_token = tokenizer.eos_token
@@ -112,7 +112,7 @@ class Stage:
         Raises:
             UserError: there is no such checkpoint, or training cannot start from it.
         """
-        path = Path(getattr(self.options, "model_name_or_path", None) or self.run_folder / default)
+        path = Path(self.options.model_name_or_path or self.run_folder / default)
         if path == self.run_folder / default and not (path / "config.json").is_file():
             raise UserError(
                 f"there is no checkpoint in {path}. Make it with `python train_{default}.py "
@@ -179,7 +179,7 @@ class Stage:
                 self.args,
                 stage=self.name,
                 compile_scoring=self._compile_scoring(),
-                sampled_vocabulary=getattr(self.options, "sampled_vocabulary", 0),
+                sampled_vocabulary=self.options.sampled_vocabulary,
                 ids=ids,
             )
 
@@ -238,7 +238,7 @@ class Stage:
     # ---------------------------------------------------- begin, train, publish
 
     def begin(self) -> bool:
-        """Returns False where the stage is already finished. Else keeps other commands out.
+        """Returns whether there is work to do. If so, keeps other commands out of the folder.
 
         All checks that take little time come before this call. The folder is not made here. So if
         a library refuses an option when the trainer is built, no folder is left.
@@ -332,4 +332,7 @@ def _start_reporters(args: TrainingArguments) -> None:
         for reporter in get_reporting_integration_callbacks(args.report_to):
             reporter()
     except (ValueError, RuntimeError, ImportError) as error:
-        raise UserError(f"report_to {', '.join(args.report_to)}: {first_line(error)}") from error
+        reporters = ", ".join(args.report_to)
+        raise UserError(
+            f"report_to {reporters}: {first_line(error)} Correct the name, or install the package."
+        ) from error

@@ -19,7 +19,6 @@ from poet import device
 from poet.errors import UserError, first_line
 from poet.training import card
 from poet.training.callbacks import CheckBestMetric, SetEpoch
-from poet.training.options import muon_rate
 from poet.training.refusals import build_optimizer, refusing
 from poet.training.saving import WholeCheckpoints, changed
 
@@ -111,7 +110,7 @@ class PoetTrainerMixin(WholeCheckpoints):
     def _check_norms(self, step: int) -> None:
         """Raises NonFiniteLoss if a gradient norm is NaN or infinite.
 
-        On a GPU it runs only at logs and saves: each check is a wait.
+        On a GPU it runs only at logs and saves, because each check waits for the GPU.
         """
         total, self._norms = float(self._norms), 0.0
         if not math.isfinite(total):
@@ -121,18 +120,18 @@ class PoetTrainerMixin(WholeCheckpoints):
     # ---------------------------------------------------- optimizer, order of rows
 
     def create_optimizer(self, model=None):
-        muon_lr = muon_rate(self.stage.options)
-        if self.optimizer is None and muon_lr is not None:
+        options = self.stage.options
+        if self.optimizer is None and options.muon_learning_rate is not None:
             from poet.training.optimizer import MuonAdamW
 
             self.optimizer = MuonAdamW(
                 self.model,
                 lr=self.args.learning_rate,
-                muon_lr=muon_lr,
+                muon_lr=options.muon_learning_rate,
                 betas=(self.args.adam_beta1, self.args.adam_beta2),
                 eps=self.args.adam_epsilon,
                 weight_decay=self.args.weight_decay,
-                embedding_weight_decay=getattr(self.stage.options, "embedding_weight_decay", 0.0),
+                embedding_weight_decay=options.embedding_weight_decay,
                 bf16=self.args.bf16,
             )
         return super().create_optimizer(model)
@@ -233,7 +232,7 @@ class PoetTrainerMixin(WholeCheckpoints):
             name = self.args.hub_model_id or "the repository"
             raise UserError(
                 f"--push_to_hub: the hub refused {name} or was not reached ({first_line(error)}). "
-                "Log in with `hf auth login`, or train without --push_to_hub and push later"
+                "Log in with `hf auth login`, or train without --push_to_hub and push later."
             ) from error
 
     def create_model_card(self, *args, **kwargs):

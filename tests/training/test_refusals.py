@@ -114,7 +114,7 @@ def test_a_stage_whose_rows_were_left_out_says_why(stage, tmp_path):
         ),
         (["--optim", "adafactor"], "give --optim or --muon_learning_rate, not both"),
         (["--streaming", "true", "--max_steps", "-1"], "streaming has no end"),
-        (["--minutes", "1", "--eval_steps", "0.1"], "eval_steps 0.1 is a fraction of the steps"),
+        (["--minutes", "1", "--eval_steps", "0.1"], "eval_steps 0.1 is a fraction of all steps"),
         (["--adam_beta2", "1"], "adam_beta2 must be below 1"),
         (["--seed", "5000000000"], "seed must be at most 4294967295"),
         (["--learning_rate", "nan"], "learning_rate must be a number, not nan"),
@@ -130,7 +130,7 @@ def test_a_stage_whose_rows_were_left_out_says_why(stage, tmp_path):
         (["--num_train_epochs", "0", "--max_steps", "-1"], "there is no step to train"),
         (
             ["--metric_for_best_model", "accuracy"],
-            "metric_for_best_model accuracy is no result of an evaluation. The results are loss,",
+            "metric_for_best_model accuracy is not a result of an evaluation. Choose one of loss,",
         ),
     ],
 )
@@ -223,7 +223,7 @@ def test_a_mistake_behind_the_command_line_leaves_no_folder(run, options, senten
             "train_dpo.py",
             "tang/dpo",
             ["--metric_for_best_model", "accuracy"],
-            "metric_for_best_model accuracy is no result",
+            "metric_for_best_model accuracy is not a result",
         ),
         (
             "train_grpo.py",
