@@ -31,7 +31,7 @@ OWN = "own"  # the recipe whose numbers are chosen from the texts
 
 def main() -> int:
     options, data_words = parse_options()
-    interrupts.kept = lambda: "What is finished is kept. Run the same command to resume."
+    interrupts.kept = lambda: "Finished stages are kept. Run the same command to resume."
     recipe = ROOT / "configs" / options.recipe
     run = Path(options.output_dir or f"runs/{options.recipe}")
     if options.save_recipe:

@@ -151,8 +151,8 @@ def train_all_stages(commands: Commands) -> dict[str, Any]:
     """Trains a few steps of all stages, each from the one before.
 
     Returns:
-        the run of each stage. The run of pretraining comes with the speed of matrix products, the
-        mean of before and after it.
+        the run of each stage. The run of pretraining comes with the machine's speed of matrix
+        products: the mean of two measurements, before and after the run.
     """
     before = fastest_product()
     pretrain = commands.train(

@@ -63,7 +63,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--case", nargs="*", choices=CASES, default=[*CASES], help="default: all")
+    parser.add_argument(
+        "--case", nargs="*", choices=CASES, default=[*CASES], help="cases to run; default: all"
+    )
     parser.add_argument("--flake", type=int, default=25, help="undisturbed runs before all cases")
     parser.add_argument("--points", type=int, help="kill points per case, spread evenly")
     parser.add_argument("--jobs", type=int, default=1, help="runs at the same time")

@@ -1,8 +1,8 @@
-"""Runs a training script that compiles the scores of tokens, also if it trains only a few steps.
+"""Runs a training script with its loss compiled, even if it trains only a few steps.
 
     python benchmarks/compiled.py train_sft.py --config configs/tang/sft.yaml --max_steps 30
 
-A training script compiles the scores only if it trains on enough sequences to gain from it.
+A training script compiles its loss only if it trains on enough sequences to gain from it.
 """
 
 import runpy

@@ -2,8 +2,8 @@
 
     python benchmarks/larger_than_memory.py --corpus FOLDER --gigabytes 2
 
-It copies the JSON files of a folder until they have that size, and runs the data stage on the
-copies with `--streaming true`. The last line has the peak memory and the time of that stage.
+It copies the JSON files of FOLDER until the copies have that size. Then it runs the data stage on
+the copies with `--streaming true`. The last line has the peak memory and the time of that stage.
 """
 
 import argparse

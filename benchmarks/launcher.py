@@ -1,4 +1,4 @@
-"""Starts a script in a process that already has its libraries: a fork of a waiting server.
+"""Starts a script quickly: a waiting server has imported the libraries, and forks.
 
     python benchmarks/launcher.py serve SOCKET
     python -I -S benchmarks/launcher.py start SOCKET SCRIPT OPTION…

@@ -30,7 +30,9 @@ def main() -> None:
     )
     parser.add_argument("settings", nargs="+", help="options, one string per setting")
     parser.add_argument("--common", default="", help="options that all settings share")
-    parser.add_argument("--seeds", nargs="+", default=["0", "1", "2"], help="default: 0 1 2")
+    parser.add_argument(
+        "--seeds", nargs="+", default=["0", "1", "2"], help="random seeds; default: 0 1 2"
+    )
     parser.add_argument("--corpus", default="tang", help="a local copy of the Tang corpus")
     options = parser.parse_args()
     trials = json.loads(RESULTS.read_text(encoding="utf-8")) if RESULTS.is_file() else []

@@ -13,7 +13,7 @@ All marks are HTML comments, which GitHub does not show:
     0.034<!--=bench.time_to_4.68-->                   a row of benchmarks/results/bench.json
     4.398<!--=benchmarks/LOG.md#2026-11-25-gelu-in-one-kernel-kept-->     stands in that section
 
-A number keeps the decimals that it is written with.
+A new number gets as many decimals as the old one in the page.
 """
 
 import ast

@@ -1,6 +1,6 @@
 """Runs the scripts of the chapters with three seeds, and writes book/results/.
 
-    python book/measure.py          # all chapters: trains the recipe `sample` twice more first
+    python book/measure.py          # all chapters, after two more trainings of `sample`
     python book/measure.py 04 09    # two chapters
     python book/measure.py 04 --draft    # one seed, with the run in runs/sample
 

@@ -6,9 +6,9 @@ The parser (markdown-it-py) reads the Markdown as GitHub does. Three things are 
 site. Formulas become MathML, which browsers draw themselves. The search reads an index that is a
 plain script. Links to files outside the book lead to pages with their text.
 
-Two generators were considered. Zensical reads another Markdown: it shows Markdown inside <details>
-as plain text, and flattens nested lists. Its search needs a network when a page is opened from the
-disk. VitePress needs Node.js.
+Two generators were considered. Zensical reads another kind of Markdown: it shows Markdown inside
+<details> as plain text, and flattens nested lists. Its search needs a network when a page is opened
+from the disk. VitePress needs Node.js.
 """
 
 import json

@@ -275,7 +275,7 @@ def put(path: Path, content: Content) -> None:
 
 
 def result(odd: Odd, folder: Path, group: str) -> str:
-    """Returns the poems, or the message."""
+    """Returns the poems that are read from a file, or the message that refuses it."""
     _, name, content = odd
     if callable(content):
         content(folder)

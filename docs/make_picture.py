@@ -36,7 +36,9 @@ def main() -> None:
     panels = [panel(run, *moment) for moment in MOMENTS]
     missing = [line for _, poem in panels[1:] for line in poem if line not in glosses]
     if missing:
-        raise UserError("docs/images/glosses.json has no gloss for " + " / ".join(missing))
+        raise UserError(
+            f"docs/images/glosses.json has no gloss for {' / '.join(missing)}. Add them."
+        )
     write_text(DOCS / "images" / "journey.svg", draw(panels, glosses))
 
 

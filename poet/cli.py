@@ -254,13 +254,13 @@ def _add_evaluate(commands: Any, is_chosen: bool) -> argparse.ArgumentParser:
         type=int,
         default=0,
         metavar="K",
-        help="a number for the choice of titles and for writing (default: %(default)s)",
+        help="the random seed for choosing titles and writing poems (default: %(default)s)",
     )
     parser.add_argument(
         "--figure",
         type=os.path.expanduser,
         metavar="FILE.png",
-        help="also draw shares, such as that of rhymed poems, and the forms, into this file",
+        help="also draw a figure into this file: the share of rhymed poems, of each form, …",
     )
     parser.add_argument(
         "--json", action="store_true", help="print one JSON object instead of a table"
@@ -275,7 +275,7 @@ def _add_data_options(parser: argparse.ArgumentParser) -> None:
     """Adds every key of data.yaml that says which texts a run is made from, and how."""
     group = parser.add_argument_group(
         "the data",
-        "With the values of a recipe's data.yaml, the same texts are held out as in its runs.",
+        "Give the values of a recipe's data.yaml to hold out the same texts as the recipe's runs.",
     )
     for field in _data_fields():
         if field.name == "corpus":

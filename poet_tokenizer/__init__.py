@@ -8,12 +8,13 @@ Two decisions:
 - *No character is unknown.* A character outside the vocabulary becomes its UTF-8 bytes, with one
   token per byte, and decodes to itself. SentencePiece calls this byte fallback
   (https://arxiv.org/abs/1808.06226). The text is not normalized.
-- *A title cannot inject a tag.* If a title contains `<RES>`, it must stay five characters. The chat
-  template therefore writes the noncharacter U+FDD0 after the `<` of a tag in a message. This hides
-  the tag from the search for special tokens, and the tokenizer then removes the mark. Unicode
-  reserves U+FDD0 for such internal use (The Unicode Standard, 23.7). Messages are encoded exactly.
-  Only a raw string that itself contains `<` followed by U+FDD0 loses the mark. If an assistant
-  message contains a whole tag, `continue_final_message` fails: transformers finds its text changed.
+- *A title cannot inject a tag.* A tag is a special token such as `<RES>`. In a title it must stay
+  five characters. The chat template therefore writes the noncharacter U+FDD0 after the `<` of a tag
+  in a message. This hides the tag from the search for special tokens, and the tokenizer then
+  removes the mark. Unicode reserves U+FDD0 for such internal use (The Unicode Standard, 23.7).
+  Messages are encoded exactly. Only a raw string that itself contains `<` followed by U+FDD0 loses
+  the mark. If an assistant message contains a whole tag, `continue_final_message` fails:
+  transformers finds its text changed.
 """
 
 import json

@@ -77,7 +77,7 @@ def check_heads(model: nn.Module, ids: Tensor) -> int:
 
 
 def change_last(model: nn.Module, ids: Tensor, place: int) -> tuple[float, float]:
-    """Changes one token. Returns how far the scores move before that place, and from it on."""
+    """Changes one token. Returns how far the scores before it move, and those from it on."""
     changed = ids.clone()
     changed[place] = ids[place - 1]
     assert changed[place] != ids[place]
@@ -108,7 +108,7 @@ def looks(model: nn.Module, couplets: list[tuple[Tensor, int]], length: int) -> 
 
     `comma` is the mark after line 1. `line 1` is the sum over the characters of line 1. `twin` is
     the character at the same place of line 1, and `next` is the twin of the character that is
-    guessed. Both are shares of the weight on line 1, which would be 1 / length by chance.
+    guessed. Both are shares of the weight on line 1. By chance, each would be 1 / length.
     """
     rows: dict[str, list[Tensor]] = {name: [] for name in ("comma", "line 1", "twin", "next")}
     for ids, start in couplets:

@@ -31,7 +31,7 @@ def options(description: str | None, **defaults: int) -> argparse.Namespace:
         description=description, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--run", type=Path, default=Path("runs/sample"), help="folder of a run")
-    parser.add_argument("--seed", type=int, default=42, help="default: %(default)s")
+    parser.add_argument("--seed", type=int, default=42, help="random seed; default: %(default)s")
     parser.add_argument("--record", type=Path, help="write the numbers into this JSON file")
     for name, default in defaults.items():
         parser.add_argument(f"--{name}", type=int, default=default, help="default: %(default)s")

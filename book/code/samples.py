@@ -5,9 +5,10 @@
         --output_dir runs/figure/pretrain --eval_steps 25
     python book/code/samples.py runs/figure    # writes book/figures/06-data.js
 
-The figure shows the training of `make run` with more samples. Evaluations do not change it.
-A stage keeps its samples in samples.jsonl. The glosses are in book/figures/06-glosses.json, one for
-each part of a line. A new run writes new poems. The command names the parts that have no gloss.
+The figure shows the training of `make run` with more samples. More evaluations do not change the
+training. A stage keeps its samples in samples.jsonl. The glosses are in
+book/figures/06-glosses.json, one for each part of a line. A new run writes new poems. The command
+names the parts that have no gloss.
 """
 
 import argparse

@@ -2,8 +2,8 @@
 
     python book/exercises/ch06.py      # tests your function
 
-Write `rows_of_step`. It must not remember anything between two calls: a resumed run calls it for
-the first time at its first step.
+Write `rows_of_step`. It must not remember anything between two calls: a run that resumes at step
+700 calls it for step 700 first.
 """
 
 

@@ -5,7 +5,7 @@ of a form (poet/alignment/masked_poems.py). Each replacement breaks a rule. The 
 elsewhere, so training learns the rules and not the words. Such rejected examples are called hard
 negatives.
 
-It knows masks and scores. It does not train.
+It knows masks and logits. It does not train.
 """
 
 from collections.abc import Sequence

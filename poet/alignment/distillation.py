@@ -5,7 +5,7 @@ In distillation a student learns to predict the probabilities that a teacher giv
 mask. The mask sets the probability of forbidden characters to zero. Where it forbids nothing, the
 two agree, so the student learns the rules and little else. A reward is one number per poem, but the
 teacher shows for each position which characters are allowed. Snell et al., arXiv:2209.15189, also
-use a model as its own teacher, under other conditions.
+use a model as its own teacher. There the teacher reads a longer prompt than the student.
 
 `trl.DistillationTrainer` computes the teacher's probabilities inside its loss, and has no place for
 a mask. So train_distill.py gives `trl.SFTTrainer` the loss of this module.
@@ -57,7 +57,7 @@ class MaskedTeacher:
 
         Args:
             unmasked_model: The teacher without a mask. Default: `model`. Later rounds pass the
-                model from before the first round. No round has yet changed its old style.
+                model from before the first round, because a round may change its old style.
         """
         self.model, self.tokenizer = model.eval(), tokenizer
         self.unmasked_model = self.model if unmasked_model is None else unmasked_model.eval()
@@ -68,6 +68,8 @@ class MaskedTeacher:
         self, input_ids: Tensor, attention_mask: Tensor, labels: Tensor
     ) -> tuple[Tensor, Tensor]:
         """Returns the teacher's probabilities and the kind of each position that has a label.
+
+        The kinds are IGNORED, UNMASKED, MASKED and MASKED_LINE_END.
 
         Args:
             input_ids: (poems, tokens), padded on the right.
@@ -120,7 +122,7 @@ class MaskedTeacher:
     def _scores(
         self, model: PreTrainedModel, input_ids: Tensor, attention_mask: Tensor, has_label: Tensor
     ) -> Sequence[Tensor]:
-        """Returns the scores per poem, (its tokens, vocabulary), from which `generate` samples."""
+        """Returns what `generate` samples from: one tensor per poem, (its tokens, vocabulary)."""
         logits = model(input_ids=input_ids, attention_mask=attention_mask).logits[:, :-1]
         scores = sampling_scores(logits[has_label], self.model.generation_config)
         return scores.split(has_label.sum(1).tolist())

@@ -90,7 +90,8 @@ def rows_in_forms(
     The new poem has the same title and the same form.
 
     Args:
-        instruction: The request, if the "titles" are themes (`poet.alignment.themes.instruction`).
+        instruction: The start of the prompt, if the "titles" are themes
+            (`poet.alignment.themes.instruction`).
 
     Returns:
         Rows {"prompt", "completion"}, form by form.

@@ -145,7 +145,7 @@ def add_sampled_pairs(
     _print_once(f"pairs: {len(rows):,} of the model's own poems, {len(kept):,} of the corpus")
     if not rows and not len(kept):
         raise UserError(
-            f"the model's poems for {sampled_titles} titles gave no pair. Raise sampled_titles"
+            f"the model's poems for {sampled_titles} titles gave no pair. Raise sampled_titles."
         )
     if not rows:
         return kept

@@ -36,7 +36,7 @@ def batches(
 
 
 def of_first_process(rows: list[Row]) -> list[Row]:
-    """Returns the rows of the first process, the same in all processes that train together.
+    """Returns the rows of the first process to all processes that train together.
 
     Rounding may differ between two devices, and so may the poems that they sample. If one process
     had fewer rows, it would end early, and the others would wait for it forever.

@@ -58,7 +58,7 @@ def rounds(
     if finished and not has_weights(round_before_last):
         raise UserError(
             f"{output} is finished, but {round_before_last}, the round before it, is missing. "
-            "Pass another --output_dir"
+            "Pass another --output_dir."
         )
     for number in range(options.rounds):
         is_last = number == options.rounds - 1

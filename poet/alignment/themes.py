@@ -3,10 +3,10 @@
 A model that was trained on themes can write about given words (`poet write --theme`).
 
 There is no dictionary: the words are found in the corpus. A word of two characters is a pair that
-occurs together more often than by chance, at a position where the metre puts a word. Five
-characters divide into 2-1-2 or 2-2-1, and seven have two more in front (Wang Li 王力, 詩詞格律,
-4.2). A character is a word when several pairs end with it. For example, 月 (moon) is the last
-character of 明月 (bright moon), 秋月 (autumn moon) and 江月 (river moon).
+occurs together more often than by chance, at a position where the metre puts a word. A line of five
+characters divides into 2-1-2 or 2-2-1. A line of seven has two more in front (Wang Li 王力,
+詩詞格律, 4.2). A character is a word when several pairs end with it. For example, 月 (moon) is the
+last character of 明月 (bright moon), 秋月 (autumn moon) and 江月 (river moon).
 
 It knows the words that several poems of a corpus share. It does not know models.
 """
@@ -82,7 +82,7 @@ class Lexicon:
         return sorted(words, key=lambda word: (text.index(word), word))
 
     def theme(self, poem: str, rng: random.Random) -> str | None:
-        """Returns one to three words of a poem with spaces between them. None if it has none.
+        """Returns one to three words of a poem with spaces between them, or None without a word.
 
         No character occurs twice. Rare words are more likely than common ones.
         """

@@ -12,7 +12,7 @@ from poet.errors import UserError
 def drop_long_titles(
     rows: DatasetDict, tokenizer: PreTrainedTokenizerFast, room: int
 ) -> DatasetDict:
-    """Returns only the prompts, without those longer than `room` tokens.
+    """Drops prompts longer than `room` tokens, and all columns but "prompt".
 
     Raises:
         UserError: no prompt is left.

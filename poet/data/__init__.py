@@ -1,4 +1,4 @@
-"""From files of poems to the rows and blocks that models train on.
+"""Turns files of poems into the rows and blocks that models train on.
 
 Read `poems.py`, `rows.py` and `run_data.py`, then `blocks.py`. `show.py` prints a batch.
 """

@@ -1,7 +1,8 @@
 """Blocks: pretraining text cut into pieces of one length.
 
 It knows token ids. It does not know models. A block may start in the middle of one poem and end in
-another. Each token attends to all tokens before it in the block, as in the original tutorial.
+another. Each token attends to all tokens before it in the block, as in TutorialLLM, the original
+tutorial.
 """
 
 from collections.abc import Iterable

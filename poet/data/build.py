@@ -81,8 +81,8 @@ def fingerprint_of(options: DataOptions) -> str:
 def _own_preference(name: str | None, earlier: dict[str, Any]) -> dict[str, str]:
     """Returns the checksum and the folder of a function `module:function`.
 
-    Data that were made before need no function. If the function is not found, the record of these
-    data is returned.
+    Data that exist already do not need the function. If it is not found, this returns what their
+    summary recorded.
 
     Args:
         earlier: The summary of data that were made before, or {}.

@@ -45,7 +45,7 @@ def fields_of(
 ) -> Fields:
     """Returns the title, the couplets and the author of a record.
 
-    A value of null or NaN is a missing one. So are true and false.
+    The values null, NaN, true and false count as missing.
 
     Args:
         columns: For "title", "lines" and "author", the name of the column. None: a usual name.

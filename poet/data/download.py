@@ -3,8 +3,8 @@
 It knows two sources and the SHA-256 sum of every file (`checksums.txt`). It does not know the
 contents. The first source is the repository on GitHub. If GitHub cannot be reached, the second is
 the npm package with the same files. Verified files stay in the cache, so an interrupted download
-continues where it stopped. A file is asked for three times if the server is busy or the connection
-breaks.
+continues where it stopped. A file is asked for up to three times if the server is busy or the
+connection breaks.
 """
 
 import functools

@@ -1,4 +1,4 @@
-"""Reads the usable items of a source of any shape: poems, texts, or rows of answers or pairs.
+"""Reads the usable items of a source: poems, documents, answers or pairs (shapes.py).
 
 It knows sources and shapes. It does not know stages.
 """
@@ -69,7 +69,7 @@ def read_source(name: str, options: DataOptions) -> Source:
 
 
 def check_usable(source: Source, count: int) -> None:
-    """Raises a UserError if no poem is usable or, for other shapes, fewer than two items."""
+    """Raises a UserError if no poem is usable. Other shapes need two usable items."""
     read = count + source.dropped.total()
     if source.shape == POEMS:
         if not count:
@@ -77,8 +77,8 @@ def check_usable(source: Source, count: int) -> None:
     elif count < 2:
         reasons = "".join(f", {n} {reason}" for reason, n in source.dropped.most_common())
         raise UserError(
-            f"{source.name}: {count} of its {read} {source.shape} are usable{reasons}. "
-            "Give at least 2."
+            f"{source.name} has {read} {source.shape}. Usable: {count}{reasons}. "
+            "At least 2 are needed."
         )
 
 

@@ -71,7 +71,7 @@ def _decode(raw: bytes, path: Path, line: int) -> str:
         line += raw.count(b"\n", 0, error.start)
         if error.reason == "unexpected end of data":
             raise UserError(
-                f"{path}, line {line}: the file ends inside a character, so it is cut. "
+                f"{path}, line {line}: the file ends in the middle of a character. "
                 "Copy it again, or remove its last line."
             ) from error
         raise UserError(

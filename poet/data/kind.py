@@ -1,6 +1,7 @@
-"""Says what the texts of a run are, and names them for cards, reports and messages.
+"""Says whether the texts of a run are poems, documents, answers or pairs, and in which language.
 
-It knows the summary of a run. It does not know models or measures.
+Cards, reports and messages take their words from it. It knows the summary of a run. It does
+not know models or measures.
 """
 
 from dataclasses import dataclass

@@ -24,7 +24,7 @@ A text file has one layout. Its first rows decide. These layouts are tried in th
     登鸛雀樓
     白日依山盡，黃河入海流。
 
-A blank row may follow a title. Other texts hold documents. Each paragraph is one, without a title.
+A blank row may follow a title. In any other text, each paragraph is a document without a title.
 
 Chinese lines end in marks or have 4 to 7 characters, and titles do not. In other languages the
 titles are shorter than the lines, or only the titles have capitals.
@@ -379,7 +379,7 @@ def _next_number(style: str) -> Callable[[str], bool]:
 
 
 class _Cells(NamedTuple):
-    """Rows of `lead` short cells and the text."""
+    """The layout of rows with `lead` short cells, such as the title, before the text."""
 
     separator: str
     lead: int
@@ -464,7 +464,7 @@ def _is_verse(text: str, separator: str) -> bool:
 
 
 def _are_titles_between(rows: list[str], is_line: IsLine) -> bool:
-    """Returns whether one or two rows that are no lines stand before lines, at least twice.
+    """Returns whether titles stand between the lines: twice or more, one or two rows each.
 
     Raises:
         UserError: Lines without marks are odd in number, so some titles look like lines.
@@ -528,7 +528,7 @@ def _read_chinese_blocks(rows: Iterable[Row], is_line: IsLine) -> Records:
 
 
 def _read_below_headings(rows: Iterable[Row], is_line: IsLine, stanzas: bool) -> Records:
-    """Reads titles that have a block of their own. Later blocks of the poem are its stanzas."""
+    """Reads poems whose title is a block of its own. The blocks after it are the stanzas."""
     poem: tuple[str, Record] | None = None
     for place, block in _groups(rows, 1):
         if _is_heading(block, is_line):
@@ -629,7 +629,7 @@ def _in_capitals(row: str) -> bool:
 
 
 def _read_below_titles(rows: Iterable[Row]) -> Records:
-    """Reads titles with a blank row around them. Blocks of several rows are stanzas."""
+    """Reads poems whose title stands between blank rows. Blocks of several rows are stanzas."""
     poem: tuple[str, Record] | None = None
     for place, block in _groups(rows, 1):
         is_title = len(block) == 1 and _looks_like_title(block[0])

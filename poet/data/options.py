@@ -61,10 +61,10 @@ class DataOptions:
     )
     held_out: float = field(
         default=0.1,
-        metadata={"help": "Share of each set, at its end, that is held out for evaluation."},
+        metadata={"help": "Share of each set that is held out for evaluation: its last part."},
     )
     min_couplets: int = field(
-        default=2, metadata={"help": "Drop poems with fewer couplets: one alone is a fragment."}
+        default=2, metadata={"help": "Drop poems with fewer couplets. One couplet is a fragment."}
     )
     equal_couplets: bool = field(
         default=True,
@@ -72,7 +72,7 @@ class DataOptions:
     )
     forbidden: str = field(
         default="□(（",
-        metadata={"help": "Drop poems with one of these characters: a lost character or a note."},
+        metadata={"help": "Drop poems with one of these: □ is a lost character, ( begins a note."},
     )
     copies_together: bool | None = field(
         default=None,

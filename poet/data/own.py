@@ -77,7 +77,7 @@ def check_name(run: Path, configs: Path, name: str) -> None:
 
 
 def save_recipe(run: Path, configs: Path, name: str) -> Path:
-    """Copies the recipe of a run to `configs`/NAME. Its run is then runs/NAME.
+    """Copies the recipe of a run to `configs`/NAME. A run of the copy goes to runs/NAME.
 
     An interrupted command that runs again finds its own copy there, and does not change it.
 

@@ -105,7 +105,7 @@ def _checked(**row: list[Message]) -> Row:
 
 
 def _messages(value: Any, role: str, place: str) -> list[Message]:
-    """Returns a text as one message, and a list of messages with `role` and `content` alone."""
+    """Returns a list of messages that have `role` and `content` only. A text becomes one."""
     if value is None:
         return []
     if isinstance(value, str):

@@ -218,7 +218,7 @@ class _Test:
 
 
 def _long_bodies(held_out: HeldOut, n: int, seed: int) -> list[str]:
-    """Returns up to n held-out texts that go on after their start, in random order."""
+    """Returns up to n held-out texts of more than START characters, in random order."""
     bodies = [body for body in held_out.bodies() if len(body) > START]
     random.Random(seed).shuffle(bodies)
     return bodies[:n]
@@ -292,7 +292,7 @@ class ThemeTest:
         )
 
     def _words_used(self, poems: list[str]) -> tuple[Estimate, Estimate]:
-        """Returns the share of theme words in the poems, and of words that are there or related."""
+        """Returns the share of theme words that poems use, and the share with related words."""
         used, used_or_related = [], []
         for poem, theme in zip(poems, self.themes, strict=True):
             size = len(theme.split())

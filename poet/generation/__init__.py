@@ -1,1 +1,1 @@
-"""From a checkpoint folder and titles to poems."""
+"""Writes poems for titles with the model of a checkpoint folder."""

@@ -58,7 +58,8 @@ def load(
 def _load_model(path: Path) -> tuple[PreTrainedModel, PreTrainedTokenizerFast]:
     if not path.exists():
         raise UserError(
-            f"there is no checkpoint folder {path}. A run keeps them in runs/NAME/STAGE."
+            f"there is no checkpoint folder {path}. "
+            "Give the folder of a finished stage, such as runs/tang/dpo."
         )
     if not path.is_dir():
         raise UserError(
@@ -132,8 +133,8 @@ def refuse_code(path: str | Path, error: Exception) -> None:
     """Raises a UserError if transformers would only load `path` with the code that is in it."""
     if "trust_remote_code" in str(error):
         raise UserError(
-            f"{path} needs its own code. This project never runs such code. Give a model and a "
-            "tokenizer that transformers knows."
+            f"{path} needs its own code: Python files in that folder. This project never runs such "
+            "code. Give a model and a tokenizer that transformers knows."
         ) from error
 
 
@@ -148,8 +149,8 @@ def check_template(tokenizer: PreTrainedTokenizerFast, path: str | Path) -> None
         tokenizer.apply_chat_template(ask("春"), add_generation_prompt=True)
     except Exception as error:  # jinja2 and what the template calls have their own errors
         raise UserError(
-            f"the chat template of the tokenizer in {path} does not make a prompt of a title "
-            f"({first_line(error)}). Correct it, or use another checkpoint."
+            f"the chat template of the tokenizer in {path} cannot turn a title into a prompt "
+            f"({first_line(error)}). Correct the template, or use another checkpoint."
         ) from error
 
 
@@ -167,7 +168,10 @@ def generation_defaults(
     """
     check_sampling(temperature)
     if tokenizer.eos_token_id is None:
-        raise UserError("the tokenizer has no end mark (eos_token). Use a tokenizer that has it.")
+        raise UserError(
+            f"the tokenizer in {tokenizer.name_or_path} has no end mark (eos_token). "
+            "Use a tokenizer that has one."
+        )
     tags = {id for token, id in tokenizer.get_vocab().items() if token in SPECIAL_TOKENS}
     tags -= {tokenizer.eos_token_id}
     return GenerationConfig(

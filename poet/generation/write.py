@@ -1,4 +1,4 @@
-"""Writes poems: a model, its tokenizer and titles -> poems.
+"""Writes poems for titles, with a model and its tokenizer.
 
     model, tokenizer = load("runs/tang/dpo")
     write(model, tokenizer, "春夜喜雨", n=4, form="五言律詩", seed=7)

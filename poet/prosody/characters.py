@@ -116,7 +116,7 @@ def _book_groups() -> dict[str, list[str]]:
 def _groups() -> dict[str, tuple[str, ...]]:
     """Returns character -> rhyme groups, from the first source that knows the character.
 
-    The first source are the variants of tones.tsv. Then come the rhyme book with its corrections,
+    The variants of tones.tsv are the first source. Then come the rhyme book with its corrections,
     the characters that a simplified one stands for, and the 廣韻, an older rhyme book.
     """
     supplement, book = _supplement(), _book_groups()

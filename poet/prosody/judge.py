@@ -4,8 +4,9 @@ It knows the rules of regulated verse. It does not know models or files of poems
 
 A *place* is the number of a character in its line. Lines and places are counted from 1, as in the
 rule books. A line of seven characters is a line of five with two more in front, so the rules speak
-of the last five. Places 2, 4 (and 6) are *strict*. Their tones alternate within a line and oppose
-each other in each couplet. The next couplet starts with the tone of the line before.
+of the last five. Places 2 and 4 of a line are *strict*, and place 6 of a line of seven. Within a
+line, the tones at strict places alternate. The two lines of a couplet have opposite tones at each
+strict place. The next couplet begins with the tone of the line before, at place 2.
 So the tone at place 2 of the first line determines all others.
 
 The rules follow Wang Li 王力, 詩詞格律 (see `RULES`). Programs that judge poems disagree in some
@@ -206,7 +207,7 @@ class Judgment:
 
     @property
     def free(self) -> bool:
-        """True for old style and for lines of no form: such a poem has no tone rules to keep."""
+        """True for old style and for irregular lines, which have no tone rules to keep."""
         return self.old_style or self.form == "irregular"
 
     @property
@@ -222,10 +223,11 @@ def judge(text: str) -> Judgment:
     - rhymed: The poem has an even number of lines, at least four, all of five or all of seven
       characters. The last characters of the even lines share one level group. No rhyme word occurs
       twice, in any writing (峰 and 峯).
-    - regulated: The poem is rhymed. Lines 3, 5, 7 and so on end oblique. Strict places
-      alternate in each line, oppose in each couplet and carry over between couplets. There is no
-      孤平 (a level tone that is left alone) and no 三平尾 (three level tones at the end). Two
-      exceptions are accepted: 特拗 and 對句救. `RULES` explains both.
+    - regulated: The poem is rhymed. Lines 3, 5, 7 and so on end oblique. In each line, the
+      tones at strict places alternate. The lines of a couplet have opposite tones there, and a new
+      couplet begins with the tone of the line before, at place 2. There is no 孤平 (a level tone
+      that is left alone) and no 三平尾 (three level tones at the end). Two exceptions are accepted:
+      特拗 and 對句救. `RULES` explains both.
 
     A character with several tones fits either one, unless a compound decides (相思 is 平, 鄉思 is
     仄). So there is a fault only if no reading fits.

@@ -1,4 +1,4 @@
-"""Says what each position of a poem holds in tokens: characters, marks and line breaks.
+"""Says which token each position of a poem holds: a character, a mark or a line break.
 
 It knows how couplets are laid out. It does not know rules of tone or rhyme.
 """

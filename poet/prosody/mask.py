@@ -126,7 +126,7 @@ class FormLogitsProcessor(LogitsProcessor):
         return character
 
     def _meanings(self, character: str) -> tuple[str, ...]:
-        """Returns the traditional characters that one of the vocabulary may stand for."""
+        """Returns the traditional characters that a character of the vocabulary may stand for."""
         return meanings(character) if self.simplified else (character,)
 
     def _build_characters(self, size: int) -> None:
@@ -224,7 +224,7 @@ class FormLogitsProcessor(LogitsProcessor):
             )
         first_line_tones = read_tones(request.first_line)
         if first_line_tones and first_line_tones[-1] == LEVEL and not request.rhyme:
-            self._open_groups_of_first_line()
+            self._keep_groups_of_first_line()
         # Compounds decide the tones of a first line, but not of an acrostic.
         bits = torch.full((request.lines * request.length,), EITHER)
         for place, character in self.given.items():
@@ -251,7 +251,7 @@ class FormLogitsProcessor(LogitsProcessor):
     ) -> torch.Tensor:
         """Returns which patterns each couplet may have, in a poem that starts level or oblique.
 
-        The result is (couplets, 2, N). Only the first couplet may have patterns of an opening.
+        The result is (couplets, 2, N). Some patterns are for the first couplet only.
         """
         starts = torch.tensor([start for start, _ in patterns])  # (N,)
         later = set(couplet_patterns(self.request.length, opening=False))
@@ -264,8 +264,8 @@ class FormLogitsProcessor(LogitsProcessor):
                 fits[couplet] &= fits_later
         return fits
 
-    def _open_groups_of_first_line(self) -> None:
-        """Allows only rhyme groups of the last character of a first line that ends level."""
+    def _keep_groups_of_first_line(self) -> None:
+        """Forbids rhyme groups without the last character of a first line that ends level."""
         request, word = self.request, self.request.first_line[-1]
         of_first_line = rhyme_groups(word)
         self.groups &= torch.tensor([group in of_first_line for group in level_groups()])
@@ -455,7 +455,7 @@ class FormLogitsProcessor(LogitsProcessor):
         return readings
 
     def _without_clash(self, readings: torch.Tensor) -> torch.Tensor:
-        """Returns which patterns ask for no tone that a place cannot have.
+        """Returns which patterns fit the tones that the characters can have.
 
         (B, characters of whole couplets, 2) -> (B, couplets, N)
         """

@@ -435,8 +435,8 @@ def _wrong_tones(
 ) -> Iterator[_Finding]:
     """Finds the broken rules of tone and rhyme, among those of `judge`.
 
-    If the rhyme book allows a reading without a fault, the usual tones are tried: they are the only
-    ones that the mask writes.
+    A poem may have no fault by the rhyme book, and one by the usual tones of its characters. That
+    fault counts too, because the mask writes usual tones only.
     """
     note = ""
     verdicts = regulated_faults(lines, request.length)

@@ -99,10 +99,11 @@ def apply_speedups(
 
 
 def choose_attention(model: PreTrainedModel, args: TrainingArguments) -> bool:
-    """Computes attention in plain products if that is faster, and returns whether it does.
+    """Computes attention in plain matrix products if that is faster. Returns whether it does.
 
-    On a CPU, torch's own kernel is fast only in float32. In bfloat16 the two round differently.
-    Models that are compared, such as a policy and its reference, must therefore use the same one.
+    On a CPU, torch's own kernel for attention is fast only in float32. In bfloat16 the two round
+    differently. Models that are compared, such as a policy and its reference, must therefore use
+    the same one.
     """
     if not (args.bf16 and args.use_cpu):
         return False
@@ -169,7 +170,7 @@ def _can_compile_scoring(args: TrainingArguments, off: list[str]) -> bool:
     if not compile_cache.ready():
         reason = NO_COMPILER
     elif getattr(args, "entropy_coef", 0) or getattr(args, "use_adaptive_entropy", False):
-        reason = "the entropy needs a gradient"
+        reason = "the loss contains the entropy, which compiled code only logs"
     elif getattr(args, "use_weighting", False):
         reason = "use_weighting needs values that only trl's own function computes"
     if reason:

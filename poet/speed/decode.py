@@ -184,8 +184,8 @@ class _Step:
     def _can_use_weights(self) -> bool:
         """Returns whether the weights alone give the model's own scores.
 
-        A copy in bfloat16 computes the whole poem. Otherwise the model computes the prompt. The
-        type of the keys then shows whether the model casts to bfloat16, as in training.
+        They always do for a copy in bfloat16. Otherwise the model itself computes the prompt. If
+        its keys then have another type than its weights, it casts, as autocast does in training.
         """
         if self.in_bfloat16:
             return True
@@ -217,7 +217,7 @@ def _is_plain_gpt2(model: PreTrainedModel) -> bool:
 
 
 def _in_bfloat16(model: GPT2LMHeadModel) -> GPT2LMHeadModel:
-    """Returns a copy with the weights of its products in bfloat16. Norms and embeddings stay."""
+    """Returns a copy with its matrices in bfloat16. Norms and embeddings stay as they are."""
     bf16_model = copy.deepcopy(model)
     for layer in bf16_model.modules():
         if isinstance(layer, (Conv1D, nn.Linear)):

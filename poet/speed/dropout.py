@@ -20,7 +20,7 @@ _VALUES = 256  # of a byte
 def dropout_mask(shape: list[int], dropped: int) -> Tensor:
     """Returns the mask. On average `dropped` of 256 values are 0.
 
-    The others are the factor that keeps the mean.
+    The other values are above 1, so that the mean of the mask is 1.
 
     The bytes come from torch's own generator. Checkpoints have its state, so a resumed run gets the
     same mask.

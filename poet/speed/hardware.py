@@ -72,7 +72,7 @@ def keep_memory() -> bool:
 def add_in_one_order() -> None:
     """Makes the same command give the same weights, if it trains a compiled model on a CPU.
 
-    The gradient of the embedding is a sum over all places of a token. By default, compiled code
+    The gradient of an embedding is a sum over all positions of its token. By default, compiled code
     adds the terms from all threads at once, in any order, and rounds differently each time. A fixed
     order takes no longer. If torch has no version of an operation with a fixed order, it only
     warns.

@@ -1,10 +1,10 @@
-"""Draws the part of the vocabulary that a step of pretraining scores.
+"""Chooses the characters for which a step of pretraining computes scores.
 
-The last layer takes half of the products of a small model. A step of 2,048 tokens has some 800
-different characters, out of thousands. A sampled step scores only *candidates*: the characters of
-its own text, filled up to a fixed number with characters drawn by their frequency. Each score is
-lowered by the logarithm of the chance that its character is a candidate, so that the gradients
-are right on average.
+The last layer does half of the multiplications of a small model. A step of 2,048 tokens has some
+800 different characters, out of thousands. A sampled step scores only *candidates*: the characters
+of its own text, filled up to a fixed number with characters drawn by their frequency. Each score is
+lowered by the logarithm of the chance that its character is a candidate, so that the gradients are
+right on average.
 
 Sampled softmax: Jean et al., arXiv:1412.2007. A batch as the sample: arXiv:1708.05997.
 
@@ -80,7 +80,7 @@ class SampledVocabulary:
         return order.topk(self.size, sorted=False).indices.sort().values
 
     def sample(self, inputs: dict[str, Any], step: int) -> dict[str, Any]:
-        """Returns the inputs of a step with its candidates. `labels` become places among them."""
+        """Returns the inputs of a step with its candidates. `labels` become indices of them."""
         labels = inputs["labels"]
         found = self.candidates(labels, step)
         if found is None:

@@ -37,7 +37,7 @@ def patch_forward_to_return_loss(
     ForCausalLM. It is the mean over the labels, or their sum divided by `num_items_in_batch`.
 
     With `candidates` (a sample of the vocabulary), only these are scored. Each score is lowered by
-    its `log_chance`, and labels are places among the candidates.
+    its `log_chance`, and labels are indices of the candidates.
 
     Args:
         in_tiles: whether torch's `linear_cross_entropy` scores `tokens_per_tile` tokens at a time,

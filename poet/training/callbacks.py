@@ -171,7 +171,7 @@ class CheckBestMetric(TrainerCallback):
         if has_own_metric(args) and f"eval_{name.removeprefix('eval_')}" not in metrics:
             names = sorted(each.removeprefix("eval_") for each in metrics if "eval_" in each)
             raise UserError(
-                f"metric_for_best_model {name} is no result of an evaluation. The results are "
+                f"metric_for_best_model {name} is not a result of an evaluation. Choose one of "
                 f"{', '.join(names)}."
             )
 
@@ -189,7 +189,7 @@ class WarnOfEqualRewards(TrainerCallback):
             console.stdout().print(
                 f"step {state.global_step}: for each title, all poems earn the same reward. "
                 "Nothing is learned in such a step. If it stays so, raise num_generations, or add "
-                "a reward that differs between poems"
+                "a reward that differs between poems."
             )
 
 

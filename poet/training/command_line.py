@@ -119,14 +119,17 @@ def _parse_yaml(path: Path) -> tuple[dict, dict]:
         text = path.read_text(encoding="utf-8")
         values, spelled = (yaml.load(text, loader) for loader in (yaml.SafeLoader, yaml.BaseLoader))
     except (yaml.YAMLError, ValueError, RecursionError) as error:
-        raise UserError(f"{path} is not YAML: {shorten(error)}") from error
+        raise UserError(f"{path} is not YAML: {shorten(error)}. Correct the file.") from error
     if not isinstance(values, dict):
         raise UserError(f"{path} must hold lines of `key: value`")
     return values, {key: spelled.get(key) for key in values}
 
 
 def recipe_numbers(kind: type[T], path: Path) -> tuple[T, dict[str, Any]]:
-    """Returns the options of `kind` in a recipe's file, and all keys of the file with defaults."""
+    """Returns a recipe's file in two ways: the options of `kind`, and all keys with their values.
+
+    Both have the defaults of this project where the file has no value.
+    """
     values, spelled = _parse_yaml(path)
     for field in fields(kind):  # type: ignore[arg-type]
         if field.name in values:

@@ -16,7 +16,7 @@ from poet.training.trainer import UNKNOWN_STEPS, PoetTrainerMixin
 
 
 def silence_libraries() -> None:
-    """Switches off the libraries' progress bars, and warnings about names in their own code."""
+    """Switches off the libraries' progress bars, and warnings about their own outdated calls."""
     import datasets
     import transformers
 
