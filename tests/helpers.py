@@ -72,7 +72,7 @@ def repository_files(pattern: str = "*") -> list[Path]:
 def in_processes(count: int, function: Callable[..., Any], *args) -> list[Any]:
     """Calls a function in forked processes that train together. Returns the results by rank.
 
-    Processes that wait for each other for a minute are ended, and the test fails.
+    Processes that wait for each other for five minutes are ended, and the test fails.
     """
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
@@ -85,7 +85,7 @@ def in_processes(count: int, function: Callable[..., Any], *args) -> list[Any]:
     ]
     for process in processes:
         process.start()
-    ended = time.monotonic() + 60
+    ended = time.monotonic() + 300
     for process in processes:
         process.join(max(0.0, ended - time.monotonic()))
     codes = [process.exitcode for process in processes]
