@@ -282,7 +282,7 @@ def _add_data_options(parser: argparse.ArgumentParser) -> None:
             continue
         settings: dict[str, Any] = {"nargs": "+"} if "list" in str(field.type) else {}
         group.add_argument(
-            f"--{_option_of(field.name)}",
+            f"--{field.name}",
             metavar="VALUE",
             help=field.metadata["help"].replace("%", "%%"),
             **settings,
@@ -295,14 +295,6 @@ def _data_fields() -> "tuple[Field, ...]":
     from poet.data.options import DataOptions
 
     return fields(DataOptions)
-
-
-def _option_of(key: str) -> str:
-    """Returns the option for a key of data.yaml: `data_seed` for `seed`, else the key itself.
-
-    `--seed` is already the seed of the evaluation.
-    """
-    return "data_seed" if key == "seed" else key
 
 
 def _about(parser: argparse.ArgumentParser, options: argparse.Namespace) -> None:
@@ -546,7 +538,7 @@ def _data_options(options: argparse.Namespace) -> "DataOptions | None":
     """Returns what the command line says about the texts, or None if it says nothing."""
     words = []
     for field in _data_fields():
-        value = getattr(options, _option_of(field.name))
+        value = getattr(options, field.name)
         if isinstance(value, list):
             words += [f"--{field.name}", *value]
         elif value is not None:

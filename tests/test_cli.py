@@ -296,7 +296,6 @@ def test_evaluation_prints_a_table_or_one_json_object(poet, invented, tmp_path):
     corpus.write_text(json.dumps(invented(100), ensure_ascii=False), encoding="utf-8")
     (tmp_path / "verse.txt").write_text(FIVE, encoding="utf-8")
     cut = {
-        "seed": 2024,
         "split": [5, 3, 2],
         "held_out": 0.1,
         "min_couplets": 2,
@@ -333,7 +332,7 @@ def test_evaluation_takes_every_key_of_data_yaml(poet, tmp_path):
     words = ("evaluate", checkpoint, "--titles", 2, "--json", "--corpus", corpus)
     assert poet(*words, "--lines_column", "none")[0] == 2
     options = "--lines_column words --title_column head --equal_couplets false --min_couplets=1"
-    code, out, err = poet(*words, *options.split(), "--forbidden", "", "--data_seed", 3)
+    code, out, err = poet(*words, *options.split(), "--forbidden", "")
     assert code == 0, err
     result = json.loads(out)
     row = result["checkpoints"][str(checkpoint)]

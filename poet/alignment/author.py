@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from poet.data import build, run_data
 from poet.data.options import DataOptions
-from poet.data.poems import Poem, Split
+from poet.data.poems import SPLIT_SEED, Poem, Split
 from poet.data.rows import hold_out, pretraining_rows, pretraining_text, sft_row
 from poet.data.sets import split_corpus
 from poet.errors import UserError
@@ -122,6 +122,13 @@ def _similar_authors(name: str, counts: Counter[str]) -> list[str]:
 
 
 def _split_again(run: Path, made_from: dict[str, Any], ratio: list[int] | None) -> Split:
+    seed = made_from.get("seed", SPLIT_SEED)
+    if seed != SPLIT_SEED:  # an older run, made with the option `seed`
+        raise UserError(
+            f"cannot read the authors of the poems in {run}: the poems were split with the seed "
+            f"{seed}, and the seed is now always {SPLIT_SEED}. Make the data again in another "
+            "folder."
+        )
     names = {field.name for field in fields(DataOptions)}
     arguments = DataOptions(**{key: made_from[key] for key in names & made_from.keys()})
     try:

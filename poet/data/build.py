@@ -38,13 +38,14 @@ def build_datasets(options: DataOptions, output_dir: str | Path) -> dict[str, An
         UserError: The folder holds the data of other options or of another corpus.
     """
     folder = Path(output_dir) / "data"
-    made_from = {**asdict(options), "fingerprint": fingerprint_of(options)}
+    made_from = {**asdict(options), **DataOptions.removed, "fingerprint": fingerprint_of(options)}
     summary = load_summary(output_dir) if (folder / "summary.json").exists() else {}
     own_preference = _own_preference(options.preference, summary)
     if own_preference:
         made_from["preference_code"] = own_preference["code"]
     if summary:
-        defaults = asdict(DataOptions("sample"))  # older data do not know all options
+        # Older data do not know all options.
+        defaults = {**asdict(DataOptions("sample")), **DataOptions.removed}
         there = {**defaults, **summary["made_from"]}
         refuse_changes(folder, _without_path(there), _without_path(made_from))
         return summary

@@ -1,8 +1,10 @@
 """Defines the options of the data: the keys of data.yaml."""
 
 from dataclasses import dataclass, field
+from typing import Any, ClassVar
 
 from poet.data import preferences
+from poet.data.poems import SPLIT_SEED
 from poet.data.run_data import STAGES
 from poet.errors import UserError
 
@@ -12,6 +14,9 @@ SOURCE_KEYS = ("corpus", *STAGES)
 @dataclass
 class DataOptions:
     """Options of the data. The defaults are those of the original tutorial."""
+
+    removed: ClassVar[dict[str, Any]] = {"seed": SPLIT_SEED}
+    """Keys of older recipes, and the value that is always used now. A run still records them."""
 
     corpus: str | None = field(
         default=None,
@@ -54,7 +59,6 @@ class DataOptions:
         default=None,
         metadata={"help": "Language of the texts, like en. Default: found in the texts."},
     )
-    seed: int = field(default=2024, metadata={"help": "Seed for shuffling and for choosing pairs."})
     split: list[int] = field(
         default_factory=lambda: [5, 3, 2],
         metadata={"help": "Ratio of the poems for pretraining, fine-tuning and alignment."},

@@ -14,6 +14,7 @@ from typing import Any, NoReturn
 
 from poet.errors import UserError
 
+SPLIT_SEED = 2024  # the split of the original tutorial
 _NO_COUPLETS = "without couplets"
 _HALF_A_CHARACTER = "with half a character (a lone surrogate)"
 _ADVICE = {  # for the reasons that no option changes
@@ -168,7 +169,7 @@ def split_poems(
 ) -> Split:
     """Shuffles the poems and cuts them into three parts.
 
-    The seed 2024 and the ratio 5:3:2 give the split of the original tutorial.
+    The seed `SPLIT_SEED` and the ratio 5:3:2 give the split of the original tutorial.
 
     Args:
         ratio: Relative sizes of the parts.

@@ -15,7 +15,7 @@ from typing import Any
 from poet.data import preferences, rows, shapes
 from poet.data.items import Source, read_source
 from poet.data.options import DataOptions
-from poet.data.poems import Poem, Split, part_ends, split_poems
+from poet.data.poems import SPLIT_SEED, Poem, Split, part_ends, split_poems
 from poet.data.rows import Pair
 from poet.data.run_data import STAGES
 from poet.data.shapes import ANSWERS, DOCUMENTS, PAIRS, POEMS
@@ -83,8 +83,8 @@ def common_source(sources: dict[str, Source]) -> Source:
 
 
 def _use_whole(stage: str, source: Source, options: DataOptions, sets: Sets) -> None:
-    """Gives a stage all items of a source, in an order that the seed decides."""
-    rng = random.Random(options.seed)
+    """Gives a stage all items of a source, in random order."""
+    rng = random.Random(SPLIT_SEED)
     items: list[Any] = source.items.copy()
     rng.shuffle(items)
     if stage == "dpo" and source.shape == POEMS:
@@ -152,7 +152,7 @@ def split_corpus(options: DataOptions, ratio: Sequence[int] | None = None) -> Sp
 
 
 def _split(poems: Sequence[Poem], ratio: Sequence[int], options: DataOptions) -> Split:
-    return split_poems(poems, options.seed, ratio, options.keeps_copies_together())
+    return split_poems(poems, SPLIT_SEED, ratio, options.keeps_copies_together())
 
 
 def _split_among(stages: list[str], source: Source, options: DataOptions, sets: Sets) -> None:

@@ -22,7 +22,7 @@ from poet.data import preferences
 from poet.data.items import Source, check_usable, open_source
 from poet.data.options import DataOptions
 from poet.data.parquet import ParquetRows, write_rows
-from poet.data.poems import Poem
+from poet.data.poems import SPLIT_SEED, Poem
 from poet.data.rows import Row
 from poet.data.run_data import HALVES, STAGES
 from poet.data.sets import (
@@ -140,7 +140,7 @@ def _write_parts(
             count += 1
             is_poem = isinstance(item, Poem)
             text = item.wording if is_poem else json.dumps(item, sort_keys=True)
-            place, chance, bucket = _numbers(f"{options.seed}\n{text}")
+            place, chance, bucket = _numbers(f"{SPLIT_SEED}\n{text}")
             half = HALVES[chance < held_out]
             line = json.dumps(asdict(item) if is_poem else item) + "\n"
             for stage in [_choose(ratio, place)] if ratio else stages:
@@ -172,7 +172,7 @@ def _write_stage(
     for half in HALVES:
         paths = sorted((folder / "parts" / stage / half).glob("*"))
         for path in paths:
-            part = _rows_of(path, stage, source.shape, sets.preference, options.seed)
+            part = _rows_of(path, stage, source.shape, sets.preference)
             name = half if len(paths) == 1 else f"{half}-{path.name}"
             write_rows(part, stage, folder / stage / f"{name}.parquet")
     halves = [ParquetRows(folder / stage, half) for half in HALVES]
@@ -187,9 +187,9 @@ def _write_stage(
         sets.leave_out(stage, no_pairs(found))
 
 
-def _rows_of(path: Path, stage: str, shape: str, preference: str, seed: int) -> list[Row]:
+def _rows_of(path: Path, stage: str, shape: str, preference: str) -> list[Row]:
     """Returns the rows of one part in random order. Pairs are formed within a part."""
-    rng = random.Random(f"{seed} {path.name}")
+    rng = random.Random(f"{SPLIT_SEED} {path.name}")
     items: list[Any] = [json.loads(line) for line in path.open(encoding="utf-8")]
     rng.shuffle(items)
     if shape == POEMS:

@@ -51,10 +51,11 @@ def parse(*types: type, argv: list[str] | None = None) -> tuple[Any, ...]:
     """
     argv = list(sys.argv[1:] if argv is None else argv)
     known = {f.name: f for t in types for f in fields(t)}
+    removed = {key: value for t in types for key, value in getattr(t, "removed", {}).items()}
     if {"-h", "--help", "--help-all"} & set(argv):
         _show_help(types, whole="--help-all" in argv)
     recipe, argv = _take_recipe(argv)
-    config = {} if recipe is None else _read_config(recipe, known)
+    config = {} if recipe is None else _read_config(recipe, known, removed)
     if recipe is not None:
         extension.search_in(recipe.parent)
     if _is_on("use_cpu", argv, config):
@@ -186,12 +187,18 @@ def _take_recipe(argv: list[str]) -> tuple[Path | None, list[str]]:
     return None, argv
 
 
-def _read_config(path: Path, known: Mapping[str, Field]) -> dict:
+def _read_config(path: Path, known: Mapping[str, Field], removed: Mapping[str, Any]) -> dict:
     if not path.is_file():
         recipes = sorted(p.parent.name for p in Path("configs").glob("*/data.yaml"))
         names = ", ".join(recipes) or "none"
         raise UserError(f"there is no recipe file {path}. Recipes in configs/: {names}.")
     config, spelled = _parse_yaml(path)
+    for key, value in removed.items():
+        if config.pop(key, value) != value:
+            raise UserError(
+                f"{path}: the key {key} is gone, because its value is now always {value}. Remove "
+                "the key from the file."
+            )
     for key, value in config.items():
         if key not in known:
             raise UserError(f"{path}: there is no key {shorten(key)}{_nearest(str(key), known)}")

@@ -54,7 +54,6 @@ def run(tmp_path_factory) -> Path:
         poems.append({"title": title, "author": "李白之" if k < 3 else name, "paragraphs": lines})
     (folder / "poems.json").write_text(json.dumps(poems, ensure_ascii=False), encoding="utf-8")
     cut = {
-        "seed": 2024,
         "split": [5, 3, 2],
         "held_out": 0.2,
         "min_couplets": 2,
@@ -199,6 +198,7 @@ def test_no_model_of_the_run_was_trained_on_held_out_poems(run):
     [
         ("李白之", {}, "李白之 has 3 poems in .* an author with at least 20"),
         ("李白", {"corpus": "nowhere"}, "cannot read the authors .*no corpus at nowhere"),
+        ("李白", {"seed": 3}, "cannot read the authors .*split with the seed 3.* always 2024"),
         ("李白", {"fingerprint": "0"}, "it has changed since .* was made"),
     ],
 )

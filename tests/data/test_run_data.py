@@ -192,8 +192,8 @@ def test_a_copy_of_the_corpus_is_the_same_run(tmp_path, corpus):
 def test_data_of_another_run_are_refused_and_kept(tmp_path, corpus):
     build_datasets(arguments("tang", corpus=corpus(60)), tmp_path)
     before = (tmp_path / "data" / "summary.json").read_bytes()
-    with pytest.raises(UserError, match=r"holds another run \(seed was 2024, is 7\).*--output_dir"):
-        build_datasets(arguments("tang", corpus=corpus(60), seed=7), tmp_path)
+    with pytest.raises(UserError, match=r"another run \(held_out was 0.1, is 0.2\).*--output_dir"):
+        build_datasets(arguments("tang", corpus=corpus(60), held_out=0.2), tmp_path)
     with pytest.raises(UserError, match=r"run \(it was made from other texts\).*--output_dir"):
         build_datasets(arguments("tang", corpus=corpus(61)), tmp_path)
     assert (tmp_path / "data" / "summary.json").read_bytes() == before
@@ -209,6 +209,18 @@ def test_data_from_before_an_option_existed_are_taken(tmp_path, corpus):
     assert build_datasets(args, tmp_path) == summary
     with pytest.raises(UserError, match=r"\(copies_together was None, is True\)"):
         build_datasets(arguments("tang", corpus=corpus(60), copies_together=True), tmp_path)
+
+
+def test_data_that_were_split_with_another_seed_are_refused(tmp_path, corpus):
+    args = arguments("tang", corpus=corpus(60))
+    build_datasets(args, tmp_path)
+    path = tmp_path / "data" / "summary.json"
+    summary = json.loads(path.read_text(encoding="utf-8"))
+    assert summary["made_from"]["seed"] == 2024  # as versions with the option `seed` wrote it
+    summary["made_from"]["seed"] = 7
+    path.write_text(json.dumps(summary), encoding="utf-8")
+    with pytest.raises(UserError, match=r"\(seed was 7, is 2024\)\. Pass another --output_dir"):
+        build_datasets(args, tmp_path)
 
 
 def test_a_foreign_folder_is_refused(tmp_path, corpus):

@@ -36,7 +36,6 @@ def run_dir(tmp_path: Path) -> Path:
     build_datasets(
         DataOptions(
             corpus=str(corpus),
-            seed=1,
             split=[5, 3, 2],
             held_out=0.1,
             min_couplets=2,

@@ -120,7 +120,7 @@ def test_the_home_folder_is_found_where_no_shell_replaces_it(tmp_path, monkeypat
         ("forbidden: no", "forbidden", "no"),
         ("corpus: 2024", "corpus", "2024"),
         ("corpus: 1e5", "corpus", "1e5"),
-        ("seed: 7", "seed", 7),
+        ("min_couplets: 7", "min_couplets", 7),
         ("title_column: null", "title_column", None),
     ],
 )
@@ -132,6 +132,16 @@ def test_an_option_that_takes_text_is_read_as_it_is_spelled(tmp_path, line, opti
     assert getattr(recipe_numbers(DataOptions, recipe)[0], option) == read
 
 
+def test_the_seed_of_an_older_recipe_is_taken_only_with_the_value_of_today(tmp_path):
+    recipe = tmp_path / "data.yaml"
+    recipe.write_text("corpus: sample\nseed: 2024\n")
+    assert parse(DataOptions, argv=["--config", str(recipe)]) == (DataOptions("sample"),)
+    recipe.write_text("corpus: sample\nseed: 7\n")
+    message = "data.yaml: the key seed is gone, because its value is now always 2024"
+    with pytest.raises(UserError, match=message):
+        parse(DataOptions, argv=["--config", str(recipe)])
+
+
 def test_a_preference_that_is_a_number_is_named(tmp_path):
     (tmp_path / "data.yaml").write_text("corpus: sample\npreference: 5\n")
     with pytest.raises(UserError, match="no preference .5."):
@@ -139,7 +149,7 @@ def test_a_preference_that_is_a_number_is_named(tmp_path):
 
 
 def test_no_message_quotes_a_long_value(tmp_path):
-    for line in (f"seed: [{'1, ' * 5_000}]", f"{'x' * 900}: 1", f"seed: {{{'a' * 900}"):
+    for line in (f"held_out: [{'1, ' * 5_000}]", f"{'x' * 900}: 1", f"held_out: {{{'a' * 900}"):
         (tmp_path / "data.yaml").write_text(f"corpus: sample\n{line}\n")
         with pytest.raises(UserError) as caught:
             parse(DataOptions, argv=["--config", str(tmp_path / "data.yaml")])
