@@ -15,7 +15,7 @@ help:  ## show this list
 	.venv/bin/pip install -q -c constraints.txt -e ".[dev]"
 	touch .venv/ready
 
-run: .venv/ready  ## set up, then train all stages on the embedded poems (4 minutes)
+run: .venv/ready  ## set up, then train all stages on the embedded poems (3 to 6 minutes)
 	$(PYTHON) run.py --recipe sample
 
 test: .venv/ready  ## set up, then run the tests, ruff and mypy
