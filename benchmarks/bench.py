@@ -5,8 +5,8 @@
 
 It runs the commands that a user types, in one run on one machine. The results are in
 results/bench.json and results/bench.md. With QUICK=1, whole trainings are left out. Their rows keep
-the values and the commit of the last run. Step times are medians, because other programs can slow a
-step down but cannot speed it up.
+the values and the commit of the last run. Step times are medians, so a few
+steps that other programs slowed down do not count.
 """
 
 import argparse
@@ -126,7 +126,7 @@ def data_rows(commands: Commands) -> Iterator[Row]:
     warm = time.perf_counter() - start
     command = "run.py --recipe tang --stages data"
     yield row("data_cold", cold, "s", "nothing", "Tang corpus to pretraining tokens", command)
-    setting = "data sets to pretraining tokens, in a process that has its imports"
+    setting = "data sets to pretraining tokens, after the imports"
     yield row("data_warm", warm, "s", "nothing", setting, command)
 
 

@@ -38,7 +38,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--check", action="store_true", help="change nothing")
+    parser.add_argument("--check", action="store_true", help="only list what is wrong")
     options = parser.parse_args()
     problems: list[str] = []
     rows: list[tuple[str, str, str, str]] = []

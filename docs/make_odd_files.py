@@ -116,7 +116,7 @@ def values() -> Iterator[Odd]:
     yield "a title that is null", "a.jsonl", '{"title": null, "text": "一，二。"}'
     yield "a title that is a number", "a.jsonl", '{"title": 2024, "text": "一，二。"}'
     yield (
-        "a title that is a whole number of pandas",
+        "a title that is a whole number, as pandas writes it",
         "a.jsonl",
         '{"title": 7.0, "text": "一，二。"}',
     )
@@ -124,7 +124,7 @@ def values() -> Iterator[Odd]:
     yield "a title of 100,000 characters", "a.json", [{**POEM, "title": "春" * 100_000}]
     yield "no title", "a.json", [{"text": "一，二。"}]
     full = [{"title": "春曉", "paragraphs": None, "content": "一，二。"}]
-    yield "paragraphs that are null, and a full content", "a.json", full
+    yield "null as paragraphs, and lines in content", "a.json", full
     yield "lines that are a number", "a.json", [{"title": "春曉", "text": 5}]
     yield "lines that are a list of lists", "a.json", [{"title": "春曉", "text": [ROWS]}]
     yield "lines with a null among them", "a.json", [{**POEM, "paragraphs": [ROWS[0], None]}]
@@ -136,7 +136,7 @@ def values() -> Iterator[Odd]:
 def tables() -> Iterator[Odd]:
     yield "Chinese names of columns", "a.csv", CSV.replace("title,author,text", "题目,作者,内容")
     yield (
-        "names with capitals, spaces and a mark",
+        "names with capitals, spaces and a byte order mark",
         "a.csv",
         "\ufeff Title , Poem Text\n春曉,一，二。\n",
     )

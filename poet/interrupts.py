@@ -1,8 +1,8 @@
 """Ends a command soon after Ctrl-C or SIGTERM. Short work may be finished first.
 
-The first signal raises KeyboardInterrupt at once, or after the block of `held`. A second one ends
-the process without further work. No file is harmed, because files.py gives names only to whole
-files.
+The first signal raises KeyboardInterrupt at once, or after the block if it comes inside
+`with held(…)`. A second one ends the process without further work. No file is harmed, because
+files.py gives names only to whole files.
 
 It knows signals. It does not know training or files.
 """

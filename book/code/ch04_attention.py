@@ -215,7 +215,7 @@ def main() -> None:
             seen |= {"_chance": by_chance, "_random": by_random}
             numbers |= {f"{key}{end}": 100 * share for end, share in seen.items()}
         lesson.part(f"first line {length}")
-        print("line 1 is            loss of line 2    more than its own ± standard error")
+        print("line 1 is            loss of line 2    more than for own ± standard error")
         own = second_line_loss(model, couplets, length, "own")
         for first in ("own", "shuffled", "other"):
             loss = second_line_loss(model, couplets, length, first)

@@ -1,4 +1,4 @@
-"""Reads the samples of a training with their glosses, and writes the figure of chapter 6.
+"""Reads the samples of a training with English translations, and writes the figure of chapter 6.
 
     python run.py --stages data --output_dir runs/figure
     python train_pretrain.py --config configs/sample/pretrain.yaml \\
@@ -6,7 +6,7 @@
     python book/code/samples.py runs/figure    # writes book/figures/06-data.js
 
 The figure shows the training of `make run` with more samples. More evaluations do not change the
-training. A stage keeps its samples in samples.jsonl. The glosses are in
+training. A stage keeps its samples in samples.jsonl. The translations (glosses) are in
 book/figures/06-glosses.json, one for each part of a line. A new run writes new poems. The command
 names the parts that have no gloss.
 """

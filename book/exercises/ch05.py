@@ -27,7 +27,7 @@ def check(largest_width) -> None:
         return model.num_parameters()
 
     assert largest_width(124_439_808, 50_257, 12, 1024) == 768, "GPT-2 small fits exactly"
-    assert largest_width(124_439_807, 50_257, 12, 1024) == 704, "one parameter less: one width less"
+    assert largest_width(124_439_807, 50_257, 12, 1024) == 704, "one parameter too few for 768"
     for shape in ((3_000, 3, 128), (9_000, 1, 512), (300, 8, 256)):
         width = largest_width(5_000_000, *shape)
         assert width % 64 == 0, "the width is a multiple of 64"

@@ -36,7 +36,7 @@ def check(rows_of_step) -> None:
     assert set(first) <= set(range(23)), "there is no such row"
     assert first != sorted(first), "the order is random"
     assert first == one_pass(0), "the same step reads the same rows"
-    assert rows_of_step(7, 23, 4, 0) == later, "a resumed run reads other rows"
+    assert rows_of_step(7, 23, 4, 0) == later, "a resumed run reads the same rows"
     assert first != one_pass(1), "each pass has its own order"
     assert first != one_pass(0, seed=1), "another seed gives another order"
 

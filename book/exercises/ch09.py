@@ -25,7 +25,7 @@ def check(pull) -> None:
     def loss(margin: float) -> float:
         return math.log(1 + math.exp(-margin))  # the same as -ln(sigmoid(margin))
 
-    assert math.isclose(pull(0, 0.1), 0.05), "at the start, the chosen poem wins with 0.5"
+    assert math.isclose(pull(0, 0.1), 0.05), "at the start, sigmoid(margin) is 0.5"
     assert pull(8, 0.1) < 0.001 * pull(-8, 0.1), "a pair in the right order pulls far less"
     # The slope, from two values of the loss that lie close together.
     for margin, beta in ((-3, 0.1), (0.5, 0.1), (2, 0.5)):

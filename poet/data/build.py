@@ -241,7 +241,9 @@ def format_summary(summary: dict[str, Any]) -> str:
     if summary.get("split", made_from.get("split")):
         if copies:
             copied, across = copies["poems"], copies["across_parts"]
-            lines.append(f"{copied:,} poems have a copy, {across:,} of them in another part.")
+            lines.append(
+                f"{copied:,} poems have a copy, {across:,} of them in another part of the split."
+            )
         lines.append(
             f"Split: {parts['pretrain']:,} to pretrain, {parts['sft']:,} to fine-tune, "
             f"{parts['dpo']:,} to align."

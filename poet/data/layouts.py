@@ -26,8 +26,9 @@ A text file has one layout. Its first rows decide. These layouts are tried in th
 
 A blank row may follow a title. In any other text, each paragraph is a document without a title.
 
-Chinese lines end in marks or have 4 to 7 characters, and titles do not. In other languages the
-titles are shorter than the lines, or only the titles have capitals.
+Chinese lines end in marks, and titles rarely do. Verse without marks has lines of 4 to 7
+characters. A title there may be as long as a line. It is then found because the number of rows is
+odd. In other languages the titles are shorter than the lines, or only the titles have capitals.
 
 It knows rows of text. It does not know files or columns.
 """

@@ -81,8 +81,8 @@ class DataOptions:
     copies_together: bool | None = field(
         default=None,
         metadata={
-            "help": "Keep copies of a poem in one part. Default: true, but false for the Tang "
-            "files, as in the original tutorial."
+            "help": "Keep copies of a poem in one part of the split. Default: true, but false for "
+            "the Tang files, as in the original tutorial."
         },
     )
     streaming: bool = field(

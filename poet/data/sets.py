@@ -1,7 +1,7 @@
 """Forms the three data sets of a run from the sources that data.yaml names.
 
-A corpus of poems is split among the stages. All rows and documents go to every stage that can use
-them. Every stage holds out the same rows.
+A corpus of poems is split among the stages. Documents, answers and pairs are not split: all of them
+go to every stage that can use them. Every stage then holds out the same ones.
 
 It knows sources, shapes and rows. It does not know files or tokens. build.py writes the sets.
 """

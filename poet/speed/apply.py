@@ -170,7 +170,7 @@ def _can_compile_scoring(args: TrainingArguments, off: list[str]) -> bool:
     if not compile_cache.ready():
         reason = NO_COMPILER
     elif getattr(args, "entropy_coef", 0) or getattr(args, "use_adaptive_entropy", False):
-        reason = "the loss contains the entropy, which compiled code only logs"
+        reason = "the loss contains the entropy, which has no gradient in compiled code"
     elif getattr(args, "use_weighting", False):
         reason = "use_weighting needs values that only trl's own function computes"
     if reason:

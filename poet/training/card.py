@@ -45,7 +45,7 @@ _LIMITS = """\
   filtered its output."""
 _VERSIONS = """\
 The model needs transformers 4.43 or newer. Versions before 5.17 may sample at another temperature
-than generation_config.json says. Pass `temperature` to `poet` there."""
+than generation_config.json says. With those versions, pass `temperature` to `poet`."""
 _NAMES = {"seconds": "training time"}
 
 

@@ -65,8 +65,8 @@ class PretrainOptions(StageOptions):
     )
     shapes: list[dict] = option(
         [],
-        "For --minutes: options by budget, in 10^12 operations. The last row applies whose "
-        "`teraflop` is within the budget. Options on the command line win.",
+        "For --minutes: rows of options. The last row applies whose `teraflop` (10^12 operations) "
+        "this machine can compute in that time. Options on the command line win.",
     )
     muon_learning_rate: float | None = option(None, _MUON)
     minutes: float | None = option(None, _MINUTES)

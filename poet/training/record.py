@@ -1,7 +1,8 @@
 """Records what a stage was started with, and compares it when the stage resumes.
 
 Only options that change the result are compared. An upgrade may bring new options and defaults, or
-remove an option. If only one record has an option, this option counts only if a user gave it.
+remove an option. So an option that is missing in the earlier or in the new record is compared only
+if a user gave it.
 It knows options and versions. It does not know folders.
 """
 

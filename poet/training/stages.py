@@ -90,8 +90,9 @@ STAGES = {
             "reward accuracy": "eval_rewards/accuracies",
         },
         explained="The reward margin compares this model with the model before alignment. Above "
-        "zero, this model prefers the preferred {text} of a held-out pair more. The reward "
-        "accuracy is the share of held-out pairs with a margin above zero.",
+        "zero, alignment has made the preferred {text} of a held-out pair more likely relative to "
+        "the rejected one. The reward accuracy is the share of held-out pairs with a margin above "
+        "zero.",
     ),
     "grpo": StageInfo(
         name="reinforcement",
