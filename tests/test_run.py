@@ -61,20 +61,6 @@ def test_the_entry_points_stay_short():
         assert len(script.read_text(encoding="utf-8").splitlines()) <= 120
 
 
-def test_the_configuration_counts_the_parameters_that_the_model_has(run, trained):
-    from transformers import AutoModelForCausalLM
-
-    from poet.training import size
-    from poet.training.options import PretrainOptions
-
-    model = AutoModelForCausalLM.from_pretrained(trained / "pretrain")
-    options = PretrainOptions(n_embd=32, n_layer=1, n_head=2, n_positions=96)
-    parts = size.parameters(options, model.config.vocab_size)
-    assert sum(parts.values()) == model.num_parameters()
-    untied = size.parameters(PretrainOptions(tie_word_embeddings=False), 100)
-    assert untied["output layer"] == 100 * 256
-
-
 def test_a_recipe_may_leave_out_what_has_a_default(run, tmp_path):
     from run import describe_configuration
 

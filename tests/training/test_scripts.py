@@ -285,6 +285,20 @@ def test_a_kill_during_a_save_changes_no_loss(trained, stage):
     assert not (folder / "unfinished").exists()
 
 
+def test_the_configuration_counts_the_parameters_that_the_model_has(trained):
+    from transformers import AutoModelForCausalLM
+
+    from poet.training import size
+    from poet.training.options import PretrainOptions
+
+    model = AutoModelForCausalLM.from_pretrained(trained / "pretrain")
+    options = PretrainOptions(n_embd=32, n_layer=1, n_head=2, n_positions=96)
+    parts = size.parameters(options, model.config.vocab_size)
+    assert sum(parts.values()) == model.num_parameters()
+    untied = size.parameters(PretrainOptions(tie_word_embeddings=False), 100)
+    assert untied["output layer"] == 100 * 256
+
+
 @pytest.mark.skipif(os.name != "posix", reason="signals are sent as a terminal of POSIX sends them")
 @pytest.mark.parametrize("asked", [signal.SIGINT, slow(signal.SIGTERM)])
 def test_a_signal_leaves_a_checkpoint_to_resume_from(trained, asked):
