@@ -31,7 +31,7 @@ def main() -> None:
     class Aligner(PoetTrainerMixin, DPOTrainer):
         """trl.DPOTrainer with the corrections of poet/training/trainer.py."""
 
-    # TRL lets one process write these scores into a folder that only this process reads.
+    # TRL's first process writes these scores where the other processes do not find them.
     args.precompute_ref_log_probs &= args.world_size == 1
     stage = Stage("dpo", options, args)
     model, tokenizer = stage.load_model("sft")

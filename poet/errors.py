@@ -92,7 +92,7 @@ def run(main: Callable[[], int | None]) -> None:
         sys.exit(141)  # 128 + SIGPIPE, as shells count it
     except Exception as error:
         if interrupts.has_come():
-            end_interrupted()  # such as a lost connection to another process, which ended first
+            end_interrupted()  # the signal may have ended another process, and so a connection
         end_after_disk_error(error)
         if int(os.environ.get("WORLD_SIZE", 1)) > 1 and re.search(_LOST_PROCESS, str(error)):
             print("error: another process has ended. Its message says why.", file=sys.stderr)

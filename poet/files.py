@@ -17,7 +17,7 @@ from typing import IO, Any
 from poet.errors import UserError, cannot_write, disk_error, shorten
 
 ANOTHER_FOLDER = "Pass another --output_dir, or delete that folder."
-_OTHER_SUMS = {  # sums mean nothing to a reader
+_OTHER_SUMS = {  # printed instead of two checksums, which would mean nothing to a reader
     "fingerprint": "it was made from other texts",
     "preference_code": "its preference had other code",
     "model": "it started from another model",
@@ -122,7 +122,7 @@ def refuse_disk_errors(path: Path, advice: str = "") -> Iterator[None]:
     """Turns an OSError inside the block into a UserError that names `path`.
 
     Args:
-        advice: What to do. By default, `path` is below --output_dir, and the error decides.
+        advice: What to do. By default, the advice fits the error and a `path` below --output_dir.
     """
     try:
         yield
@@ -172,7 +172,7 @@ def lock(folder: Path) -> None:
 
 def difference(name: str, there: Any, now: Any) -> str:
     """Returns a text that says how an argument of a run has changed since the run was made."""
-    if ":" in name:  # a reward by the user, known by the sum of its code
+    if ":" in name:  # a reward by the user. The record has the checksum of its code.
         return f"its reward {name} had other code"
     return _OTHER_SUMS.get(name, f"{name} was {shorten(there, 100)}, is {shorten(now, 100)}")
 

@@ -23,8 +23,9 @@ def visible(text: str) -> str:
 def line_length(text: str) -> int | None:
     """Returns 5 or 7, the characters per line of a well-formed poem. Otherwise returns None.
 
-    A poem is well formed if it has at least two couplets, one per row. All are 5，5。 or all are
-    7，7。 The second mark may also be ？, ！ or ；.
+    A poem is well formed if it has at least two couplets, one per row. All lines have five
+    characters, or all have seven. The first line of a couplet ends in ， and the second in one of
+    。？！；.
     """
     couplets = text.strip().split("\n")
     if len(couplets) < 2 or not all(map(_COUPLET.fullmatch, couplets)):

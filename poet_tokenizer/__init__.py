@@ -130,9 +130,9 @@ def encode_text(tokenizer: PreTrainedTokenizerFast, text: str) -> list[int]:
 
 
 def byte_token_ids(tokenizer: PreTrainedTokenizerFast) -> list[int]:
-    """Returns the ids of the byte tokens. They are parts of characters, which no poem needs.
+    """Returns the ids of the byte tokens, which stand for parts of characters.
 
-    The list is empty for a tokenizer without byte tokens.
+    A poem needs whole characters only. The list is empty for a tokenizer without byte tokens.
     """
     ids = tokenizer.get_vocab()
     return [ids[name] for name in (f"<0x{byte:02X}>" for byte in range(256)) if name in ids]

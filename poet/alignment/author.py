@@ -86,7 +86,8 @@ def find_author(run: Path, name: str) -> AuthorSplit:
         )
 
     fraction = made_from["held_out"]
-    # Pretraining cuts its text by characters. A poem trains if its first characters do.
+    # Pretraining cuts its text by characters. The poem at the cut begins in the training part, so
+    # it counts as trained on.
     text = pretraining_text(split.pretrain)
     cut = len(pretraining_rows(text, fraction)[0])
     halves = [(split.pretrain[:cut], split.pretrain[cut:])]

@@ -145,8 +145,8 @@ def _end_of_first_broken_line(text: str) -> int | None:
     judgment = judge(text)
     if not judgment.free:
         return None
-    # Old style that rhymes in oblique tones may break no rule of tone. Its first couplet, which
-    # ends on an oblique rhyme, is then the first fault. The same holds for irregular lines.
+    # Two kinds of poems may have no verdict: old style that rhymes in oblique tones, and irregular
+    # lines. Line 2, the end of the first couplet, then counts as the broken line.
     broken_line = min((verdict.line for verdict in judgment.verdicts), default=2)
     line_ends = [mark.end() for mark in LINE_END.finditer(text)]
     return line_ends[broken_line - 1] if broken_line <= len(line_ends) else len(text)

@@ -31,7 +31,7 @@ GUIDANCE = 2.0
 """Guidance for themes. Without it poems use a third of the words; at 2.5 fewer keep a form."""
 _MAX_WORDS = 3  # per theme
 _MIN_ASSOCIATION = 1.5  # nats above chance
-_MIN_ENDINGS = 3  # pairs that end with a character which counts as a word
+_MIN_ENDINGS = 3  # a character is a word if it ends this many words of two characters
 _MAX_RELATED = 5  # related words per word
 # 虛字: they have a grammatical role and no theme
 _FUNCTION_WORDS = "不無未莫非有在是爲此彼其所何誰孰豈可能得應須將欲已猶尚亦又還更自相與之而於乃今一"
@@ -47,6 +47,8 @@ class Lexicon:
     """The words that a theme may have.
 
     A word of two characters occurs in at least three poems, and in at least one poem per thousand.
+    Its characters stand together more often than by chance. A word of one character ends at least
+    three words of two characters.
 
     Args:
         poems: Texts of the training poems.
@@ -94,7 +96,7 @@ class Lexicon:
         return " ".join(theme) or None
 
     def related_words(self, words: Iterable[str]) -> dict[str, set[str]]:
-        """Returns five related words per word: those that share poems with it beyond chance.
+        """Returns up to five related words per word: those that share poems with it beyond chance.
 
         The measure is mutual information (Church and Hanks 1990), multiplied by the number of
         shared poems. Without this factor the rarest words would be related to everything.
@@ -173,7 +175,7 @@ def count_used_words(poem: str, theme: str, related: dict[str, set[str]]) -> tup
 
 
 def _text(poem: str) -> str:
-    """Returns the lines of a poem without other marks, since 、 may divide a word."""
+    """Returns the lines of a poem with ， between them. Drops 、, which may divide a word."""
     return "，".join(poem_lines(poem))
 
 

@@ -182,8 +182,8 @@ def _is_verse(sets: Sets) -> bool:
 def _count_characters(length: int, sets: Sets) -> dict[str, int]:
     """Counts the characters of all sets.
 
-    For a corpus of poems it counts as the original tutorial does. The tutorial's tags are plain
-    characters. The end mark adds one to the count.
+    For a corpus of poems it counts as the original tutorial does. The tutorial counts the
+    characters of its tags, such as <INS>, with each poem. It counts one end mark for all poems.
 
     Args:
         length: The number of characters for pretraining.

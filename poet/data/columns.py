@@ -13,7 +13,7 @@ from typing import Any
 from poet.data import layouts
 from poet.errors import UserError, shorten
 
-USUAL_COLUMNS = {  # the first of these names that holds something, if no option names a column
+USUAL_COLUMNS = {  # if no option names a column, the first of these that is not empty is read
     "title": (
         *("title", "rhythmic", "name", "題目", "题目", "標題", "标题", "題", "题", "詩題", "诗题"),
         *("詩名", "诗名", "篇名", "詞牌", "词牌", "名稱", "名称", "headline", "heading", "subject"),

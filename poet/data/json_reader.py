@@ -16,7 +16,7 @@ from poet.errors import UserError, shorten
 
 LONGEST_ROW = 1 << 24  # bytes; bounds the memory for a file without line breaks
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
-_BINARY = {  # the first bytes of files that are often renamed
+_BINARY = {  # the first bytes of other formats, which people rename to .json or .txt
     b"\x1f\x8b": "a gzip file. Unpack it with `gunzip`.",
     b"PK\x03\x04": "a zip archive, as .xlsx and .docx are. Unpack it, or save it as .csv or .txt.",
     b"PAR1": "a Parquet file. Rename it to .parquet.",

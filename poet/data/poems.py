@@ -17,7 +17,7 @@ from poet.errors import UserError
 SPLIT_SEED = 2024  # the split of the original tutorial
 _NO_COUPLETS = "without couplets"
 _HALF_A_CHARACTER = "with half a character (a lone surrogate)"
-_ADVICE = {  # for the reasons that no option changes
+_ADVICE = {  # for each reason to drop a poem that no option can relax
     _NO_COUPLETS: "Check the columns and the layout of the file.",
     _HALF_A_CHARACTER: "Correct these characters.",
 }
@@ -132,7 +132,7 @@ def _reason_to_drop(
     for character in forbidden:
         if character in characters:
             return f"with {character}"
-    if re.search("[\ud800-\udfff]", characters):  # JSON can hold one as "\ud840"; UTF-8 cannot
+    if re.search("[\ud800-\udfff]", characters):  # in JSON, "\ud840" is one
         return _HALF_A_CHARACTER
     return None
 

@@ -87,7 +87,8 @@ def _distribute(
 
     Args:
         own: Stages that use the whole source.
-        shared: Stages that share the poems. Each of these stages uses all rows of other shapes.
+        shared: Stages without a source of their own. Poems are split among them. Documents,
+            answers and pairs go to each of them as a whole.
     """
     items = iter(source.items)
     head = list(itertools.islice(items, 1000))

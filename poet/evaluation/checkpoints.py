@@ -130,7 +130,7 @@ def evaluate_run(
 ) -> dict[str, Row]:
     """Returns the rows "sft" and "poets", and one row for each way in which a run was aligned.
 
-    A run without fine-tuning has the row "pretrain" instead of them.
+    If there is no fine-tuned model, the row "pretrain" replaces "sft".
 
     Args:
         start_model: the fine-tuned model that was aligned, if it is not the run's own.

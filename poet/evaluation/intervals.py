@@ -61,7 +61,7 @@ def ratio(
     squares = sum((other - mean) ** 2 for other in left_out)
     half = _Z * math.sqrt((n - 1) / n * squares) if n else 0.0
     if half == 0 and 0 <= value <= 1:
-        # No poem differs from the others. A share of poems still has an interval then.
+        # All poems give the same ratio, so the jackknife's interval has no width. Wilson's has one.
         return Estimate(value, wilson(value, max(1, n)))
     return Estimate(value, (max(lower, value - half), min(upper, value + half)))
 

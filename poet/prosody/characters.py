@@ -241,7 +241,7 @@ def read_tones(line: str) -> list[int]:
     tones = [tone_bits(character) or EITHER for character in line]
     for place, character in enumerate(line):
         if character in _DECIDED_CHARACTERS:
-            # If two compounds share the character, the one that it ends has the last word.
+            # If two compounds share the character, the compound that ends with it decides.
             with_next = line[place : place + 2]
             with_previous = line[place - 1 : place + 1] if place else ""
             tones[place] = COMPOUNDS.get((with_next, 0), tones[place])

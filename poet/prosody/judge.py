@@ -107,7 +107,8 @@ def _tones_of(signs: str) -> tuple[int, ...]:
     return tuple(LEVEL if sign == "平" else OBLIQUE for sign in signs)
 
 
-# The last five places of a regular line, by the tone of the second of them and of the last.
+# The tones of the last five places of a regular line. The key has two of them: the second and the
+# last.
 _REGULAR_LINES = {
     (OBLIQUE, OBLIQUE): _tones_of("仄仄平平仄"),
     (LEVEL, LEVEL): _tones_of("平平仄仄平"),
@@ -437,7 +438,8 @@ def _judge_rhyme(lines: tuple[str, ...], end_tones: list[int]) -> _Rhyme:
     rhyme = tuple(group for group, count in counts.items() if count == most)
     known_words = [word for word in words if rhyme_groups(word)]
     if most < len(known_words):
-        # The even lines share no group. The group of most lines counts, or of the earliest ones.
+        # The even lines share no group. The poem then rhymes in the group that most lines have. Of
+        # groups with equally many lines, the earliest one counts.
         rhyme = rhyme[:1]
 
     verdicts = []

@@ -138,7 +138,8 @@ class FormLogitsProcessor(LogitsProcessor):
             if all(map(tone, self._meanings(character))) and character not in other_script
         }
         self.characters = _mask(size, self.character_ids.values())  # (V,)
-        # Poems use only one tone of some characters. Fewer readings never add a fault.
+        # Poems use only one tone of some characters, and the mask allows no other. A poem that
+        # keeps the rules so also keeps them for `judge`, which allows more readings.
         bits = torch.zeros(size, dtype=torch.long)
         for character, id in self.character_ids.items():
             for meaning in self._meanings(character):
@@ -242,8 +243,9 @@ class FormLogitsProcessor(LogitsProcessor):
         self.pair_at = one_hot(pairs, 4).float().transpose(0, 1)  # (2 length, N, 4)
         self.fits = self._patterns_of_couplets(patterns)  # (couplets, 2, N)
         self.fits &= self._without_clash(self.given_readings[None].float())[0, :, None]
-        # A start needs a pattern for every couplet. One start remains, because the first line was
-        # checked and the acrostic stands at place 1, which is free.
+        # A poem may start level or oblique only if each couplet then has a pattern. At least one
+        # of the two is possible: `read_form` checked the first line, and an acrostic stands at
+        # place 1, which is free.
         self.fits &= self.fits.any(-1).all(0)[None, :, None]
 
     def _patterns_of_couplets(
@@ -399,7 +401,8 @@ class FormLogitsProcessor(LogitsProcessor):
                 oblique = self._oblique_after(characters[:, length - 2])
                 agree[:, :, 0] |= oblique.gather(1, words[:, :1])[:, 0]
             else:
-                # In old style line 1 need not rhyme. A requested line is part of `groups`.
+                # In old style line 1 need not rhyme. A requested first line has already limited
+                # `self.groups`.
                 agree[:, :, 0] = True
         open_groups = agree.all(2).T & self.groups  # (B, G)
         used = torch.zeros_like(self.characters).repeat(len(words), 1)

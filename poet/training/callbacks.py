@@ -49,7 +49,7 @@ class ShowSample(TrainerCallback):
         if state.is_world_process_zero and self.path.is_file():
             lines = self.path.read_text(encoding="utf-8").splitlines(keepends=True)
             whole = [line for line in lines if line.endswith("\n")]  # a power cut may leave half
-            step = state.global_step  # at 0 the first evaluation is shown again
+            step = state.global_step  # 0 if nothing is resumed: no sample is kept
             kept = [line for line in whole if step and json.loads(line)["step"] <= step]
             write_text(self.path, "".join(kept))
 

@@ -23,7 +23,7 @@ from poet.files import (
 from poet.training.record import explain, upgrades
 
 UNFINISHED = "unfinished"
-_ARGUMENTS = "_arguments.json"  # names folders of this machine: a push leaves out files with _
+_ARGUMENTS = "_arguments.json"  # it has paths of this machine. A push leaves out files with _.
 _HUB_ID = "_hub_id"
 _DONE = "trainer_state.json"
 _PARTS = ("optimizer.pt", "scheduler.pt", "trainer_state.json", "rng_state*.pth")

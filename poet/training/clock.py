@@ -23,8 +23,8 @@ from poet.training.trainer import PoetTrainerMixin
 
 _WARM_UP = 3  # steps that compile
 _EVERY = 10
-# Where bfloat16 is faster than this many times float32, products take little of a step, and their
-# speed says little about it (benchmarks/LOG.md, "The budget of --minutes").
+# If bfloat16 is more than this many times as fast as float32, matrix products take little of a
+# step. Their speed then says little about the step (benchmarks/LOG.md, "The budget of --minutes").
 _MOST_OF_FLOAT32 = 3
 
 
@@ -119,7 +119,7 @@ class TrainByTheClock(TrainerCallback):
         self.step_ended_at, self.evaluating = self.started_at, 0.0
         self.whole, self.sampled = _Pace(), _Pace()
         self.whole_over_sampled = 1.0
-        # The last steps score all characters, so some of these steps are timed first.
+        # The last steps score all characters. So do the first ones, to measure their time.
         self.trainer.first_sampled = self.first_step + _EVERY
         if self.planned is not None:
             state.max_steps = args.max_steps = self.planned

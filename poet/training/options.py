@@ -32,7 +32,7 @@ def option(default: Any, text: str) -> Any:
 
 
 class StageOptions:
-    """Values of the options that only some stages have, for the stages that lack them.
+    """Gives a stage values for the options that only other stages have.
 
     It is not a dataclass, so the command line of a stage offers only what its own class defines.
     """

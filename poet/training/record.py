@@ -66,8 +66,9 @@ def explain(there: dict, now: dict) -> str:
     differing = [name for name in both if _differ(there[name], now[name], name in given)]
     added = set(now.get("given", ())) & now.keys() - there.keys() - _FREE_OPTIONS
     removed = set(there.get("given", ())) & there.keys() - now.keys() - _FREE_OPTIONS
+    # An option that is 0 or empty works as if the record lacked it.
     one_sided = [name for name in added if now[name]] + [name for name in removed if there[name]]
-    names = sorted([*differing, *one_sided])  # 0: as it is without the option
+    names = sorted([*differing, *one_sided])
     if not names:
         return ""
     changes = [text for name in names for text in _changes(name, there.get(name), now.get(name))]

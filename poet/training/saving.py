@@ -72,7 +72,8 @@ class WholeCheckpoints(Trainer):
             super()._save_checkpoint(model, trial)
             self.accelerator.wait_for_everyone()
         except (OSError, RuntimeError):
-            # The first process removes the folder if it cannot save. It ends, and so ends the wait.
+            # If the first process cannot save, it removes the folder and ends. The others then lack
+            # the folder. They wait here, until the end of the first process ends them too.
             checkpoint = unfinished / f"checkpoint-{self.state.global_step}"
             if not self.args.should_save and not checkpoint.is_dir():
                 self.accelerator.wait_for_everyone()

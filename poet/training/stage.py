@@ -42,7 +42,7 @@ if TYPE_CHECKING:
     from poet.speed.apply import SpeedUps
 
 TEMPERATURE = 0.8  # of a model that answers titles: it draws less freely than at 1.0
-COMPILE_FROM = 3_000  # sequences: compiling the scores takes as long as it saves below this
+COMPILE_FROM = 3_000  # sequences; with fewer, compiling the scores takes longer than it saves
 
 
 class Stage:
@@ -294,7 +294,7 @@ class Stage:
             if checkpoint and state and 0 < state.max_steps <= state.global_step:
                 trainer.restore(state, checkpoint)  # Trainer would train one step more
             else:
-                # A wrong metric_for_best_model is refused at an evaluation: not after hours.
+                # An evaluation at the start refuses a wrong metric_for_best_model before any work.
                 trainer.args.eval_on_start |= has_own_metric(trainer.args)
                 if state is not None:
                     trainer.args.eval_on_start = owes_evaluation(trainer.args, state)
