@@ -5,8 +5,8 @@
 
 It runs the commands that a user types, in one run on one machine. The results are in
 results/bench.json and results/bench.md. With QUICK=1, whole trainings are left out. Their rows keep
-the values and the commit of the last run. Step times are medians, so a few
-steps that other programs slowed down do not count.
+the values and the commit of the last run. Step times are medians, so a few steps that other
+programs slowed down do not count.
 """
 
 import argparse

@@ -92,8 +92,8 @@ class PoetTrainerMixin(WholeCheckpoints):
         if "input_ids" in inputs:
             self.tokens_trained += inputs["input_ids"].numel()
         # On a GPU, reading each loss would make each step wait, so `_check_norms` reads gradient
-        # norms at logs and saves. In float16 the loss is read all the same: gradients overflow now
-        # and then, which is no fault, because Trainer then lowers their scale.
+        # norms at logs and saves. In float16 each loss is read there too, instead of the norms:
+        # gradients overflow now and then, and Trainer lowers their scale.
         if (loss.device.type == "cpu" or self.args.fp16) and not torch.isfinite(loss):
             raise NonFiniteLoss(f"the loss at step {self.state.global_step + 1} is {loss.item()}")
         return loss
